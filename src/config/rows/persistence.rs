@@ -1,0 +1,93 @@
+//! Directives of RDB files and the append-only file.
+
+use super::super::directive::Kind::Special;
+use super::super::directive::{Apply, Directive, INT_MAX, LONG_MAX, choice, flag, int, memory, piece, row, text};
+use super::super::special;
+use super::super::values::{AppendFsync, RdbVersionCheck};
+
+const INT_MIN: i128 = i32::MIN as i128;
+const FILES: &str = "data lives in memory only";
+
+/// A row without effect until there are files.
+const fn file(directive: Directive) -> Directive {
+    directive.until(piece::PERSISTENCE, FILES)
+}
+
+pub(super) static ROWS: &[Directive] = &[
+    file(row("save", Special(&special::SAVE), "3600 1 300 100 60 10000"))
+        .multi_arg()
+        .apply(Apply::Save)
+        .doc("Takes a snapshot when within so many seconds at least so many changes were made; empty never does."),
+    file(row("dbfilename", text!(dbfilename, dbfilename), "dump.rdb")).protected().doc("Name of the snapshot file."),
+    file(row("rdbcompression", flag!(rdbcompression), "yes")).doc("Compresses texts in snapshots."),
+    file(row("rdbchecksum", flag!(rdbchecksum), "yes")).immutable().doc("Guards snapshots by a checksum."),
+    file(row("rdb-version-check", choice!(rdb_version_check, RdbVersionCheck), "strict"))
+        .doc("Refuses snapshots of a newer format, or tries them."),
+    file(row("rdb-del-sync-files", flag!(rdb_del_sync_files), "no"))
+        .doc("Deletes snapshots that only served a replica when nothing else asks for files."),
+    file(row("rdb-save-incremental-fsync", flag!(rdb_save_incremental_fsync), "yes"))
+        .doc("Forces a snapshot to disk bit by bit while it is written."),
+    file(row("rdb-key-save-delay", int!(rdb_key_save_delay, INT_MIN, INT_MAX), "0"))
+        .hidden()
+        .doc("Microseconds to wait for each key that is saved; a testing aid."),
+    file(row("key-load-delay", int!(key_load_delay, INT_MIN, INT_MAX), "0"))
+        .hidden()
+        .doc("Microseconds to wait for each key that is loaded; a testing aid."),
+    file(row(
+        "loading-process-events-interval-bytes",
+        int!(loading_process_events_interval_bytes, 1024, INT_MAX),
+        "2097152",
+    ))
+    .hidden()
+    .doc("Bytes that are loaded between looks at the clients."),
+    file(row("stop-writes-on-bgsave-error", flag!(stop_writes_on_bgsave_error), "yes"))
+        .doc("Refuses writes while snapshots fail."),
+    file(row("appendonly", flag!(appendonly), "no")).apply(Apply::AppendOnly).doc("Logs every change to a file."),
+    file(row("appendfilename", text!(appendfilename, appendfilename), "appendonly.aof"))
+        .immutable()
+        .doc("Beginning of the names of the append-only files."),
+    file(row("appenddirname", text!(appenddirname, appenddirname), "appendonlydir"))
+        .immutable()
+        .doc("Folder of the append-only files, inside `dir`."),
+    file(row("appendfsync", choice!(appendfsync, AppendFsync), "everysec"))
+        .doc("When the append-only file is forced to disk."),
+    file(row("no-appendfsync-on-rewrite", flag!(no_appendfsync_on_rewrite), "no"))
+        .doc("Does not force it to disk while a snapshot or rewrite is under way."),
+    file(row("auto-aof-rewrite-percentage", int!(auto_aof_rewrite_percentage, 0, INT_MAX), "100"))
+        .doc("Growth in percent since the last rewrite that starts the next; 0 starts none."),
+    file(row("auto-aof-rewrite-min-size", memory!(auto_aof_rewrite_min_size, 0, LONG_MAX), "64mb"))
+        .doc("Size below which no rewrite starts by itself."),
+    file(row("aof-load-truncated", flag!(aof_load_truncated), "yes"))
+        .doc("Starts in spite of an append-only file whose end is missing."),
+    file(row("aof-use-rdb-preamble", flag!(aof_use_rdb_preamble), "yes"))
+        .doc("Writes the base of the append-only file in the snapshot format."),
+    file(row("aof-timestamp-enabled", flag!(aof_timestamp_enabled), "no"))
+        .doc("Notes times in the append-only file, for going back to a point in time."),
+    file(row("aof-rewrite-incremental-fsync", flag!(aof_rewrite_incremental_fsync), "yes"))
+        .doc("Forces a rewritten file to disk bit by bit while it is written."),
+    file(row("aof-disable-auto-gc", flag!(aof_disable_auto_gc), "no"))
+        .hidden()
+        .doc("Keeps append-only files that are no longer needed; a testing aid."),
+];
+
+fn dbfilename(name: &str) -> Result<(), &'static str> {
+    plain_name(name, "dbfilename can't be empty", "dbfilename can't be a path, just a filename")
+}
+
+fn appendfilename(name: &str) -> Result<(), &'static str> {
+    plain_name(name, "appendfilename can't be empty", "appendfilename can't be a path, just a filename")
+}
+
+fn appenddirname(name: &str) -> Result<(), &'static str> {
+    plain_name(name, "appenddirname can't be empty", "appenddirname can't be a path, just a dirname")
+}
+
+/// A name inside a folder. `.` and `..` are paths too.
+fn plain_name(name: &str, empty: &'static str, path: &'static str) -> Result<(), &'static str> {
+    match name {
+        "" => Err(empty),
+        "." | ".." => Err(path),
+        _ if name.contains('/') => Err(path),
+        _ => Ok(()),
+    }
+}
