@@ -1,0 +1,396 @@
+//! One database as commands see it: the only way to its keys.
+//!
+//! Expired keys are never visible: whoever meets one removes it. What a change means for the expiry index, for watched
+//! keys and for the counts is done here, in [`Meta`], and nowhere else.
+
+use super::expiry::ExpiryIndex;
+use super::versions::{KeyVersions, Version};
+use super::{EntryRef, Env, ExpireChange, Expired, NewStr, Store, StrView, TakenValue};
+use weir_structs::keyspace::{EntryMut, Keyspace};
+
+/// A key's name and its position in hash space, worked out once a command.
+#[derive(Clone, Copy, Debug)]
+pub struct Key<'k> {
+    /// The name.
+    pub name: &'k [u8],
+    /// Where it is in hash space.
+    pub position: u64,
+}
+
+/// What belongs to a database beside its keys.
+#[derive(Debug)]
+pub(super) struct Meta {
+    pub(super) expiry: ExpiryIndex,
+    pub(super) versions: KeyVersions,
+}
+
+impl Meta {
+    pub(super) fn new(now_ms: i64) -> Meta {
+        Meta { expiry: ExpiryIndex::new(now_ms), versions: KeyVersions::default() }
+    }
+
+    /// Everything that follows from a change of an entry, its deadline going from `old` to `new`.
+    #[inline]
+    fn changed(&mut self, position: u64, old: Option<i64>, new: Option<i64>) {
+        self.versions.touch(position);
+        if old != new {
+            self.expiry.moved(position, old, new);
+        }
+    }
+
+    pub(super) fn flushed(&mut self, now_ms: i64) {
+        self.versions.touch_all();
+        self.expiry = ExpiryIndex::new(now_ms);
+    }
+
+    pub(super) fn expires(&self) -> usize {
+        self.expiry.keys()
+    }
+
+    pub(super) fn mean_deadline_ms(&self) -> Option<i64> {
+        self.expiry.mean_deadline_ms()
+    }
+
+    pub(super) fn memory_bytes(&self) -> usize {
+        self.expiry.memory_bytes()
+    }
+}
+
+/// One database during one command.
+pub struct Db<'a> {
+    pub(super) keys: &'a mut Keyspace,
+    pub(super) meta: &'a mut Meta,
+    pub(super) env: &'a mut Env,
+    pub(super) index: usize,
+}
+
+/// What [`Db::remove`] did.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Removal {
+    /// There was no such key.
+    Absent,
+    /// It is gone.
+    Removed,
+}
+
+impl<'a> Db<'a> {
+    /// Its number.
+    pub fn index(&self) -> usize {
+        self.index
+    }
+
+    /// Number of keys, expired ones that nobody has met yet included.
+    pub fn len(&self) -> usize {
+        self.keys.len()
+    }
+
+    /// Whether there is no key.
+    pub fn is_empty(&self) -> bool {
+        self.keys.len() == 0
+    }
+
+    /// Unix time in ms.
+    pub fn now_ms(&self) -> i64 {
+        self.env.now_ms
+    }
+
+    /// Looks a key up to read it: counts a hit or a miss and moves its access clock.
+    #[inline]
+    pub fn get(self, key: Key<'_>) -> Option<EntryRef<'a>> {
+        let Some(mut entry) = self.keys.get_mut(key.position, key.name) else {
+            self.env.counters.misses += 1;
+            return None;
+        };
+        let deadline = entry.as_ref().expire_at();
+        if deadline.is_some_and(|at| at <= self.env.now_ms) {
+            expire(entry, self.meta, self.env, key, self.index);
+            self.env.counters.misses += 1;
+            return None;
+        }
+        self.env.counters.hits += 1;
+        if self.env.touch {
+            let clock = self.env.access.accessed(entry.as_ref().clock(), &mut self.env.rng);
+            entry.set_clock(clock);
+        }
+        Some(entry.into_ref())
+    }
+
+    /// Looks a key up to see something about it: counts a hit or a miss but leaves its access clock alone.
+    pub fn look(self, key: Key<'_>) -> Option<EntryRef<'a>> {
+        let Db { keys, meta, env, index } = self;
+        let seen = live(keys, meta, env, index, key);
+        match seen {
+            Some(_) => env.counters.hits += 1,
+            None => env.counters.misses += 1,
+        }
+        seen
+    }
+
+    /// Looks a key up without leaving a trace: no count, no access clock.
+    pub fn peek(self, key: Key<'_>) -> Option<EntryRef<'a>> {
+        live(self.keys, self.meta, self.env, self.index, key)
+    }
+
+    /// Looks a key up to change it; moves its access clock.
+    #[inline]
+    pub fn get_mut(self, key: Key<'_>) -> Option<Write<'a>> {
+        let mut entry = self.keys.get_mut(key.position, key.name)?;
+        let deadline = entry.as_ref().expire_at();
+        if deadline.is_some_and(|at| at <= self.env.now_ms) {
+            expire(entry, self.meta, self.env, key, self.index);
+            return None;
+        }
+        if self.env.touch {
+            let clock = self.env.access.accessed(entry.as_ref().clock(), &mut self.env.rng);
+            entry.set_clock(clock);
+        }
+        Some(Write { entry, position: key.position, meta: self.meta, env: self.env })
+    }
+
+    /// Sets a key to a string, whatever it held. Returns whether it is new.
+    #[inline]
+    pub fn set(self, key: Key<'_>, value: NewStr<'_>, expire_change: ExpireChange) -> bool {
+        let now_ms = self.env.now_ms;
+        if expire_change == ExpireChange::Keep
+            && let Some(entry) = self.keys.get_mut(key.position, key.name)
+            && entry.as_ref().expire_at().is_some_and(|at| at <= now_ms)
+        {
+            expire(entry, self.meta, self.env, key, self.index);
+        }
+        let clock = self.env.access.fresh();
+        let done = self.keys.upsert(key.position, key.name, value, expire_change, clock);
+        self.env.free(done.freed);
+        let new = match expire_change {
+            ExpireChange::Keep => done.old_expire_at,
+            ExpireChange::Clear => None,
+            ExpireChange::At(at) => Some(at),
+        };
+        self.meta.changed(key.position, done.old_expire_at, new);
+        let expired = done.old_expire_at.is_some_and(|at| at <= now_ms);
+        if expired {
+            tell_expired(self.env, key.name, self.index);
+        }
+        done.inserted || expired
+    }
+
+    /// Removes a key.
+    pub fn remove(self, key: Key<'_>) -> Removal {
+        match self.get_mut(key) {
+            None => Removal::Absent,
+            Some(entry) => {
+                entry.remove();
+                Removal::Removed
+            }
+        }
+    }
+
+    /// Removes a key as if its time had come, whatever its deadline: counted and told like every expired key.
+    pub fn expire_now(self, key: Key<'_>) -> Removal {
+        match self.keys.get_mut(key.position, key.name) {
+            None => Removal::Absent,
+            Some(entry) => {
+                expire(entry, self.meta, self.env, key, self.index);
+                Removal::Removed
+            }
+        }
+    }
+
+    /// Puts a value taken from another key, or another database, at a key that is not there.
+    pub fn put(self, key: Key<'_>, taken: TakenValue) {
+        let clock = self.env.access.fresh();
+        let deadline = taken.expire_at;
+        self.keys.insert_taken(key.position, key.name, taken, clock);
+        self.meta.changed(key.position, None, deadline);
+    }
+
+    /// One step of a scan: gives every key of a small part of hash space to `f` and returns the next cursor; 0 is start
+    /// and end. A key that is there during a whole scan is given at least once. Expired keys are given too.
+    pub fn scan(&self, cursor: u64, f: &mut dyn FnMut(EntryRef<'_>)) -> u64 {
+        self.keys.scan(cursor, f)
+    }
+
+    /// All entries, expired ones included.
+    pub fn iter(&self) -> impl Iterator<Item = EntryRef<'_>> {
+        self.keys.iter()
+    }
+
+    /// A key picked at random, each with the same probability; expired ones included.
+    pub fn random(self) -> Option<EntryRef<'a>> {
+        let rng = &mut self.env.rng;
+        self.keys.random(&mut || rand::RngCore::next_u64(rng))
+    }
+
+    /// Begins to watch a key.
+    pub fn watch(self, key: Key<'_>) -> Version {
+        self.meta.versions.watch(key.position)
+    }
+
+    /// Ends a [`Db::watch`].
+    pub fn unwatch(self, key: Key<'_>) {
+        self.meta.versions.unwatch(key.position);
+    }
+
+    /// Whether a watched key was not changed since.
+    pub fn is_unchanged(self, key: Key<'_>, since: Version) -> bool {
+        self.meta.versions.is_unchanged(key.position, since)
+    }
+}
+
+/// The entry of a key, unless its time has come.
+fn live<'a>(
+    keys: &'a mut Keyspace,
+    meta: &mut Meta,
+    env: &mut Env,
+    index: usize,
+    key: Key<'_>,
+) -> Option<EntryRef<'a>> {
+    let entry = keys.get_mut(key.position, key.name)?;
+    if entry.as_ref().expire_at().is_some_and(|at| at <= env.now_ms) {
+        expire(entry, meta, env, key, index);
+        return None;
+    }
+    Some(entry.into_ref())
+}
+
+/// Removes an entry whose time has come.
+fn expire(entry: EntryMut<'_>, meta: &mut Meta, env: &mut Env, key: Key<'_>, db: usize) {
+    let deadline = entry.as_ref().expire_at();
+    let freed = entry.remove();
+    env.free(freed);
+    meta.changed(key.position, deadline, None);
+    tell_expired(env, key.name, db);
+}
+
+fn tell_expired(env: &mut Env, key: &[u8], db: usize) {
+    env.counters.expired += 1;
+    if env.tell_expired {
+        env.expired.push(Expired { db, key: key.into() });
+    }
+}
+
+impl Db<'_> {
+    /// Removes a key if its time has come (the active way; [`Db::get`] and its kind do so by themselves).
+    pub(super) fn expire_if_due(&mut self, key: Key<'_>) -> bool {
+        let Some(entry) = self.keys.get_mut(key.position, key.name) else { return false };
+        let due = entry.as_ref().expire_at().is_some_and(|at| at <= self.env.now_ms);
+        if due {
+            expire(entry, self.meta, self.env, key, self.index);
+        }
+        due
+    }
+}
+
+/// How many keys are looked up together.
+const KEY_WINDOW: usize = 16;
+
+/// A few keys of a command that has many, their memory requested together.
+#[derive(Clone, Copy, Debug)]
+pub struct KeyWindow<'k> {
+    keys: [Key<'k>; KEY_WINDOW],
+    len: usize,
+}
+
+impl<'k> KeyWindow<'k> {
+    /// The keys, in order.
+    pub fn keys(&self) -> &[Key<'k>] {
+        &self.keys[..self.len]
+    }
+
+    /// Whether there were no more names.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+}
+
+impl Store {
+    /// Takes the next few names, works out their positions and begins to fetch the memory of their entries in database
+    /// `db`, so that looking them up one after the other does not wait for each in turn.
+    pub fn key_window<'k>(&self, db: usize, names: &mut impl Iterator<Item = &'k [u8]>) -> KeyWindow<'k> {
+        let mut window = KeyWindow { keys: [Key { name: &[], position: 0 }; KEY_WINDOW], len: 0 };
+        for (slot, name) in window.keys.iter_mut().zip(names) {
+            *slot = self.key(name);
+            self.prefetch_bucket(db, slot.position);
+            window.len += 1;
+        }
+        for key in window.keys() {
+            self.prefetch_entry(db, key.position);
+        }
+        window
+    }
+}
+
+/// An entry that is being changed.
+pub struct Write<'a> {
+    entry: EntryMut<'a>,
+    position: u64,
+    meta: &'a mut Meta,
+    env: &'a mut Env,
+}
+
+impl<'a> Write<'a> {
+    /// To read it.
+    #[inline]
+    pub fn as_ref(&self) -> EntryRef<'_> {
+        self.entry.as_ref()
+    }
+
+    /// Its value, if that is a string.
+    #[inline]
+    pub fn str(&self) -> Option<StrView<'_>> {
+        self.entry.as_ref().str()
+    }
+
+    /// Its deadline in unix ms.
+    pub fn expire_at(&self) -> Option<i64> {
+        self.entry.as_ref().expire_at()
+    }
+
+    /// Replaces the value by a string; the deadline stays.
+    pub fn set_str(&mut self, value: NewStr<'_>) {
+        let freed = self.entry.set_str(value);
+        self.env.free(freed);
+        self.meta.versions.touch(self.position);
+    }
+
+    /// Appends to a string. Returns the new length in bytes.
+    pub fn append(&mut self, bytes: &[u8]) -> usize {
+        self.meta.versions.touch(self.position);
+        self.entry.append(bytes)
+    }
+
+    /// Writes `bytes` at `offset` of a string, which grows with zero bytes as needed. Returns the new length in bytes.
+    pub fn overwrite(&mut self, offset: usize, bytes: &[u8]) -> usize {
+        self.meta.versions.touch(self.position);
+        self.entry.overwrite(offset, bytes)
+    }
+
+    /// Sets or removes the deadline.
+    pub fn set_expire(&mut self, expire_at: Option<i64>) {
+        let old = self.expire_at();
+        if old != expire_at {
+            self.entry.set_expire(expire_at);
+        }
+        self.meta.changed(self.position, old, expire_at);
+    }
+
+    /// Removes the entry.
+    pub fn remove(self) {
+        let deadline = self.entry.as_ref().expire_at();
+        let freed = self.entry.remove();
+        self.env.free(freed);
+        self.meta.changed(self.position, deadline, None);
+    }
+
+    /// Removes the entry and keeps its value and deadline.
+    pub fn take(self) -> TakenValue {
+        let deadline = self.entry.as_ref().expire_at();
+        let taken = self.entry.remove_take();
+        self.meta.changed(self.position, deadline, None);
+        taken
+    }
+
+    /// A copy of the value and deadline.
+    pub fn copy(&self) -> TakenValue {
+        self.entry.as_ref().copy_value()
+    }
+}

@@ -1,0 +1,293 @@
+//! Databases: keys with their values, deadlines and access clocks.
+//!
+//! Invariant: every change of the keyspace goes through [`Db`] and [`Write`]. That choke point keeps the expiry index, the
+//! key versions of WATCH, the counts behind INFO and the memory account right by construction. Nothing here knows
+//! commands, clients or replies, and time comes in through [`Store::set_now`].
+
+mod access;
+mod db;
+mod expiry;
+mod versions;
+
+pub use access::{AccessClock, AccessPolicy, SWEEP_PERIOD_S};
+pub use db::{Db, Key, Removal, Write};
+pub use expiry::ExpiryProgress;
+pub use versions::Version;
+pub use weir_structs::entry::{BLOB_MIN, Blob, EntryRef, Kind, StrView};
+pub use weir_structs::keyspace::{ExpireChange, NewStr, TakenValue};
+
+use db::Meta;
+use weir_structs::entry::Freed;
+use weir_structs::keyspace::{KeyHasher, Keyspace};
+
+/// Values of at least this many bytes are freed on the background thread.
+const FREE_ELSEWHERE_BYTES: usize = 64 * 1024;
+
+/// Something to be freed away from the executor.
+#[derive(Debug)]
+pub enum Garbage {
+    /// A big string.
+    Blob(Blob),
+    /// All of a database.
+    Keyspace(Box<Keyspace>),
+}
+
+impl Garbage {
+    /// Number of values in it.
+    pub fn objects(&self) -> usize {
+        match self {
+            Garbage::Blob(_) => 1,
+            Garbage::Keyspace(keys) => keys.len(),
+        }
+    }
+}
+
+/// A key that expired, for whoever must be told.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Expired {
+    /// Its database.
+    pub db: usize,
+    /// Its name.
+    pub key: Box<[u8]>,
+}
+
+/// Counted since the start or the last reset.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+pub struct StoreCounters {
+    /// Reads that found a key.
+    pub hits: u64,
+    /// Reads that found none.
+    pub misses: u64,
+    /// Keys that expired.
+    pub expired: u64,
+}
+
+/// What all databases share.
+#[derive(Debug)]
+struct Env {
+    hasher: KeyHasher,
+    now_ms: i64,
+    access: AccessClock,
+    touch: bool,
+    counters: StoreCounters,
+    garbage: Vec<Garbage>,
+    tell_expired: bool,
+    expired: Vec<Expired>,
+    rng: rand::rngs::SmallRng,
+}
+
+impl Env {
+    fn free(&mut self, freed: Freed) {
+        match freed {
+            Freed::Nothing => {}
+            Freed::Blob(blob) => {
+                if blob.len() >= FREE_ELSEWHERE_BYTES {
+                    self.garbage.push(Garbage::Blob(blob));
+                }
+            }
+        }
+    }
+}
+
+/// One database.
+#[derive(Debug)]
+struct Database {
+    keys: Keyspace,
+    meta: Meta,
+}
+
+impl Database {
+    fn new(hasher: &KeyHasher, now_ms: i64) -> Database {
+        Database { keys: Keyspace::new(hasher.clone()), meta: Meta::new(now_ms) }
+    }
+}
+
+/// Figures of one database for INFO.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct DbFigures {
+    /// Number of keys.
+    pub keys: usize,
+    /// Keys with a deadline.
+    pub expires: usize,
+    /// Mean time to live of those, in ms; 0 if there are none.
+    pub avg_ttl_ms: i64,
+}
+
+/// All databases.
+#[derive(Debug)]
+pub struct Store {
+    databases: Vec<Database>,
+    env: Env,
+}
+
+impl Store {
+    /// `databases` empty ones; `seed` keys the hash, so that clients cannot choose keys that collide.
+    pub fn new(databases: usize, seed: u64, now_ms: i64) -> Store {
+        let hasher = KeyHasher::new(seed);
+        Store {
+            databases: (0..databases).map(|_| Database::new(&hasher, now_ms)).collect(),
+            env: Env {
+                hasher,
+                now_ms,
+                access: AccessClock::new(AccessPolicy::Lru, now_ms),
+                touch: true,
+                counters: StoreCounters::default(),
+                garbage: Vec::new(),
+                tell_expired: false,
+                expired: Vec::new(),
+                rng: rand::SeedableRng::seed_from_u64(seed ^ 0x9e37_79b9_7f4a_7c15),
+            },
+        }
+    }
+
+    /// Unix time in ms of the current turn.
+    #[inline]
+    pub fn now_ms(&self) -> i64 {
+        self.env.now_ms
+    }
+
+    /// Sets the time, once a turn of the loop.
+    pub fn set_now(&mut self, now_ms: i64) {
+        self.env.now_ms = now_ms;
+        self.env.access.set_now(now_ms);
+    }
+
+    /// How accesses are recorded.
+    pub fn set_access_policy(&mut self, policy: AccessPolicy) {
+        self.env.access = AccessClock::new(policy, self.env.now_ms);
+    }
+
+    /// The clock that says how long ago, or how often, an entry was used.
+    pub fn access(&self) -> &AccessClock {
+        &self.env.access
+    }
+
+    /// Whether reads move access clocks (CLIENT NO-TOUCH).
+    #[inline]
+    pub fn set_touch(&mut self, touch: bool) {
+        self.env.touch = touch;
+    }
+
+    /// A key with its position in hash space.
+    #[inline]
+    pub fn key<'k>(&self, name: &'k [u8]) -> Key<'k> {
+        Key { name, position: self.env.hasher.position(name) }
+    }
+
+    /// Number of databases.
+    pub fn databases(&self) -> usize {
+        self.databases.len()
+    }
+
+    /// One database. Panics beyond [`Store::databases`]: indexes are checked where they come in.
+    #[inline]
+    pub fn db(&mut self, index: usize) -> Db<'_> {
+        let Database { keys, meta } = &mut self.databases[index];
+        Db { keys, meta, env: &mut self.env, index }
+    }
+
+    /// Begins to fetch the memory where a key would be.
+    #[inline]
+    pub fn prefetch_bucket(&self, db: usize, position: u64) {
+        if let Some(database) = self.databases.get(db) {
+            database.keys.prefetch_bucket(position);
+        }
+    }
+
+    /// Begins to fetch the entry of a key, once its bucket is there.
+    #[inline]
+    pub fn prefetch_entry(&self, db: usize, position: u64) {
+        if let Some(database) = self.databases.get(db) {
+            database.keys.prefetch_entry(position);
+        }
+    }
+
+    /// Empties a database; its memory is freed elsewhere. Returns how many keys it had.
+    pub fn flush(&mut self, index: usize) -> usize {
+        let hasher = self.env.hasher.clone();
+        let database = &mut self.databases[index];
+        let keys = database.keys.len();
+        database.meta.flushed(self.env.now_ms);
+        if keys > 0 {
+            let old = std::mem::replace(&mut database.keys, Keyspace::new(hasher));
+            self.env.garbage.push(Garbage::Keyspace(Box::new(old)));
+        }
+        keys
+    }
+
+    /// Exchanges the contents of two databases.
+    pub fn swap(&mut self, a: usize, b: usize) {
+        if a == b {
+            return;
+        }
+        self.databases.swap(a, b);
+        // Versions belong to the database that a client watches, not to the contents: the watched keys' owner changed.
+        let (low, high) = self.databases.split_at_mut(a.max(b));
+        let (low, high) = (&mut low[a.min(b)].meta, &mut high[0].meta);
+        std::mem::swap(&mut low.versions, &mut high.versions);
+        low.versions.touch_all();
+        high.versions.touch_all();
+    }
+
+    /// Figures of a database.
+    pub fn figures(&self, index: usize) -> DbFigures {
+        let Database { keys, meta } = &self.databases[index];
+        DbFigures {
+            keys: keys.len(),
+            expires: meta.expires(),
+            avg_ttl_ms: meta.mean_deadline_ms().map_or(0, |mean| (mean - self.env.now_ms).max(0)),
+        }
+    }
+
+    /// Bytes of all entries, values, tables and indexes.
+    pub fn live_bytes(&self) -> usize {
+        self.databases.iter().map(|d| d.keys.live_bytes() + d.meta.memory_bytes()).sum()
+    }
+
+    /// The part of [`Store::live_bytes`] that the global allocator does not know of.
+    pub fn mapped_bytes(&self) -> usize {
+        self.databases.iter().map(|d| d.keys.mapped_bytes()).sum()
+    }
+
+    /// Bytes of the tables and indexes of one database, and of the deadlines' index.
+    pub fn overhead_bytes(&self, index: usize) -> (usize, usize) {
+        let Database { keys, meta } = &self.databases[index];
+        (keys.table_bytes(), meta.memory_bytes())
+    }
+
+    /// Counters for INFO.
+    pub fn counters(&self) -> StoreCounters {
+        self.env.counters
+    }
+
+    /// Sets the counters to zero.
+    pub fn reset_counters(&mut self) {
+        self.env.counters = StoreCounters::default();
+    }
+
+    /// Whether expired keys are recorded for [`Store::take_expired`].
+    pub fn tell_expired(&mut self, tell: bool) {
+        self.env.tell_expired = tell;
+    }
+
+    /// Keys that expired since the last call, in order.
+    pub fn take_expired(&mut self) -> Vec<Expired> {
+        std::mem::take(&mut self.env.expired)
+    }
+
+    /// What is to be freed elsewhere.
+    pub fn take_garbage(&mut self) -> Vec<Garbage> {
+        std::mem::take(&mut self.env.garbage)
+    }
+
+    /// Whether there is anything to be freed elsewhere.
+    #[inline]
+    pub fn has_garbage(&self) -> bool {
+        !self.env.garbage.is_empty()
+    }
+
+    /// A random number, for commands that pick something.
+    pub fn random_u64(&mut self) -> u64 {
+        rand::RngCore::next_u64(&mut self.env.rng)
+    }
+}
