@@ -1,0 +1,76 @@
+//! What a data command sees: the store, its arguments, where its reply goes and where it says what it changed.
+//!
+//! Invariant: nothing of the server can be reached from here.
+
+use super::args::Words;
+use super::effects::Effects;
+use super::error::Error;
+use super::reply::Reply;
+use crate::config::Config;
+use crate::store::{Db, Key, Store};
+use weir_resp::Argv;
+
+/// One run of a data command.
+pub struct Cx<'a> {
+    /// All databases.
+    pub store: &'a mut Store,
+    /// The client's database.
+    pub db_index: usize,
+    /// The command's name and arguments.
+    pub argv: Argv<'a>,
+    /// The first key's place among the arguments and its position, where the executor has worked it out ahead.
+    pub first_key: Option<(usize, u64)>,
+    /// Where the reply goes.
+    pub reply: Reply<'a>,
+    /// What the command changed.
+    pub effects: &'a mut Effects,
+    /// Thresholds and limits.
+    pub config: &'a Config,
+}
+
+impl<'a> Cx<'a> {
+    /// The client's database.
+    #[inline]
+    pub fn db(&mut self) -> Db<'_> {
+        self.store.db(self.db_index)
+    }
+
+    /// Number of arguments, the name included.
+    #[inline]
+    pub fn argc(&self) -> usize {
+        self.argv.len()
+    }
+
+    /// Argument `at`; an empty string beyond the last, which the arity check rules out for those a command needs.
+    #[inline]
+    pub fn arg(&self, at: usize) -> &'a [u8] {
+        self.argv.get(at).unwrap_or_default()
+    }
+
+    /// The key at argument `at`.
+    #[inline]
+    pub fn key(&self, at: usize) -> Key<'a> {
+        let name = self.arg(at);
+        match self.first_key {
+            Some((known_at, position)) if known_at == at => Key { name, position },
+            _ => self.store.key(name),
+        }
+    }
+
+    /// The arguments from `at` on, to be read one by one.
+    pub fn words(&self, at: usize) -> Words<'a> {
+        Words::new(self.argv, at)
+    }
+
+    /// Argument `at` as an integer.
+    #[inline]
+    pub fn int(&self, at: usize) -> Result<i64, Error> {
+        super::args::int(self.arg(at))
+    }
+
+    /// Unix time in milliseconds, the same during the whole command.
+    #[inline]
+    pub fn now_ms(&self) -> i64 {
+        self.store.now_ms()
+    }
+}

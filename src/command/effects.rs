@@ -1,0 +1,77 @@
+//! What a command changed.
+//!
+//! A data command says here what it did and never calls the append-only file, replicas, notifications or waiters:
+//! `server::propagate` reads the effects after the command and does the rest in one place, in one order.
+
+bitflags::bitflags! {
+    /// Classes of keyspace events, with the letters of `notify-keyspace-events`.
+    #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+    pub struct EventClass: u16 {
+        /// `g`: commands of any type, such as DEL and EXPIRE.
+        const GENERIC = 1 << 0;
+        /// `$`
+        const STRING = 1 << 1;
+        /// `x`: a key expired.
+        const EXPIRED = 1 << 2;
+        /// `n`: a key is new.
+        const NEW = 1 << 3;
+        /// `m`: a key was looked for and not there.
+        const MISS = 1 << 4;
+    }
+}
+
+/// One keyspace event.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct KeyEvent {
+    /// Its class.
+    pub class: EventClass,
+    /// Its name, as subscribers see it: `set`, `del`, `expire`.
+    pub name: &'static str,
+    /// The key.
+    pub key: Box<[u8]>,
+    /// The key's database.
+    pub db: usize,
+}
+
+/// Filled by a command, emptied by the server. Reused, so that a command allocates nothing for it.
+#[derive(Debug, Default)]
+pub struct Effects {
+    /// Number of changes, as `rdb_changes_since_last_save` counts them.
+    pub dirty: u64,
+    wanted: EventClass,
+    events: Vec<KeyEvent>,
+}
+
+impl Effects {
+    /// Sets which classes are listened to; events of others are not even recorded.
+    pub fn want(&mut self, classes: EventClass) {
+        self.wanted = classes;
+    }
+
+    /// Counts `n` changes.
+    pub fn changed(&mut self, n: u64) {
+        self.dirty += n;
+    }
+
+    /// Reports an event at a key.
+    #[inline]
+    pub fn event(&mut self, class: EventClass, name: &'static str, key: &[u8], db: usize) {
+        if self.wanted.intersects(class) {
+            self.events.push(KeyEvent { class, name, key: key.into(), db });
+        }
+    }
+
+    /// The events so far, in order, which are forgotten.
+    pub fn take_events(&mut self) -> Vec<KeyEvent> {
+        std::mem::take(&mut self.events)
+    }
+
+    /// Forgets everything.
+    #[inline]
+    pub fn clear(&mut self) {
+        self.dirty = 0;
+        if !self.events.is_empty() {
+            self.events.clear();
+        }
+    }
+}

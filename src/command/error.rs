@@ -1,0 +1,234 @@
+//! Every error text that goes over the wire, to the letter of Redis's: clients match on them.
+//!
+//! The first word is the code that clients and `INFO errorstats` see. Texts with a client's bytes in them go through
+//! [`Error::new`], which leaves printing them safely to the reply writer (line ends become spaces).
+
+use std::borrow::Cow;
+use std::fmt;
+
+/// An error reply without its leading `-` and line end.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Error(Cow<'static, str>);
+
+impl Error {
+    /// One of the fixed texts below.
+    pub const fn fixed(text: &'static str) -> Error {
+        Error(Cow::Borrowed(text))
+    }
+
+    /// A text made for the occasion; it begins with its code.
+    pub fn new(text: impl Into<String>) -> Error {
+        Error(Cow::Owned(text.into()))
+    }
+
+    /// The whole text.
+    pub fn text(&self) -> &str {
+        &self.0
+    }
+
+    /// The code: what stands before the first space.
+    pub fn code(&self) -> &str {
+        self.0.split(' ').next().unwrap_or("ERR")
+    }
+
+    /// Wrong number of arguments for a command or, with its container, a subcommand (`config|get`).
+    pub fn arity(full_name: &str) -> Error {
+        Error::new(format!("ERR wrong number of arguments for '{full_name}' command"))
+    }
+
+    /// No such command; shows the beginning of the arguments as Redis does (128 bytes of each, 128 in all).
+    pub fn unknown_command<'a>(name: &[u8], args: impl Iterator<Item = &'a [u8]>) -> Error {
+        let mut shown = String::new();
+        for arg in args {
+            if shown.len() >= 128 {
+                break;
+            }
+            let room = 128 - shown.len();
+            shown.push_str(&format!("'{}' ", clip(arg, room)));
+        }
+        Error::new(format!("ERR unknown command '{}', with args beginning with: {shown}", clip(name, 128)))
+    }
+
+    /// No such subcommand of `container`.
+    pub fn unknown_subcommand(sub: &[u8], container: &str) -> Error {
+        let container = container.to_ascii_uppercase();
+        Error::new(format!("ERR unknown subcommand '{}'. Try {container} HELP.", clip(sub, 128)))
+    }
+
+    /// A relative or absolute time that does not fit.
+    pub fn invalid_expire(command: &str) -> Error {
+        Error::new(format!("ERR invalid expire time in '{command}' command"))
+    }
+
+    /// An option that EXPIRE does not know.
+    pub fn unsupported_option(option: &[u8]) -> Error {
+        Error::new(format!("ERR Unsupported option {}", c_string(option)))
+    }
+
+    /// A type of values that there is not.
+    pub fn unknown_type(name: &[u8]) -> Error {
+        Error::new(format!("ERR unknown type name '{}'", c_string(name)))
+    }
+
+    /// A number outside `min..=max`.
+    pub fn not_in_range(min: i64, max: i64) -> Error {
+        Error::new(format!("ERR value is out of range, value must between {min} and {max}"))
+    }
+
+    /// A command that must be enabled in the configuration.
+    pub fn protected_command(name: &str) -> Error {
+        let (upper, lower) = (name.to_ascii_uppercase(), name.to_ascii_lowercase());
+        Error::new(format!(
+            "ERR {upper} command not allowed. If the enable-{lower}-command option is set to \"local\", you can run it \
+             from a local connection, otherwise you need to set this option in the configuration file, and then \
+             restart the server."
+        ))
+    }
+
+    /// Arguments that no form of a subcommand has.
+    pub fn subcommand_syntax(sub: &[u8], container: &str) -> Error {
+        let container = container.to_ascii_uppercase();
+        let sub = clip(sub, 128);
+        Error::new(format!("ERR unknown subcommand or wrong number of arguments for '{sub}'. Try {container} HELP."))
+    }
+
+    /// A connection from elsewhere to a server that nobody has secured.
+    pub const PROTECTED_MODE: Error = Error::fixed(
+        "DENIED Weir is in protected mode: no password is set for the default user, so connections are accepted from \
+         this machine only. To accept others, set a password with the 'requirepass' directive or ACL SETUSER, or, if \
+         the network is one you trust, turn this off with 'CONFIG SET protected-mode no' from this machine or \
+         '--protected-mode no' at the start.",
+    );
+    /// Wrong type of value at a key.
+    pub const WRONG_TYPE: Error = Error::fixed("WRONGTYPE Operation against a key holding the wrong kind of value");
+    /// Options that do not go together or are not known.
+    pub const SYNTAX: Error = Error::fixed("ERR syntax error");
+    /// An argument or a stored value is no 64-bit integer.
+    pub const NOT_INTEGER: Error = Error::fixed("ERR value is not an integer or out of range");
+    /// An argument or a stored value is no number.
+    pub const NOT_FLOAT: Error = Error::fixed("ERR value is not a valid float");
+    /// A number that must not be negative.
+    pub const OUT_OF_RANGE: Error = Error::fixed("ERR value is out of range");
+    /// A number that must be greater than zero.
+    pub const NOT_POSITIVE: Error = Error::fixed("ERR value is out of range, must be positive");
+    /// INCR and its kind.
+    pub const OVERFLOW: Error = Error::fixed("ERR increment or decrement would overflow");
+    /// DECRBY by the smallest integer.
+    pub const DECREMENT_OVERFLOW: Error = Error::fixed("ERR decrement would overflow");
+    /// INCRBYFLOAT.
+    pub const NAN_OR_INFINITY: Error = Error::fixed("ERR increment would produce NaN or Infinity");
+    /// A string would become longer than `proto-max-bulk-len`.
+    pub const STRING_TOO_LONG: Error = Error::fixed("ERR string exceeds maximum allowed size (proto-max-bulk-len)");
+    /// SETRANGE.
+    pub const OFFSET_OUT_OF_RANGE: Error = Error::fixed("ERR offset is out of range");
+    /// A key that must be there is not.
+    pub const NO_SUCH_KEY: Error = Error::fixed("ERR no such key");
+    /// SELECT and others.
+    pub const DB_OUT_OF_RANGE: Error = Error::fixed("ERR DB index is out of range");
+    /// SCAN.
+    pub const INVALID_CURSOR: Error = Error::fixed("ERR invalid cursor");
+    /// MOVE and COPY.
+    pub const SAME_OBJECT: Error = Error::fixed("ERR source and destination objects are the same");
+    /// EXPIRE and its kind.
+    pub const EXPIRE_NX_WITH_OTHERS: Error =
+        Error::fixed("ERR NX and XX, GT or LT options at the same time are not compatible");
+    /// See above.
+    pub const EXPIRE_GT_WITH_LT: Error = Error::fixed("ERR GT and LT options at the same time are not compatible");
+    /// SCAN with an option of HSCAN.
+    pub const NOVALUES_NOT_HSCAN: Error = Error::fixed("ERR NOVALUES option can only be used in HSCAN");
+    /// SCAN with an option of ZSCAN.
+    pub const NOSCORES_NOT_ZSCAN: Error = Error::fixed("ERR NOSCORES option can only be used in ZSCAN");
+    /// OBJECT FREQ.
+    pub const FREQUENCY_NOT_TRACKED: Error = Error::fixed(
+        "ERR An LFU maxmemory policy is not selected, access frequency not tracked. Please note that when switching \
+         between policies at runtime LRU and LFU data will take some time to adjust.",
+    );
+    /// OBJECT IDLETIME.
+    pub const IDLE_TIME_NOT_TRACKED: Error = Error::fixed(
+        "ERR An LFU maxmemory policy is selected, idle time not tracked. Please note that when switching between \
+         policies at runtime LRU and LFU data will take some time to adjust.",
+    );
+    /// SWAPDB.
+    pub const INVALID_FIRST_DB: Error = Error::fixed("ERR invalid first DB index");
+    /// See above.
+    pub const INVALID_SECOND_DB: Error = Error::fixed("ERR invalid second DB index");
+    /// MSETEX.
+    pub const INVALID_NUMKEYS: Error = Error::fixed("ERR invalid numkeys value or out of range");
+    /// A digest of another length.
+    pub const NOT_DIGEST: Error = Error::fixed("ERR must be exactly 16 hexadecimal characters");
+    /// DELEX.
+    pub const INVALID_CONDITION: Error = Error::fixed("ERR Invalid condition. Use IFEQ, IFNE, IFDEQ, or IFDNE");
+    /// See above.
+    pub const CONDITION_NEEDS_STRING: Error =
+        Error::fixed("ERR Key should be of string type if conditions are specified");
+    /// LCS.
+    pub const LCS_NEEDS_STRINGS: Error = Error::fixed("ERR The specified keys must contain string values");
+    /// See above.
+    pub const LCS_LEN_AND_IDX: Error =
+        Error::fixed("ERR If you want both the length and indexes, please just use IDX.");
+    /// INCREX.
+    pub const ENX_NEEDS_EXPIRY: Error = Error::fixed("ERR ENX flag requires an expiration");
+    /// See above.
+    pub const INCREMENT_NOT_INTEGER: Error = Error::fixed("ERR Increment is not an integer or out of range");
+    /// See above.
+    pub const INCREMENT_NOT_FLOAT: Error = Error::fixed("ERR Increment is not a valid float");
+    /// See above.
+    pub const INCREMENT_INFINITE: Error = Error::fixed("ERR BYFLOAT increment cannot be Infinity");
+    /// See above.
+    pub const LBOUND_NOT_INTEGER: Error = Error::fixed("ERR LBOUND is not an integer or out of range");
+    /// See above.
+    pub const LBOUND_NOT_FLOAT: Error = Error::fixed("ERR LBOUND is not a valid float");
+    /// See above.
+    pub const UBOUND_NOT_INTEGER: Error = Error::fixed("ERR UBOUND is not an integer or out of range");
+    /// See above.
+    pub const UBOUND_NOT_FLOAT: Error = Error::fixed("ERR UBOUND is not a valid float");
+    /// See above.
+    pub const BOUNDS_CROSSED: Error = Error::fixed("ERR LBOUND can't be greater than UBOUND");
+    /// See above.
+    pub const VALUE_INFINITE: Error = Error::fixed("ERR value cannot be Infinity");
+    /// See above.
+    pub const APPLIED_OVERFLOW: Error = Error::fixed("ERR applied increment would overflow");
+    /// See above.
+    pub const APPLIED_INFINITE: Error = Error::fixed("ERR applied increment would be Infinity");
+    /// A command before AUTH.
+    pub const NO_AUTH: Error = Error::fixed("NOAUTH Authentication required.");
+    /// AUTH failed.
+    pub const WRONG_PASS: Error = Error::fixed("WRONGPASS invalid username-password pair or user is disabled.");
+    /// AUTH with a password where none is set.
+    pub const NO_PASSWORD_SET: Error = Error::fixed(
+        "ERR AUTH <password> called without any password configured for the default user. Are you sure your \
+         configuration is correct?",
+    );
+    /// HELLO before AUTH and without it.
+    pub const HELLO_WITHOUT_AUTH: Error = Error::fixed(
+        "NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO <proto> AUTH <user> \
+         <pass> option can be used to authenticate the client and select the RESP protocol version at the same time",
+    );
+    /// A write that needs memory above `maxmemory`.
+    pub const OOM: Error = Error::fixed("OOM command not allowed when used memory > 'maxmemory'.");
+    /// CLIENT PAUSE and similar timeouts.
+    pub const TIMEOUT_NOT_INTEGER: Error = Error::fixed("ERR timeout is not an integer or out of range");
+    /// See above.
+    pub const TIMEOUT_NEGATIVE: Error = Error::fixed("ERR timeout is negative");
+}
+
+/// What a client sent, as text, up to the first NUL and at most [`SHOWN_MAX`] bytes.
+fn c_string(bytes: &[u8]) -> String {
+    clip(bytes.split(|&byte| byte == 0).next().unwrap_or_default(), SHOWN_MAX)
+}
+
+/// Bytes of an argument that an error repeats where Redis would repeat it whole.
+const SHOWN_MAX: usize = 1024;
+
+/// At most `room` bytes of what a client sent, as text.
+fn clip(bytes: &[u8], room: usize) -> String {
+    String::from_utf8_lossy(&bytes[..bytes.len().min(room)]).into_owned()
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Error {}

@@ -1,0 +1,31 @@
+//! Commands on data: what a command is ([`spec`], [`table`]), what it sees ([`cx`], [`args`]), where it answers
+//! ([`reply`], [`error`]) and what it says of its changes ([`effects`]), and the families themselves.
+//!
+//! Invariant: nothing here knows sockets, clients or the server. Adding a command touches one file of a family: a row in
+//! its `COMMANDS` and the function that the row names.
+
+pub mod args;
+pub mod cx;
+pub mod effects;
+pub mod error;
+pub mod generic;
+pub mod reply;
+pub mod spec;
+pub mod string;
+pub mod table;
+
+pub use cx::Cx;
+pub use error::Error;
+pub use table::{DataFn, Row};
+
+/// Every family's rows.
+pub const FAMILIES: &[&[Row<DataFn>]] = &[
+    generic::database::COMMANDS,
+    generic::expire::COMMANDS,
+    generic::keys::COMMANDS,
+    generic::object::COMMANDS,
+    generic::scan::COMMANDS,
+    string::counter::COMMANDS,
+    string::get::COMMANDS,
+    string::set::COMMANDS,
+];
