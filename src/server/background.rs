@@ -1,0 +1,74 @@
+//! The background thread: frees what would hold up the executor.
+
+use crate::store::Garbage;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{self, Sender};
+use std::thread;
+
+/// Hands things to the background thread. The thread ends when this is dropped and its queue is empty.
+#[derive(Debug)]
+pub struct Background {
+    queue: Option<Sender<Garbage>>,
+    counts: Arc<Counts>,
+}
+
+#[derive(Debug, Default)]
+struct Counts {
+    pending: AtomicUsize,
+    freed: AtomicUsize,
+}
+
+impl Background {
+    /// Starts the thread. If the system has none to give, things are freed where they are.
+    pub fn start() -> Background {
+        let (queue, work) = mpsc::channel::<Garbage>();
+        let counts = Arc::new(Counts::default());
+        let shared = Arc::clone(&counts);
+        let thread = thread::Builder::new().name("weir-free".to_owned()).spawn(move || {
+            for garbage in work {
+                shared.free(garbage);
+            }
+        });
+        if let Err(error) = &thread {
+            tracing::warn!("no background thread, memory is freed by the executor: {error}");
+        }
+        Background { queue: thread.is_ok().then_some(queue), counts }
+    }
+
+    /// Frees something elsewhere.
+    pub fn free(&self, garbage: Garbage) {
+        self.counts.pending.fetch_add(garbage.objects(), Ordering::Relaxed);
+        let refused = match &self.queue {
+            Some(queue) => queue.send(garbage).err().map(|e| e.0),
+            None => Some(garbage),
+        };
+        if let Some(garbage) = refused {
+            self.counts.free(garbage);
+        }
+    }
+
+    /// Values that wait to be freed.
+    pub fn pending(&self) -> usize {
+        self.counts.pending.load(Ordering::Relaxed)
+    }
+
+    /// Values freed so far.
+    pub fn freed(&self) -> usize {
+        self.counts.freed.load(Ordering::Relaxed)
+    }
+
+    /// Starts counting anew.
+    pub fn reset_freed(&self) {
+        self.counts.freed.store(0, Ordering::Relaxed);
+    }
+}
+
+impl Counts {
+    fn free(&self, garbage: Garbage) {
+        let objects = garbage.objects();
+        drop(garbage);
+        self.pending.fetch_sub(objects, Ordering::Relaxed);
+        self.freed.fetch_add(objects, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,248 @@
+//! Connected clients as the executor knows them.
+//!
+//! A client has a [`Slot`], by which it is found at once and which is used again after it has gone, and a [`ClientId`],
+//! which never is. What the network alone knows (buffers, sockets) is not here, except for the figures that it reports
+//! for CLIENT LIST ([`IoFacts`]).
+
+use super::gates::Armed;
+use super::table::Command;
+use crate::command::reply::Resp;
+use hashbrown::HashMap;
+
+/// Place in the table of clients.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub struct Slot(pub u32);
+
+/// Number of a client, counted up from 1 and never used again.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub struct ClientId(pub u64);
+
+bitflags::bitflags! {
+    /// What a client is or has asked for.
+    #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+    pub struct ClientFlags: u32 {
+        /// Over a Unix socket.
+        const UNIX_SOCKET = 1 << 0;
+        /// In MONITOR.
+        const MONITOR = 1 << 1;
+        /// CLIENT NO-EVICT ON.
+        const NO_EVICT = 1 << 2;
+        /// CLIENT NO-TOUCH ON.
+        const NO_TOUCH = 1 << 3;
+        /// CLIENT REPLY OFF.
+        const REPLY_OFF = 1 << 4;
+        /// CLIENT REPLY SKIP: no reply to the next command.
+        const REPLY_SKIP_NEXT = 1 << 5;
+        /// No reply to this command.
+        const REPLY_SKIP = 1 << 6;
+        /// The connection ends when the reply has gone out.
+        const CLOSE_AFTER_REPLY = 1 << 7;
+        /// Its commands wait for the end of a pause.
+        const PAUSED = 1 << 8;
+        /// CLIENT CAPA REDIRECT.
+        const CAPA_REDIRECT = 1 << 9;
+        /// CLIENT IMPORT-SOURCE ON.
+        const IMPORT_SOURCE = 1 << 10;
+        /// Came through the loopback interface or a Unix socket.
+        const LOCAL = 1 << 11;
+    }
+}
+
+/// Figures that the network reports after each turn.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+pub struct IoFacts {
+    /// Bytes received.
+    pub net_in: u64,
+    /// Bytes sent.
+    pub net_out: u64,
+    /// Bytes received and not yet executed.
+    pub query_bytes: usize,
+    /// Room in the query buffer.
+    pub query_free: usize,
+    /// Bytes of the buffer that its replies were last written into; 0 while it has none.
+    pub reply_buffer: usize,
+    /// The most of it that was in use at once, lately.
+    pub reply_buffer_peak: usize,
+    /// Bytes of replies that wait.
+    pub output_bytes: usize,
+    /// Pieces that those are in.
+    pub output_chunks: usize,
+    /// Bytes of heap behind all its buffers.
+    pub buffer_heap: usize,
+}
+
+/// One client.
+#[derive(Debug)]
+pub struct Client {
+    /// Its number.
+    pub id: ClientId,
+    /// Its place.
+    pub slot: Slot,
+    /// Its address, `ip:port` or `path:0`.
+    pub addr: String,
+    /// The server's end of the connection.
+    pub laddr: String,
+    /// File descriptor, for CLIENT LIST.
+    pub fd: i32,
+    /// Name set by CLIENT SETNAME; empty if none.
+    pub name: Vec<u8>,
+    /// Name of its library, set by CLIENT SETINFO.
+    pub lib_name: Vec<u8>,
+    /// Version of its library.
+    pub lib_ver: Vec<u8>,
+    /// Unix time of its connection, in ms.
+    pub created_ms: i64,
+    /// Unix time of its last command or bytes, in ms.
+    pub active_ms: i64,
+    /// Its database.
+    pub db: usize,
+    /// The protocol it speaks.
+    pub resp: Resp,
+    /// See [`ClientFlags`].
+    pub flags: ClientFlags,
+    /// User it has authenticated as; `None` before.
+    pub user: Option<&'static str>,
+    /// What it called last.
+    pub last_command: Option<&'static Command>,
+    /// Commands it has called.
+    pub commands: u64,
+    /// Figures from the network.
+    pub io: IoFacts,
+    /// Gates that may hold up this client although they are open for others.
+    pub armed: Armed,
+}
+
+impl Client {
+    /// Its peer's address without the port; empty for a Unix socket.
+    pub fn ip(&self) -> &str {
+        if self.flags.contains(ClientFlags::UNIX_SOCKET) {
+            return "";
+        }
+        let ip = self.addr.rsplit_once(':').map_or("", |(ip, _)| ip);
+        ip.strip_prefix('[').and_then(|ip| ip.strip_suffix(']')).unwrap_or(ip)
+    }
+
+    /// Bytes of heap that it takes here, buffers not counted.
+    pub fn heap_bytes(&self) -> usize {
+        size_of::<Client>()
+            + self.addr.capacity()
+            + self.laddr.capacity()
+            + self.name.capacity()
+            + self.lib_name.capacity()
+            + self.lib_ver.capacity()
+    }
+
+    /// Whether it may do more than AUTH.
+    pub fn is_authenticated(&self) -> bool {
+        self.user.is_some()
+    }
+}
+
+/// What the network knows of a connection when it accepts it.
+#[derive(Clone, Debug)]
+pub struct Accepted {
+    /// The peer's address.
+    pub addr: String,
+    /// The server's end.
+    pub laddr: String,
+    /// File descriptor.
+    pub fd: i32,
+    /// Over a Unix socket.
+    pub unix: bool,
+    /// Loopback or Unix socket.
+    pub local: bool,
+}
+
+/// All connected clients.
+#[derive(Debug, Default)]
+pub struct Clients {
+    slots: Vec<Option<Box<Client>>>,
+    free: Vec<u32>,
+    last_id: u64,
+    by_id: HashMap<ClientId, Slot>,
+    /// Slots of clients in MONITOR.
+    pub monitors: Vec<Slot>,
+}
+
+impl Clients {
+    /// Adds one.
+    pub fn add(&mut self, accepted: Accepted, user: Option<&'static str>, now_ms: i64) -> Slot {
+        self.last_id += 1;
+        let index = self.free.pop().unwrap_or_else(|| {
+            self.slots.push(None);
+            (self.slots.len() - 1) as u32
+        });
+        let slot = Slot(index);
+        self.by_id.insert(ClientId(self.last_id), slot);
+        let mut flags = ClientFlags::empty();
+        flags.set(ClientFlags::UNIX_SOCKET, accepted.unix);
+        flags.set(ClientFlags::LOCAL, accepted.local);
+        self.slots[index as usize] = Some(Box::new(Client {
+            id: ClientId(self.last_id),
+            slot,
+            addr: accepted.addr,
+            laddr: accepted.laddr,
+            fd: accepted.fd,
+            name: Vec::new(),
+            lib_name: Vec::new(),
+            lib_ver: Vec::new(),
+            created_ms: now_ms,
+            active_ms: now_ms,
+            db: 0,
+            resp: Resp::V2,
+            flags,
+            user,
+            last_command: None,
+            commands: 0,
+            io: IoFacts::default(),
+            armed: Armed::default(),
+        }));
+        slot
+    }
+
+    /// Removes one that has gone.
+    pub fn remove(&mut self, slot: Slot) -> Option<Box<Client>> {
+        let client = self.slots.get_mut(slot.0 as usize)?.take()?;
+        self.free.push(slot.0);
+        self.by_id.remove(&client.id);
+        self.monitors.retain(|&m| m != slot);
+        Some(client)
+    }
+
+    /// The one at a slot.
+    #[inline]
+    pub fn get(&self, slot: Slot) -> Option<&Client> {
+        self.slots.get(slot.0 as usize)?.as_deref()
+    }
+
+    /// The one at a slot, to change it.
+    #[inline]
+    pub fn get_mut(&mut self, slot: Slot) -> Option<&mut Client> {
+        self.slots.get_mut(slot.0 as usize)?.as_deref_mut()
+    }
+
+    /// Where the one with a number is.
+    pub fn slot_of(&self, id: ClientId) -> Option<Slot> {
+        self.by_id.get(&id).copied()
+    }
+
+    /// All, in no particular order.
+    pub fn iter(&self) -> impl Iterator<Item = &Client> {
+        self.slots.iter().filter_map(|c| c.as_deref())
+    }
+
+    /// All, to change them.
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut Client> {
+        self.slots.iter_mut().filter_map(|c| c.as_deref_mut())
+    }
+
+    /// How many.
+    pub fn len(&self) -> usize {
+        self.slots.len() - self.free.len()
+    }
+
+    /// Whether nobody is connected.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}

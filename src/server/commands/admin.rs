@@ -1,0 +1,165 @@
+//! What an operator needs that belongs to no container: the end, the clock, watching, and a picture.
+
+use super::lolwut;
+use crate::command::args::{int, is};
+use crate::command::error::Error;
+use crate::command::spec::{Acl, Arg, ArgKind, Flags, Group, Spec};
+use crate::command::table::Row;
+use crate::server::ServerFn;
+use crate::server::client::ClientFlags;
+use crate::server::{ServerCx, ShutdownRequest};
+
+const ACL_ADMIN_SLOW_DANGEROUS: Acl = Acl::ADMIN.union(Acl::SLOW).union(Acl::DANGEROUS);
+
+/// Commands for the operator that belong to no container.
+pub(super) const COMMANDS: &[Row<ServerFn>] = &[
+    Row::new(
+        Spec::new(
+            "shutdown",
+            -1,
+            Flags::ADMIN
+                .union(Flags::NOSCRIPT)
+                .union(Flags::LOADING)
+                .union(Flags::STALE)
+                .union(Flags::NO_MULTI)
+                .union(Flags::ALLOW_BUSY),
+            ACL_ADMIN_SLOW_DANGEROUS,
+            Group::Server,
+            "1.0.0",
+        )
+        .doc(
+            "O(N) where N is the number of keys if it saves, otherwise O(1).",
+            "Saves the data where so configured or asked, and ends the server.",
+        )
+        .history(&[
+            ("7.0.0", "Gained the `NOW`, `FORCE` and `ABORT` options."),
+            ("9.0.0", "Gained the `SAFE` and `FAILOVER` options."),
+        ])
+        .args(&[Arg::one_of(
+            "abort-selector",
+            &[
+                Arg::block(
+                    "save-selector-block",
+                    &[
+                        Arg::one_of("save-selector", &[Arg::word("nosave", "NOSAVE"), Arg::word("save", "SAVE")])
+                            .optional(),
+                        Arg::word("now", "NOW").since("7.0.0").optional(),
+                        Arg::word("force", "FORCE").since("7.0.0").optional(),
+                        Arg::word("safe", "SAFE").since("9.0.0").optional(),
+                        Arg::word("failover", "FAILOVER").since("9.0.0").optional(),
+                    ],
+                ),
+                Arg::word("abort", "ABORT").since("7.0.0"),
+            ],
+        )
+        .optional()]),
+        shutdown_command,
+    ),
+    Row::new(
+        Spec::new("time", 1, Flags::LOADING.union(Flags::STALE).union(Flags::FAST), Acl::FAST, Group::Server, "2.6.0")
+            .tips(&["nondeterministic_output"])
+            .doc("O(1)", "Returns the server's clock as Unix seconds and the microseconds within the second."),
+        time_command,
+    ),
+    Row::new(
+        Spec::new("lolwut", -1, Flags::READONLY.union(Flags::FAST), Acl::READ.union(Acl::FAST), Group::Server, "5.0.0")
+            .doc("", "Draws something and names the server's version.")
+            .args(&[Arg::new("version", ArgKind::Integer).token("VERSION").optional()]),
+        lolwut_command,
+    ),
+    Row::new(
+        Spec::new(
+            "monitor",
+            1,
+            Flags::ADMIN.union(Flags::NOSCRIPT).union(Flags::LOADING).union(Flags::STALE),
+            ACL_ADMIN_SLOW_DANGEROUS,
+            Group::Server,
+            "1.0.0",
+        )
+        .doc("", "Shows the connection every command that the server runs from then on."),
+        monitor_command,
+    ),
+];
+
+bitflags::bitflags! {
+    /// Words of SHUTDOWN.
+    #[derive(Clone, Copy, PartialEq, Eq)]
+    struct ShutdownWords: u8 {
+        const NOSAVE = 1 << 0;
+        const SAVE = 1 << 1;
+        const NOW = 1 << 2;
+        const FORCE = 1 << 3;
+        const SAFE = 1 << 4;
+        const FAILOVER = 1 << 5;
+        const ABORT = 1 << 6;
+    }
+}
+
+fn shutdown_command(cx: &mut ServerCx<'_>) -> Result<(), Error> {
+    let mut words = ShutdownWords::empty();
+    for word in cx.words(1) {
+        let word = ShutdownWords::all().iter_names().find(|(name, _)| is(word, name));
+        words |= word.ok_or(Error::SYNTAX)?.1;
+    }
+    let contradiction = ShutdownWords::SAVE | ShutdownWords::NOSAVE;
+    let aborts = words.contains(ShutdownWords::ABORT);
+    if words.contains(contradiction) || aborts && words != ShutdownWords::ABORT {
+        return Err(Error::SYNTAX);
+    }
+    if aborts {
+        // The server waits for nothing on its way down, so there is never anything to call off.
+        return Err(Error::fixed("ERR No shutdown in progress."));
+    }
+    if words.contains(ShutdownWords::FAILOVER) {
+        return Err(Error::fixed("ERR SHUTDOWN FAILOVER is only supported in cluster mode."));
+    }
+    if words.contains(ShutdownWords::SAVE) && !words.contains(ShutdownWords::FORCE) {
+        tracing::warn!("SHUTDOWN SAVE was refused: this version cannot save the data.");
+        return Err(Error::fixed("ERR Errors trying to SHUTDOWN. Check logs."));
+    }
+    cx.server.shutdown = Some(ShutdownRequest { by: "SHUTDOWN" });
+    // There is no reply, and what the client sent behind this is not run.
+    cx.client().flags.insert(ClientFlags::CLOSE_AFTER_REPLY);
+    Ok(())
+}
+
+fn time_command(cx: &mut ServerCx<'_>) -> Result<(), Error> {
+    let now_us = (cx.server.facts.wall_clock_us)();
+    cx.reply.array(2);
+    cx.reply.bulk_int(now_us / 1_000_000);
+    cx.reply.bulk_int(now_us % 1_000_000);
+    Ok(())
+}
+
+fn lolwut_command(cx: &mut ServerCx<'_>) -> Result<(), Error> {
+    let mut words = cx.words(1);
+    if words.accept("VERSION") {
+        // There is one picture only; the number is looked at so that wrong ones are told.
+        words.expect_int()?;
+    }
+    let mut sizes = [lolwut::COLUMNS_DEFAULT, lolwut::ROWS_DEFAULT];
+    for (at, word) in words.enumerate() {
+        let size = int(word)?;
+        if let Some(place) = sizes.get_mut(at) {
+            *place = usize::try_from(size).unwrap_or(0);
+        }
+    }
+    let [columns, rows] = sizes;
+    let mut picture = lolwut::draw(columns, rows, cx.server.store.random_u64());
+    picture.push_str(&format!("\nWeir ver. {}\n", cx.server.facts.version));
+    cx.reply.verbatim(b"txt", picture.as_bytes());
+    Ok(())
+}
+
+fn monitor_command(cx: &mut ServerCx<'_>) -> Result<(), Error> {
+    let slot = cx.slot;
+    let client = cx.client();
+    if client.flags.contains(ClientFlags::MONITOR) {
+        // As Redis does: it already gets what it asks for, and that is no reply.
+        return Ok(());
+    }
+    client.flags.insert(ClientFlags::MONITOR);
+    cx.server.clients.monitors.push(slot);
+    cx.reply.ok();
+    Ok(())
+}

@@ -1,0 +1,275 @@
+//! Who a connection is, which protocol it speaks and which database it uses.
+
+use super::client::set_name;
+use crate::command::args::int;
+use crate::command::error::Error;
+use crate::command::reply::Resp;
+use crate::command::spec::{Acl, Arg, ArgKind, Flags, Group, Spec};
+use crate::command::table::Row;
+use crate::server::ServerFn;
+use crate::server::client::{Client, ClientFlags};
+use crate::server::gates::Armed;
+use crate::server::{DEFAULT_USER, REDIS_VERSION, ServerCx};
+use subtle::ConstantTimeEq;
+
+const NOSCRIPT_LOADING_STALE_FAST_NO_AUTH_ALLOW_BUSY_SUBSCRIBED_OK: Flags = Flags::NOSCRIPT
+    .union(Flags::LOADING)
+    .union(Flags::STALE)
+    .union(Flags::FAST)
+    .union(Flags::NO_AUTH)
+    .union(Flags::ALLOW_BUSY)
+    .union(Flags::SUBSCRIBED_OK);
+const ACL_FAST_CONNECTION: Acl = Acl::FAST.union(Acl::CONNECTION);
+
+/// Commands about the state of the connection itself.
+pub(super) const COMMANDS: &[Row<ServerFn>] = &[
+    Row::new(
+        Spec::new(
+            "auth",
+            -2,
+            Flags::NOSCRIPT
+                .union(Flags::LOADING)
+                .union(Flags::STALE)
+                .union(Flags::FAST)
+                .union(Flags::NO_AUTH)
+                .union(Flags::ALLOW_BUSY)
+                .union(Flags::SENSITIVE),
+            ACL_FAST_CONNECTION,
+            Group::Connection,
+            "1.0.0",
+        )
+        .doc(
+            "O(N) where N is the number of passwords of the user.",
+            "Logs the connection in with a password, or a user name and a password.",
+        )
+        .history(&[("6.0.0", "Takes a user name before the password.")])
+        .args(&[
+            Arg::new("username", ArgKind::String).since("6.0.0").optional(),
+            Arg::new("password", ArgKind::String),
+        ]),
+        auth_command,
+    ),
+    Row::new(
+        Spec::new(
+            "echo",
+            2,
+            Flags::LOADING.union(Flags::STALE).union(Flags::FAST),
+            ACL_FAST_CONNECTION,
+            Group::Connection,
+            "1.0.0",
+        )
+        .doc("O(1)", "Returns the message that it was given.")
+        .args(&[Arg::new("message", ArgKind::String)]),
+        echo_command,
+    ),
+    Row::new(
+        Spec::new(
+            "hello",
+            -1,
+            Flags::NOSCRIPT
+                .union(Flags::LOADING)
+                .union(Flags::STALE)
+                .union(Flags::FAST)
+                .union(Flags::NO_AUTH)
+                .union(Flags::ALLOW_BUSY),
+            ACL_FAST_CONNECTION,
+            Group::Connection,
+            "6.0.0",
+        )
+        .doc("O(1)", "Chooses the protocol version, can log in and name the connection, and describes the server.")
+        .history(&[
+            ("6.2.0", "The protocol version may be left out, which changes nothing."),
+            ("8.1.0", "The reply has `availability_zone` if that is configured."),
+        ])
+        .args(&[Arg::block(
+            "arguments",
+            &[
+                Arg::new("protover", ArgKind::Integer),
+                Arg::block("auth", &[Arg::new("username", ArgKind::String), Arg::new("password", ArgKind::String)])
+                    .token("AUTH")
+                    .optional(),
+                Arg::new("clientname", ArgKind::String).token("SETNAME").optional(),
+            ],
+        )
+        .optional()]),
+        hello_command,
+    ),
+    Row::new(
+        Spec::new("ping", -1, Flags::FAST.union(Flags::SUBSCRIBED_OK), ACL_FAST_CONNECTION, Group::Connection, "1.0.0")
+            .tips(&["request_policy:all_shards", "response_policy:all_succeeded"])
+            .doc("O(1)", "Returns `PONG`, or the message that it was given.")
+            .args(&[Arg::new("message", ArgKind::String).optional()]),
+        ping_command,
+    ),
+    Row::new(
+        Spec::new(
+            "quit",
+            -1,
+            NOSCRIPT_LOADING_STALE_FAST_NO_AUTH_ALLOW_BUSY_SUBSCRIBED_OK,
+            ACL_FAST_CONNECTION,
+            Group::Connection,
+            "1.0.0",
+        )
+        .doc("O(1)", "Closes the connection after its replies have been sent."),
+        quit_command,
+    ),
+    Row::new(
+        Spec::new(
+            "reset",
+            1,
+            NOSCRIPT_LOADING_STALE_FAST_NO_AUTH_ALLOW_BUSY_SUBSCRIBED_OK,
+            ACL_FAST_CONNECTION,
+            Group::Connection,
+            "6.2.0",
+        )
+        .doc("O(1)", "Puts the connection back into the state of a new one."),
+        reset_command,
+    ),
+    Row::new(
+        Spec::new(
+            "select",
+            2,
+            Flags::LOADING.union(Flags::STALE).union(Flags::FAST).union(Flags::ALLOW_BUSY),
+            ACL_FAST_CONNECTION,
+            Group::Connection,
+            "1.0.0",
+        )
+        .doc("O(1)", "Changes the database that the connection works on.")
+        .args(&[Arg::new("index", ArgKind::Integer)]),
+        select_command,
+    ),
+];
+
+fn auth_command(cx: &mut ServerCx<'_>) -> Result<(), Error> {
+    let (user, password) = match cx.argc() {
+        2 if cx.server.config.requirepass.is_none() => return Err(Error::NO_PASSWORD_SET),
+        2 => (DEFAULT_USER.as_bytes(), cx.arg(1)),
+        3 => (cx.arg(1), cx.arg(2)),
+        _ => return Err(Error::SYNTAX),
+    };
+    authenticate(cx, user, password)?;
+    cx.reply.ok();
+    Ok(())
+}
+
+/// Logs the client in, or says why not. Takes as long for a wrong password as for the right one.
+fn authenticate(cx: &mut ServerCx<'_>, user: &[u8], password: &[u8]) -> Result<(), Error> {
+    let known = user == DEFAULT_USER.as_bytes();
+    // Without a password the default user takes any.
+    let wanted = cx.server.config.requirepass.as_deref();
+    let right = wanted.is_none_or(|wanted| digest(wanted).ct_eq(&digest(password)).into());
+    if !(known && right) {
+        cx.server.stats.counters.acl_access_denied_auth += 1;
+        return Err(Error::WRONG_PASS);
+    }
+    let client = cx.client();
+    client.user = Some(DEFAULT_USER);
+    client.armed.remove(Armed::AUTH);
+    Ok(())
+}
+
+/// Passwords are compared by their digests: those are of one length, so that nothing of the password shows in the time.
+fn digest(password: &[u8]) -> [u8; 32] {
+    use sha2::Digest;
+    sha2::Sha256::digest(password).into()
+}
+
+fn echo_command(cx: &mut ServerCx<'_>) -> Result<(), Error> {
+    cx.reply.bulk(cx.argv.at(1));
+    Ok(())
+}
+
+fn ping_command(cx: &mut ServerCx<'_>) -> Result<(), Error> {
+    match cx.argc() {
+        1 => cx.reply.simple("PONG"),
+        2 => cx.reply.bulk(cx.argv.at(1)),
+        _ => return Err(Error::arity("ping")),
+    }
+    Ok(())
+}
+
+fn quit_command(cx: &mut ServerCx<'_>) -> Result<(), Error> {
+    cx.client().flags.insert(ClientFlags::CLOSE_AFTER_REPLY);
+    cx.reply.ok();
+    Ok(())
+}
+
+fn select_command(cx: &mut ServerCx<'_>) -> Result<(), Error> {
+    let index = int(cx.arg(1)).ok().and_then(|n| i32::try_from(n).ok()).ok_or(Error::NOT_INTEGER)?;
+    let index = usize::try_from(index).ok().filter(|&i| i < cx.server.store.databases());
+    cx.client().db = index.ok_or(Error::DB_OUT_OF_RANGE)?;
+    cx.reply.ok();
+    Ok(())
+}
+
+fn reset_command(cx: &mut ServerCx<'_>) -> Result<(), Error> {
+    let open = cx.server.config.requirepass.is_none();
+    let slot = cx.slot;
+    cx.server.clients.monitors.retain(|&m| m != slot);
+    let client = cx.client();
+    client.db = 0;
+    client.resp = Resp::V2;
+    client.name.clear();
+    client.flags &= ClientFlags::UNIX_SOCKET | ClientFlags::LOCAL;
+    client.user = open.then_some(DEFAULT_USER);
+    client.armed.set(Armed::AUTH, !open);
+    cx.reply.set_resp(Resp::V2);
+    cx.reply.simple("RESET");
+    Ok(())
+}
+
+fn hello_command(cx: &mut ServerCx<'_>) -> Result<(), Error> {
+    let mut words = cx.words(1);
+    let mut resp = None;
+    if let Some(version) = words.next() {
+        resp = match int(version) {
+            Err(_) => return Err(Error::fixed("ERR Protocol version is not an integer or out of range")),
+            Ok(2) => Some(Resp::V2),
+            Ok(3) => Some(Resp::V3),
+            Ok(_) => return Err(Error::fixed("NOPROTO unsupported protocol version")),
+        };
+    }
+    let (mut login, mut name) = (None, None);
+    while let Some(word) = words.next() {
+        if word.eq_ignore_ascii_case(b"AUTH") && words.left() >= 2 {
+            login = words.next().zip(words.next());
+        } else if word.eq_ignore_ascii_case(b"SETNAME") && words.left() >= 1 {
+            name = words.next();
+            Client::check_name(name.unwrap_or_default())?;
+        } else {
+            let word = String::from_utf8_lossy(word);
+            return Err(Error::new(format!("ERR Syntax error in HELLO option '{word}'")));
+        }
+    }
+    if let Some((user, password)) = login {
+        authenticate(cx, user, password)?;
+    }
+    if !cx.client().is_authenticated() {
+        return Err(Error::HELLO_WITHOUT_AUTH);
+    }
+    if let Some(name) = name {
+        set_name(cx, name)?;
+    }
+    if let Some(resp) = resp {
+        cx.client().resp = resp;
+        cx.reply.set_resp(resp);
+    }
+    let id = cx.client().id.0;
+    let reply = &mut cx.reply;
+    reply.map(7);
+    reply.text("server");
+    reply.text("redis");
+    reply.text("version");
+    reply.text(REDIS_VERSION);
+    reply.text("proto");
+    reply.int(if reply.is_resp3() { 3 } else { 2 });
+    reply.text("id");
+    reply.int(i64::try_from(id).unwrap_or(i64::MAX));
+    reply.text("mode");
+    reply.text("standalone");
+    reply.text("role");
+    reply.text("master");
+    reply.text("modules");
+    reply.array(0);
+    Ok(())
+}

@@ -1,0 +1,453 @@
+//! INFO: facts and figures about the server, for people and for monitoring tools.
+//!
+//! A section is a function that writes its lines; [`SECTIONS`] is their order. Names are the union of what Redis and Valkey
+//! print, in Valkey's order, since tools look for them: what a field is about and this version does not have (replicas,
+//! append-only file, scripts) is there and says 0, off or none.
+
+use super::memory::MemoryUse;
+use crate::command::args::is;
+use crate::command::error::Error;
+use crate::command::spec::{Acl, Arg, ArgKind, Flags, Group, Spec};
+use crate::command::table::Row;
+use crate::server::ServerFn;
+use crate::server::pause::Held;
+use crate::server::table::{Command, commands};
+use crate::server::{REDIS_VERSION, Server, ServerCx, VALKEY_VERSION};
+use crate::stats::histogram::format_percentiles;
+use crate::stats::process::{self, CpuTimeOf, format_bytes_human};
+use std::fmt::{Display, Write};
+use std::time::Duration;
+
+/// `INFO`.
+pub(super) const COMMANDS: &[Row<ServerFn>] = &[Row::new(
+    Spec::new("info", -1, Flags::LOADING.union(Flags::STALE), Acl::SLOW.union(Acl::DANGEROUS), Group::Server, "1.0.0")
+        .tips(&["nondeterministic_output", "request_policy:all_shards", "response_policy:special"])
+        .doc("O(1)", "Returns facts and figures about the server, all or of the named sections.")
+        .history(&[("7.0.0", "Takes more than one section.")])
+        .args(&[Arg::new("section", ArgKind::String).optional().multiple()]),
+    info_command,
+)];
+
+fn info_command(cx: &mut ServerCx<'_>) -> Result<(), Error> {
+    let mut wanted = [false; SECTIONS.len()];
+    let words: Vec<&[u8]> = if cx.argc() == 1 { vec![b"default"] } else { cx.words(1).collect() };
+    for (section, wanted) in SECTIONS.iter().zip(&mut wanted) {
+        *wanted = words.iter().any(|word| section.is_meant_by(word));
+    }
+    let mut fields = Fields::default();
+    for (section, _) in SECTIONS.iter().zip(wanted).filter(|(_, wanted)| *wanted) {
+        fields.title(section.title);
+        (section.write)(cx.server, &mut fields);
+    }
+    cx.reply.verbatim(b"txt", fields.0.as_bytes());
+    Ok(())
+}
+
+/// When a section is printed without being named.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Shown {
+    Always,
+    WithAll,
+    Never,
+}
+
+struct Section {
+    title: &'static str,
+    shown: Shown,
+    write: fn(&Server, &mut Fields),
+}
+
+impl Section {
+    /// Whether an argument asks for it.
+    fn is_meant_by(&self, word: &[u8]) -> bool {
+        let name = || self.title.bytes().filter(|byte| *byte != b' ');
+        match self.shown {
+            Shown::Always if is(word, "default") => true,
+            Shown::Always | Shown::WithAll if is(word, "all") || is(word, "everything") => true,
+            _ if self.title == "Cluster Info" => is(word, "cluster_info"),
+            _ => word.len() == name().count() && word.iter().zip(name()).all(|(a, b)| a.eq_ignore_ascii_case(&b)),
+        }
+    }
+}
+
+const fn section(title: &'static str, shown: Shown, write: fn(&Server, &mut Fields)) -> Section {
+    Section { title, shown, write }
+}
+
+const SECTIONS: [Section; 19] = [
+    section("Server", Shown::Always, server),
+    section("TLS", Shown::WithAll, tls),
+    section("Clients", Shown::Always, clients),
+    section("Memory", Shown::Always, memory),
+    section("Persistence", Shown::Always, persistence),
+    section("Threads", Shown::Always, threads),
+    section("Stats", Shown::Always, stats),
+    section("Replication", Shown::Always, replication),
+    section("CPU", Shown::Always, cpu),
+    section("Modules", Shown::Always, nothing),
+    section("Commandstats", Shown::WithAll, command_stats),
+    section("Errorstats", Shown::Always, error_stats),
+    section("Latencystats", Shown::WithAll, latency_stats),
+    section("Cluster", Shown::Always, cluster),
+    section("Cluster Info", Shown::WithAll, nothing),
+    section("Scripting Engines", Shown::WithAll, scripting_engines),
+    section("Keyspace", Shown::Always, keyspace),
+    section("Keysizes", Shown::Always, nothing),
+    section("Debug", Shown::Never, debug),
+];
+
+/// The text, line by line. Writing to a string cannot fail.
+#[derive(Default)]
+struct Fields(String);
+
+impl Fields {
+    fn title(&mut self, title: &str) {
+        if !self.0.is_empty() {
+            self.0.push_str("\r\n");
+        }
+        let _ = write!(self.0, "# {title}\r\n");
+    }
+
+    fn put(&mut self, name: &str, value: impl Display) {
+        let _ = write!(self.0, "{name}:{value}\r\n");
+    }
+
+    /// Fields about what is not there.
+    fn zeros(&mut self, names: &[&str]) {
+        names.iter().for_each(|name| self.put(name, 0));
+    }
+
+    /// Bytes, and the same for people.
+    fn bytes(&mut self, name: &str, bytes: u64) {
+        self.put(name, bytes);
+        self.put(&format!("{name}_human"), format_bytes_human(bytes));
+    }
+
+    fn seconds(&mut self, name: &str, time: Duration) {
+        self.put(name, format_args!("{}.{:06}", time.as_secs(), time.subsec_micros()));
+    }
+}
+
+/// A section that has no lines.
+fn nothing(_: &Server, _: &mut Fields) {}
+
+fn server(server: &Server, fields: &mut Fields) {
+    let (facts, config) = (&server.facts, &server.config);
+    let now_us = (facts.wall_clock_us)();
+    let uptime_s = (now_us / 1000 - facts.started_ms).max(0) / 1000;
+    fields.put("redis_version", REDIS_VERSION);
+    fields.put("server_name", "weir");
+    fields.put("valkey_version", VALKEY_VERSION);
+    fields.put("valkey_release_stage", "ga");
+    fields.put("weir_version", facts.version);
+    fields.put("redis_git_sha1", "00000000");
+    fields.put("redis_git_dirty", 0);
+    fields.put("redis_build_id", "0000000000000000");
+    fields.put("server_mode", "standalone");
+    fields.put("redis_mode", "standalone");
+    fields.put("os", process::os_name());
+    fields.put("arch_bits", usize::BITS);
+    fields.put("monotonic_clock", &server.stats.ticks);
+    fields.put("multiplexing_api", if cfg!(target_os = "linux") { "epoll" } else { "kqueue" });
+    fields.put("atomicvar_api", "rust-std");
+    // No part of the program was built by it.
+    fields.put("gcc_version", "0.0.0");
+    fields.put("process_id", std::process::id());
+    fields.put("process_supervised", config.supervised.name());
+    fields.put("run_id", &facts.run_id);
+    fields.put("tcp_port", config.port);
+    fields.put("server_time_usec", now_us);
+    fields.put("uptime_in_seconds", uptime_s);
+    fields.put("uptime_in_days", uptime_s / 86_400);
+    for name in ["hz", "configured_hz", "clients_hz"] {
+        fields.put(name, config.hz);
+    }
+    fields.put("lru_clock", (now_us / 1_000_000) & 0xff_ffff);
+    fields.put("executable", facts.executable.display());
+    fields.put("config_file", facts.config_file.as_deref().unwrap_or("".as_ref()).display());
+    fields.put("io_threads_active", 0);
+    fields.put("availability_zone", &config.availability_zone);
+    for (number, listener) in server.listeners.iter().enumerate() {
+        fields.put(&format!("listener{number}"), listener);
+    }
+}
+
+fn tls(_: &Server, fields: &mut Fields) {
+    for certificate in ["server", "client", "ca"] {
+        fields.put(&format!("tls_{certificate}_cert_serial"), "none");
+        fields.put(&format!("tls_{certificate}_cert_expires_in_seconds"), 0);
+    }
+}
+
+fn clients(server: &Server, fields: &mut Fields) {
+    let largest = |bytes: fn(&crate::server::client::IoFacts) -> usize| {
+        server.clients.iter().map(|client| bytes(&client.io)).max().unwrap_or(0)
+    };
+    fields.put("connected_clients", server.clients.len());
+    fields.put("cluster_connections", 0);
+    fields.put("maxclients", server.config.maxclients);
+    fields.put("client_recent_max_input_buffer", largest(|io| io.query_bytes));
+    fields.put("client_recent_max_output_buffer", largest(|io| io.output_bytes));
+    fields.zeros(&[
+        "blocked_clients",
+        "tracking_clients",
+        "pubsub_clients",
+        "watching_clients",
+        "clients_in_timeout_table",
+        "total_watched_keys",
+        "total_blocking_keys",
+        "total_blocking_keys_on_nokey",
+    ]);
+    let now_ms = server.store.now_ms();
+    let (reason, actions, left_ms) = match server.pause.current().filter(|(_, until_ms)| *until_ms > now_ms) {
+        None => ("none", "none", 0),
+        Some((Held::Writes, until_ms)) => ("client_pause", "write", until_ms - now_ms),
+        Some((Held::All, until_ms)) => ("client_pause", "all", until_ms - now_ms),
+    };
+    fields.put("paused_reason", reason);
+    fields.put("paused_actions", actions);
+    fields.put("paused_timeout_milliseconds", left_ms);
+}
+
+fn memory(server: &Server, fields: &mut Fields) {
+    let memory = MemoryUse::of(server);
+    let (ratio, extra) = (memory.fragmentation_ratio(), memory.fragmentation_bytes());
+    fields.bytes("used_memory", memory.used);
+    fields.bytes("used_memory_rss", memory.resident);
+    fields.bytes("used_memory_peak", memory.peak);
+    fields.put("used_memory_peak_perc", format_args!("{:.2}%", memory.peak_percent()));
+    fields.put("used_memory_overhead", memory.overhead());
+    fields.put("used_memory_startup", memory.startup);
+    fields.put("used_memory_dataset", memory.dataset());
+    fields.put("used_memory_dataset_perc", format_args!("{:.2}%", memory.dataset_percent()));
+    // The allocator does not say how well its pages are filled, so all that is resident counts as active.
+    fields.put("allocator_allocated", memory.used);
+    fields.put("allocator_active", memory.resident);
+    fields.put("allocator_resident", memory.resident);
+    fields.put("allocator_muzzy", 0);
+    fields.bytes("total_system_memory", process::total_system_memory_bytes().unwrap_or(0));
+    fields.zeros(&["used_memory_lua", "used_memory_vm_eval"]);
+    fields.put("used_memory_lua_human", format_bytes_human(0));
+    fields.zeros(&[
+        "used_memory_scripts_eval",
+        "number_of_cached_scripts",
+        "number_of_functions",
+        "number_of_libraries",
+        "used_memory_vm_functions",
+    ]);
+    fields.bytes("used_memory_vm_total", 0);
+    fields.put("used_memory_functions", 0);
+    fields.bytes("used_memory_scripts", 0);
+    fields.bytes("maxmemory", server.config.maxmemory);
+    fields.put("maxmemory_policy", server.config.maxmemory_policy.name());
+    fields.put("allocator_frag_ratio", format_args!("{ratio:.2}"));
+    fields.put("allocator_frag_bytes", extra);
+    fields.put("allocator_rss_ratio", "1.00");
+    fields.put("allocator_rss_bytes", 0);
+    fields.put("rss_overhead_ratio", "1.00");
+    fields.put("rss_overhead_bytes", 0);
+    fields.put("mem_fragmentation_ratio", format_args!("{ratio:.2}"));
+    fields.put("mem_fragmentation_bytes", extra);
+    fields.zeros(&[
+        "mem_not_counted_for_evict",
+        "mem_replication_backlog",
+        "mem_total_replication_buffers",
+        "mem_replicas_repl_buffer",
+        "mem_replica_full_sync_buffer",
+        "mem_clients_slaves",
+    ]);
+    fields.put("mem_clients_normal", memory.clients);
+    fields.zeros(&["mem_cluster_links", "mem_cluster_slot_import", "mem_cluster_slot_export", "mem_aof_buffer"]);
+    fields.put("mem_allocator", "mimalloc");
+    fields.zeros(&["mem_overhead_db_hashtable_rehashing", "active_defrag_running"]);
+    fields.put("lazyfree_pending_objects", server.background.pending());
+    fields.put("lazyfreed_objects", server.background.freed());
+}
+
+fn persistence(server: &Server, fields: &mut Fields) {
+    fields.zeros(&["loading", "async_loading", "current_cow_peak", "current_cow_size", "current_cow_size_age"]);
+    fields.put("current_fork_perc", "0.00");
+    fields.zeros(&["current_save_keys_processed", "current_save_keys_total"]);
+    fields.put("rdb_changes_since_last_save", server.dirty);
+    fields.put("rdb_bgsave_in_progress", 0);
+    fields.put("rdb_last_save_time", server.facts.started_ms / 1000);
+    fields.put("rdb_last_bgsave_status", "ok");
+    fields.put("rdb_last_bgsave_time_sec", -1);
+    fields.put("rdb_current_bgsave_time_sec", -1);
+    fields.zeros(&["rdb_saves", "rdb_last_cow_size", "rdb_last_load_keys_expired", "rdb_last_load_keys_loaded"]);
+    fields.zeros(&["aof_enabled", "aof_rewrite_in_progress", "aof_rewrite_scheduled"]);
+    fields.put("aof_last_rewrite_time_sec", -1);
+    fields.put("aof_current_rewrite_time_sec", -1);
+    fields.put("aof_last_bgrewrite_status", "ok");
+    fields.zeros(&["aof_rewrites", "aof_rewrites_consecutive_failures"]);
+    fields.put("aof_last_write_status", "ok");
+    fields.zeros(&["aof_last_cow_size", "module_fork_in_progress", "module_fork_last_cow_size"]);
+    fields.put("slot_migration_fork_in_progress", 0);
+}
+
+fn threads(server: &Server, fields: &mut Fields) {
+    let counters = &server.stats.counters;
+    let (reads, writes) = (counters.total_reads_processed, counters.total_writes_processed);
+    fields.put("io_thread_0", format_args!("clients={},reads={reads},writes={writes}", server.clients.len()));
+}
+
+fn stats(server: &Server, fields: &mut Fields) {
+    let (counters, rates, store) = (&server.stats.counters, &server.stats.rates, server.store.counters());
+    fields.put("total_connections_received", counters.total_connections_received);
+    fields.put("total_commands_processed", counters.total_commands_processed);
+    fields.put("instantaneous_ops_per_sec", rates.ops_per_s());
+    fields.put("total_net_input_bytes", counters.total_net_input_bytes);
+    fields.put("total_net_output_bytes", counters.total_net_output_bytes);
+    fields.put("total_net_repl_input_bytes", counters.total_net_repl_input_bytes);
+    fields.put("total_net_repl_output_bytes", counters.total_net_repl_output_bytes);
+    fields.put("total_net_cluster_slot_import_bytes", counters.total_net_cluster_slot_import_bytes);
+    fields.put("total_net_cluster_slot_export_bytes", counters.total_net_cluster_slot_export_bytes);
+    fields.put("instantaneous_input_kbps", format_args!("{:.2}", rates.input_kib_per_s()));
+    fields.put("instantaneous_output_kbps", format_args!("{:.2}", rates.output_kib_per_s()));
+    fields.put("instantaneous_input_repl_kbps", format_args!("{:.2}", rates.repl_input_kib_per_s()));
+    fields.put("instantaneous_output_repl_kbps", format_args!("{:.2}", rates.repl_output_kib_per_s()));
+    fields.put("rejected_connections", counters.rejected_connections);
+    fields.put("sync_full", counters.sync_full);
+    fields.put("sync_partial_ok", counters.sync_partial_ok);
+    fields.put("sync_partial_err", counters.sync_partial_err);
+    fields.put("expired_subkeys", counters.expired_fields);
+    fields.put("expired_keys", store.expired);
+    fields.put("expired_fields", counters.expired_fields);
+    // Exact by design: a key whose time has come is found by its deadline, not by sampling.
+    fields.put("expired_stale_perc", "0.00");
+    fields.put("expired_keys_with_volatile_items_stale_perc", "0.00");
+    fields.put("expired_time_cap_reached_count", counters.expired_time_cap_reached_count);
+    fields.put("expire_cycle_cpu_milliseconds", counters.expire_cycle_cpu_us / 1000);
+    fields.put("evicted_keys", counters.evicted_keys);
+    fields.put("evicted_clients", counters.evicted_clients);
+    fields.put("evicted_scripts", counters.evicted_scripts);
+    fields.put("total_eviction_exceeded_time", counters.total_eviction_exceeded_us / 1000);
+    fields.put("current_eviction_exceeded_time", 0);
+    fields.put("keyspace_hits", store.hits);
+    fields.put("keyspace_misses", store.misses);
+    fields.zeros(&["pubsub_channels", "pubsub_patterns", "pubsubshard_channels", "latest_fork_usec"]);
+    fields.put("total_forks", counters.total_forks);
+    fields.zeros(&["migrate_cached_sockets", "slave_expires_tracked_keys"]);
+    fields.put("active_defrag_hits", counters.active_defrag_hits);
+    fields.put("active_defrag_misses", counters.active_defrag_misses);
+    fields.put("active_defrag_key_hits", counters.active_defrag_key_hits);
+    fields.put("active_defrag_key_misses", counters.active_defrag_key_misses);
+    fields.put("total_active_defrag_time", counters.total_active_defrag_us / 1000);
+    fields.put("current_active_defrag_time", 0);
+    fields.zeros(&["tracking_total_keys", "tracking_total_items", "tracking_total_prefixes"]);
+    fields.put("unexpected_error_replies", counters.unexpected_error_replies);
+    fields.put("total_error_replies", counters.total_error_replies);
+    fields.put("dump_payload_sanitizations", counters.dump_payload_sanitizations);
+    fields.put("total_reads_processed", counters.total_reads_processed);
+    fields.put("total_writes_processed", counters.total_writes_processed);
+    fields.put("io_threaded_reads_processed", counters.io_threaded_reads_processed);
+    fields.put("io_threaded_writes_processed", counters.io_threaded_writes_processed);
+    fields.put("io_threaded_freed_objects", counters.io_threaded_freed_objects);
+    fields.put("io_threaded_accept_processed", counters.io_threaded_accept_processed);
+    fields.put("io_threaded_poll_processed", counters.io_threaded_poll_processed);
+    fields.put("io_threaded_total_prefetch_batches", counters.io_threaded_total_prefetch_batches);
+    fields.put("io_threaded_total_prefetch_entries", counters.io_threaded_total_prefetch_entries);
+    fields.put("client_query_buffer_limit_disconnections", counters.client_query_buffer_limit_disconnections);
+    fields.put("client_output_buffer_limit_disconnections", counters.client_output_buffer_limit_disconnections);
+    fields.put("reply_buffer_shrinks", counters.reply_buffer_shrinks);
+    fields.put("reply_buffer_expands", counters.reply_buffer_expands);
+    fields.put("eventloop_cycles", counters.eventloop_cycles);
+    fields.put("eventloop_duration_sum", counters.eventloop_duration_us);
+    fields.put("eventloop_duration_cmd_sum", counters.eventloop_duration_cmd_us);
+    fields.put("instantaneous_eventloop_cycles_per_sec", rates.loop_cycles_per_s());
+    fields.put("instantaneous_eventloop_duration_usec", rates.loop_duration_us());
+    fields.put("acl_access_denied_auth", counters.acl_access_denied_auth);
+    fields.put("acl_access_denied_cmd", counters.acl_access_denied_cmd);
+    fields.put("acl_access_denied_key", counters.acl_access_denied_key);
+    fields.put("acl_access_denied_channel", counters.acl_access_denied_channel);
+    fields.put("acl_access_denied_tls_cert", counters.acl_access_denied_tls_cert);
+    fields.put("acl_access_denied_db", counters.acl_access_denied_db);
+}
+
+fn replication(server: &Server, fields: &mut Fields) {
+    fields.put("role", "master");
+    fields.put("connected_slaves", 0);
+    if server.config.min_replicas_to_write > 0 && server.config.min_replicas_max_lag > 0 {
+        fields.put("min_slaves_good_slaves", 0);
+    }
+    fields.put("replicas_waiting_psync", 0);
+    fields.put("master_failover_state", "no-failover");
+    fields.put("master_replid", &server.replication_id);
+    fields.put("master_replid2", "0".repeat(40));
+    fields.put("master_repl_offset", 0);
+    fields.put("second_repl_offset", -1);
+    fields.put("repl_backlog_active", 0);
+    fields.put("repl_backlog_size", server.config.repl_backlog_size);
+    fields.zeros(&["repl_backlog_first_byte_offset", "repl_backlog_histlen"]);
+}
+
+fn cpu(server: &Server, fields: &mut Fields) {
+    for (suffix, of) in
+        [("", CpuTimeOf::Process), ("_children", CpuTimeOf::Children), ("_main_thread", CpuTimeOf::Thread)]
+    {
+        let time = process::cpu_time(of);
+        fields.seconds(&format!("used_cpu_sys{suffix}"), time.sys);
+        fields.seconds(&format!("used_cpu_user{suffix}"), time.user);
+    }
+    let active = Duration::from_micros(server.stats.counters.eventloop_duration_us);
+    fields.seconds("used_active_time_main_thread", active);
+}
+
+fn command_stats(server: &Server, fields: &mut Fields) {
+    for_each_command(&mut |command| {
+        if let Some(stats) = server.stats.commands.get(command.id).filter(|stats| !stats.is_empty()) {
+            fields.put(&format!("cmdstat_{}", command.full_name), stats);
+        }
+    });
+}
+
+fn error_stats(server: &Server, fields: &mut Fields) {
+    for (code, count) in server.stats.errors.iter() {
+        fields.put(&format!("errorstat_{}", String::from_utf8_lossy(&code)), format_args!("count={count}"));
+    }
+}
+
+fn latency_stats(server: &Server, fields: &mut Fields) {
+    if !server.config.latency_tracking {
+        return;
+    }
+    let percentiles = &server.config.latency_tracking_info_percentiles;
+    for_each_command(&mut |command| {
+        if let Some(histogram) = server.stats.commands.get(command.id).and_then(|stats| stats.histogram.as_deref()) {
+            let line = format_percentiles(histogram, percentiles);
+            fields.put(&format!("latency_percentiles_usec_{}", command.full_name), line);
+        }
+    });
+}
+
+fn for_each_command(visit: &mut dyn FnMut(&Command)) {
+    for command in commands() {
+        visit(command);
+        command.subs.iter().for_each(&mut *visit);
+    }
+}
+
+fn cluster(_: &Server, fields: &mut Fields) {
+    fields.put("cluster_enabled", 0);
+}
+
+fn scripting_engines(_: &Server, fields: &mut Fields) {
+    fields.zeros(&["engines_count", "engines_total_used_memory", "engines_total_memory_overhead"]);
+}
+
+fn keyspace(server: &Server, fields: &mut Fields) {
+    for index in 0..server.store.databases() {
+        let figures = server.store.figures(index);
+        if figures.keys > 0 {
+            let line = format!(
+                "keys={},expires={},avg_ttl={},keys_with_volatile_items=0,subexpiry=0",
+                figures.keys, figures.expires, figures.avg_ttl_ms
+            );
+            fields.put(&format!("db{index}"), line);
+        }
+    }
+}
+
+fn debug(_: &Server, fields: &mut Fields) {
+    fields.zeros(&["eventloop_duration_aof_sum", "io_threaded_reads_pending", "io_threaded_writes_pending"]);
+}

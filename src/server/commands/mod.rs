@@ -1,0 +1,34 @@
+//! Commands that need the whole server: connections, configuration, and what an operator asks.
+//!
+//! A family is a file: its rows in `COMMANDS`, below them the functions that the rows name.
+
+mod admin;
+mod client;
+mod client_filter;
+mod command;
+mod config;
+mod connection;
+mod debug;
+mod digest;
+mod info;
+mod latency;
+mod log;
+mod lolwut;
+mod memory;
+
+use super::ServerFn;
+use crate::command::table::Row;
+
+/// Every family's rows.
+pub const FAMILIES: &[&[Row<ServerFn>]] = &[
+    admin::COMMANDS,
+    client::COMMANDS,
+    command::COMMANDS,
+    config::COMMANDS,
+    connection::COMMANDS,
+    debug::COMMANDS,
+    info::COMMANDS,
+    latency::COMMANDS,
+    log::COMMANDS,
+    memory::COMMANDS,
+];

@@ -1,0 +1,133 @@
+//! What time demands: the beginning and end of each turn, and work that comes round many times a second.
+
+use super::Server;
+use super::client::ClientFlags;
+use super::message::Order;
+use std::time::Duration;
+
+/// Records of the expiry index that are looked at before the time is checked.
+const EXPIRY_SLICE_RECORDS: usize = 256;
+/// Buckets of a table that one step of the clock sweep visits.
+const SWEEP_STEP_BUCKETS: usize = 16;
+
+/// Longest wait while DEBUG PAUSE-CRON is on, in ms.
+const PAUSED_IDLE_MS: i64 = 100;
+
+/// State of the periodic work.
+#[derive(Debug, Default)]
+pub(super) struct Cron {
+    next_ms: i64,
+    /// More keys are due than one slice could remove.
+    expiry_behind: bool,
+    /// Database and cursor of the clock sweep.
+    sweep_db: usize,
+    sweep_cursor: u64,
+    /// Runs so far.
+    runs: u64,
+}
+
+impl Server {
+    /// Reads the clock: time stands still until the next turn.
+    pub fn begin_turn(&mut self) {
+        let now_us = (self.facts.wall_clock_us)();
+        self.store.set_now(now_us / 1000);
+        self.stats.turn_begins();
+    }
+
+    /// After the last command of a turn: work that is due, in slices.
+    pub fn end_turn(&mut self) {
+        let now_ms = self.store.now_ms();
+        if self.pause.expire(now_ms) {
+            self.rearm();
+            self.outbox.order(Order::Resume);
+        }
+        let due = !self.cron_paused && (now_ms >= self.cron.next_ms || self.cron.next_ms > now_ms + 10_000);
+        if due {
+            let hz = i64::from(self.config.hz.clamp(1, 500));
+            self.cron.next_ms = now_ms + 1000 / hz;
+            self.periodic(hz);
+        }
+        if (due || self.cron.expiry_behind) && self.active_expire {
+            self.expire_slice();
+        }
+        self.settle();
+        self.stats.turn_ends();
+    }
+
+    /// How long the loop may wait for events.
+    pub fn idle_time(&self) -> Duration {
+        if self.cron.expiry_behind && self.active_expire {
+            return Duration::ZERO;
+        }
+        // While it is paused, only what others wait for counts.
+        let mut next_ms = if self.cron_paused { self.store.now_ms() + PAUSED_IDLE_MS } else { self.cron.next_ms };
+        if let Some((_, until_ms)) = self.pause.current() {
+            next_ms = next_ms.min(until_ms);
+        }
+        Duration::from_millis(u64::try_from(next_ms - self.store.now_ms()).unwrap_or(0))
+    }
+
+    /// Removes keys that are due, for at most `active-expire-effort` tenths of a millisecond.
+    fn expire_slice(&mut self) {
+        let began = self.stats.now();
+        let limit_ns = 100_000 * (4 + u64::from(self.config.active_expire_effort));
+        self.cron.expiry_behind = false;
+        for index in 0..self.store.databases() {
+            loop {
+                let progress = self.store.expire_slice(index, EXPIRY_SLICE_RECORDS);
+                if !progress.behind {
+                    break;
+                }
+                if self.stats.ticks.elapsed_ns(began, self.stats.now()) > limit_ns {
+                    self.cron.expiry_behind = true;
+                    self.stats.counters.expired_time_cap_reached_count += 1;
+                    break;
+                }
+            }
+        }
+        let took_ns = self.stats.ticks.elapsed_ns(began, self.stats.now());
+        self.stats.expiry_took(took_ns);
+    }
+
+    fn periodic(&mut self, hz: i64) {
+        self.cron.runs += 1;
+        let used = self.used_memory();
+        self.stats.sample(used, self.store.now_ms());
+        self.disconnect_idle();
+        self.sweep_clocks(hz);
+    }
+
+    /// CONFIG timeout.
+    fn disconnect_idle(&mut self) {
+        let limit_ms = i64::from(self.config.timeout) * 1000;
+        if limit_ms == 0 {
+            return;
+        }
+        let now_ms = self.store.now_ms();
+        let exempt = ClientFlags::MONITOR | ClientFlags::PAUSED;
+        let idle: Vec<_> = self
+            .clients
+            .iter()
+            .filter(|c| !c.flags.intersects(exempt) && now_ms - c.active_ms > limit_ms)
+            .map(|c| c.id)
+            .collect();
+        for id in idle {
+            tracing::debug!("closing idle client {}", id.0);
+            self.outbox.order(Order::Close(id));
+        }
+    }
+
+    /// Visits so many entries that all are seen within the period that access clocks need.
+    fn sweep_clocks(&mut self, hz: i64) {
+        let index = self.cron.sweep_db.min(self.store.databases() - 1);
+        let keys = self.store.figures(index).keys as u64;
+        let per_run = keys / (crate::store::SWEEP_PERIOD_S / 2 * hz.unsigned_abs()) + 1;
+        for _ in 0..per_run.div_ceil(SWEEP_STEP_BUCKETS as u64) {
+            self.cron.sweep_cursor = self.store.sweep_clocks(index, self.cron.sweep_cursor);
+            if self.cron.sweep_cursor == 0 {
+                self.cron.sweep_db = (index + 1) % self.store.databases();
+                return;
+            }
+        }
+    }
+}

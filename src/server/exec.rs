@@ -1,0 +1,284 @@
+//! Execution: from batches of arguments to replies.
+//!
+//! Commands are taken in windows over all jobs of a turn. First every command of the window is looked up, its first key
+//! hashed and the bucket where that key would be requested from memory; then the entries; then the commands run, in
+//! order, on memory that is there. With one command a client this works across clients, with pipelines inside them.
+
+use super::client::{ClientFlags, Slot};
+use super::gates::{self, Armed, Verdict};
+use super::message::{Job, JobState};
+use super::statistics::Done;
+use super::table::{Command, Missing, Run};
+use super::{Server, ServerCx, redact};
+use crate::command::cx::Cx;
+use crate::command::error::Error;
+use crate::command::reply::{Mark, Reply};
+use crate::command::spec::Flags;
+use crate::stats::LogKind;
+use weir_resp::Argv;
+
+/// Commands that are prepared together: enough to hide a memory access behind others, few enough to stay in the first
+/// cache.
+const WINDOW: usize = 32;
+
+/// A command of the window.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Planned {
+    job: usize,
+    index: usize,
+    command: Option<&'static Command>,
+    /// Database and position of its first key, where it has one.
+    key: Option<(usize, u64)>,
+}
+
+impl Server {
+    /// Executes jobs, in order, until each is done or has to wait. The store's time must have been set for this turn.
+    pub fn run(&mut self, jobs: &mut [Job]) {
+        let now_ms = self.store.now_ms();
+        for job in &mut *jobs {
+            if let Some(client) = self.clients.get_mut(job.slot) {
+                client.active_ms = now_ms;
+                client.flags.remove(ClientFlags::PAUSED);
+            }
+        }
+        let mut plan = std::mem::take(&mut self.plan);
+        let (mut at_job, mut at_command) = (0, jobs.first().map_or(0, |j| j.next));
+        loop {
+            plan.clear();
+            self.plan_window(jobs, &mut at_job, &mut at_command, &mut plan);
+            if plan.is_empty() {
+                break;
+            }
+            for planned in &plan {
+                if let Some((db, position)) = planned.key {
+                    self.store.prefetch_entry(db, position);
+                }
+            }
+            let mut began = self.stats.now();
+            for planned in &plan {
+                let job = &mut jobs[planned.job];
+                if job.state == JobState::Ready {
+                    self.step(job, *planned, &mut began);
+                }
+            }
+        }
+        self.plan = plan;
+        for job in jobs {
+            self.finish(job);
+        }
+        self.settle();
+    }
+
+    fn plan_window(&self, jobs: &[Job], at_job: &mut usize, at_command: &mut usize, plan: &mut Vec<Planned>) {
+        let mut last: (&[u8], Option<&'static Command>) = (b"", None);
+        while let Some(job) = jobs.get(*at_job) {
+            let db = self.clients.get(job.slot).map_or(0, |c| c.db);
+            while *at_command < job.batch.len() && job.state == JobState::Ready {
+                if plan.len() == WINDOW {
+                    return;
+                }
+                let argv = job.batch.command(*at_command);
+                let name = argv.name();
+                if name != last.0 {
+                    last = (name, self.names.find(name));
+                }
+                let command = last.1;
+                let mut key = None;
+                if let Some(at) = command.and_then(|c| c.first_key_at)
+                    && let Some(name) = argv.get(usize::from(at))
+                {
+                    let position = self.store.key(name).position;
+                    self.store.prefetch_bucket(db, position);
+                    key = Some((db, position));
+                }
+                plan.push(Planned { job: *at_job, index: *at_command, command, key });
+                *at_command += 1;
+            }
+            *at_job += 1;
+            *at_command = jobs.get(*at_job).map_or(0, |j| j.next);
+        }
+    }
+
+    /// Runs one command and does what follows from it.
+    #[inline]
+    fn step(&mut self, job: &mut Job, planned: Planned, began: &mut u64) {
+        let Job { slot, batch, out, .. } = job;
+        let slot = *slot;
+        let argv = batch.command(planned.index);
+        let (mark, out_before) = (out.mark(), out.len());
+        let Some(client) = self.clients.get_mut(slot) else {
+            job.state = JobState::CloseAfterReply;
+            return;
+        };
+        client.commands += 1;
+        let (resp, db, armed, flags) = (client.resp, client.db, client.armed | self.armed, client.flags);
+        if flags.intersects(SPECIAL) {
+            self.before_special(slot);
+        }
+        match self.admit(slot, planned, argv, armed) {
+            Admitted::Hold => {
+                job.state = JobState::Paused;
+                return;
+            }
+            Admitted::Refuse(command, error) => {
+                self.stats.command_rejected(command.map(|c| c.id), &error);
+                Reply::new(out, resp).error(&error);
+                self.after_special(slot, job, mark);
+            }
+            Admitted::Run(command) => {
+                let result = match command.run {
+                    Run::Data(run) => {
+                        let at = usize::from(command.first_key_at.unwrap_or_default());
+                        run(&mut Cx {
+                            store: &mut self.store,
+                            db_index: db,
+                            argv,
+                            first_key: planned.key.map(|(_, position)| (at, position)),
+                            reply: Reply::new(out, resp),
+                            effects: &mut self.effects,
+                            config: &self.config,
+                        })
+                    }
+                    Run::Server(run) => {
+                        let reply = Reply::new(out, resp);
+                        run(&mut ServerCx { server: self, slot, command, argv, reply })
+                    }
+                    Run::Nothing => Err(Error::arity(command.full_name)),
+                };
+                if let Err(error) = &result {
+                    out.truncate(mark);
+                    let resp = self.clients.get(slot).map_or(resp, |c| c.resp);
+                    Reply::new(out, resp).error(error);
+                }
+                let now = self.stats.now();
+                let done = Done {
+                    command: command.id,
+                    ticks: now.wrapping_sub(*began),
+                    request_bytes: batch.command_bytes(planned.index),
+                    reply_bytes: out.len() - out_before,
+                    error: result.as_ref().err(),
+                };
+                *began = now;
+                if self.stats.command_done(&done) {
+                    self.log_command(slot, command, argv, &done);
+                }
+                self.propagate(command);
+                if !self.clients.monitors.is_empty() {
+                    self.feed_monitors(slot, command, argv);
+                }
+                if let Some(client) = self.clients.get_mut(slot) {
+                    client.last_command = Some(command);
+                }
+                if flags.intersects(SPECIAL) || matches!(command.run, Run::Server(_)) {
+                    self.after_special(slot, job, mark);
+                }
+            }
+        }
+        job.next = planned.index + 1;
+        if job.state == JobState::Ready && job.out.len() >= job.out_bytes_max && job.next < job.batch.len() {
+            job.state = JobState::Full;
+        }
+    }
+
+    /// Puts a command into the logs that want it.
+    #[cold]
+    fn log_command(&mut self, slot: Slot, command: &'static Command, argv: Argv<'_>, done: &Done<'_>) {
+        let us = self.stats.ticks.to_ns(done.ticks) / 1000;
+        if self.stats.latency.wants(us / 1000) {
+            let event = if command.flags().contains(Flags::FAST) { "fast-command" } else { "command" };
+            self.stats.latency.record(event, us / 1000, self.store.now_ms() / 1000);
+        }
+        if command.flags().contains(Flags::SKIP_SLOWLOG) {
+            return;
+        }
+        let Some(client) = self.clients.get(slot) else { return };
+        let shown: Vec<&[u8]> = (0..argv.len()).map(|at| redact::shown(command, argv, at)).collect();
+        let logs = &mut self.stats.logs;
+        let trim = logs.trim;
+        let values = [
+            (LogKind::Slow, us),
+            (LogKind::LargeRequest, done.request_bytes as u64),
+            (LogKind::LargeReply, done.reply_bytes as u64),
+        ];
+        for (kind, value) in values {
+            let log = logs.get_mut(kind);
+            if log.wants(value) {
+                log.record(value, self.store.now_ms() / 1000, shown.iter().copied(), trim, &client.addr, &client.name);
+            }
+        }
+    }
+
+    /// Which command it is, and whether it may run now.
+    #[inline]
+    fn admit(&mut self, slot: Slot, planned: Planned, argv: Argv<'_>, armed: Armed) -> Admitted {
+        let command = match planned.command {
+            Some(command) if command.subs.is_empty() => command,
+            Some(container) => match container.resolve(argv.get(1)) {
+                Ok(command) => command,
+                Err(missing) => return Admitted::Refuse(None, missing.error(argv)),
+            },
+            None => return Admitted::Refuse(None, Missing::Command.error(argv)),
+        };
+        if !command.spec.arity_fits(argv.len()) {
+            return Admitted::Refuse(Some(command), Error::arity(command.full_name));
+        }
+        if armed.is_empty() && !command.flags().intersects(gates::ALWAYS) {
+            return Admitted::Run(command);
+        }
+        match gates::check(self, slot, command) {
+            Verdict::Pass => Admitted::Run(command),
+            Verdict::Refuse(error) => Admitted::Refuse(Some(command), error),
+            Verdict::Hold => Admitted::Hold,
+        }
+    }
+
+    /// Before a command of a client that has asked for something unusual.
+    #[cold]
+    fn before_special(&mut self, slot: Slot) {
+        let Some(client) = self.clients.get_mut(slot) else { return };
+        if client.flags.contains(ClientFlags::REPLY_SKIP_NEXT) {
+            client.flags.remove(ClientFlags::REPLY_SKIP_NEXT);
+            client.flags.insert(ClientFlags::REPLY_SKIP);
+        }
+        self.store.set_touch(!client.flags.contains(ClientFlags::NO_TOUCH));
+    }
+
+    /// After a command that may have changed what its client asks for, or of a client that has asked for something.
+    fn after_special(&mut self, slot: Slot, job: &mut Job, mark: Mark) {
+        self.store.set_touch(true);
+        let Some(client) = self.clients.get_mut(slot) else { return };
+        if client.flags.intersects(ClientFlags::REPLY_OFF | ClientFlags::REPLY_SKIP) {
+            job.out.truncate(mark);
+            client.flags.remove(ClientFlags::REPLY_SKIP);
+        }
+        if client.flags.contains(ClientFlags::CLOSE_AFTER_REPLY) {
+            job.state = JobState::CloseAfterReply;
+        }
+    }
+
+    /// What is left when a job's commands are done: the protocol error behind them, if there is one.
+    fn finish(&mut self, job: &mut Job) {
+        if job.state != JobState::Ready {
+            return;
+        }
+        job.state = JobState::Done;
+        if let Some(error) = job.error.take() {
+            error.append_reply(job.out.bytes_mut());
+            job.state = JobState::CloseAfterReply;
+        }
+    }
+}
+
+/// Flags of a client that cost every command of it a look.
+const SPECIAL: ClientFlags = ClientFlags::REPLY_OFF
+    .union(ClientFlags::REPLY_SKIP)
+    .union(ClientFlags::REPLY_SKIP_NEXT)
+    .union(ClientFlags::NO_TOUCH)
+    .union(ClientFlags::CLOSE_AFTER_REPLY);
+
+/// What became of a command at the gates.
+enum Admitted {
+    Run(&'static Command),
+    Refuse(Option<&'static Command>, Error),
+    Hold,
+}

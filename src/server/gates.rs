@@ -1,0 +1,112 @@
+//! Gates: may this command run now?
+//!
+//! An ordered list of functions, one a reason. Most of the time none of them has anything to say, so what could make one
+//! speak is kept as a bit ([`Armed`]), on the server or on a client; commands pass a closed list with one comparison.
+//! Special cases are flags of a command's row, never its name.
+
+use super::Server;
+use super::client::{ClientFlags, Slot};
+use super::pause::Held;
+use super::table::Command;
+use crate::command::error::Error;
+use crate::command::spec::Flags;
+use crate::config::LocalAccess;
+
+bitflags::bitflags! {
+    /// Gates that have something to check.
+    #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+    pub struct Armed: u8 {
+        /// The client has not authenticated.
+        const AUTH = 1 << 0;
+        /// There is a limit on memory.
+        const MEMORY = 1 << 1;
+        /// CLIENT PAUSE is on.
+        const PAUSE = 1 << 2;
+    }
+}
+
+/// What a gate says.
+#[derive(Debug)]
+pub enum Verdict {
+    /// Go on to the next gate.
+    Pass,
+    /// The command is answered with this.
+    Refuse(Error),
+    /// The command, and what its client sent after it, waits.
+    Hold,
+}
+
+type Gate = fn(&mut Server, Slot, &'static Command) -> Verdict;
+
+/// In the order in which Redis checks.
+const GATES: &[Gate] = &[protected, auth, memory, pause];
+
+/// Asks every gate.
+#[cold]
+pub(super) fn check(server: &mut Server, slot: Slot, command: &'static Command) -> Verdict {
+    for gate in GATES {
+        match gate(server, slot, command) {
+            Verdict::Pass => {}
+            spoken => return spoken,
+        }
+    }
+    Verdict::Pass
+}
+
+/// Commands that some gate must see, however calm it is.
+pub(super) const ALWAYS: Flags = Flags::PROTECTED;
+
+impl Server {
+    /// Works out which gates have something to check.
+    pub(super) fn rearm(&mut self) {
+        self.armed.set(Armed::MEMORY, self.config.maxmemory > 0);
+        self.armed.set(Armed::PAUSE, self.pause.current().is_some());
+    }
+}
+
+fn protected(server: &mut Server, slot: Slot, command: &'static Command) -> Verdict {
+    if !command.flags().contains(Flags::PROTECTED) {
+        return Verdict::Pass;
+    }
+    let local = server.clients.get(slot).is_some_and(|c| c.flags.contains(ClientFlags::LOCAL));
+    let allowed = match server.config.enable_debug_command {
+        LocalAccess::No => false,
+        LocalAccess::Local => local,
+        LocalAccess::Yes => true,
+    };
+    if allowed {
+        return Verdict::Pass;
+    }
+    Verdict::Refuse(Error::protected_command(command.spec.name))
+}
+
+fn auth(server: &mut Server, slot: Slot, command: &'static Command) -> Verdict {
+    let known = server.clients.get(slot).is_some_and(|c| c.is_authenticated());
+    if known || command.flags().contains(Flags::NO_AUTH) {
+        return Verdict::Pass;
+    }
+    Verdict::Refuse(Error::NO_AUTH)
+}
+
+fn memory(server: &mut Server, _: Slot, command: &'static Command) -> Verdict {
+    let limit = server.config.maxmemory;
+    if limit == 0 || !command.flags().contains(Flags::DENYOOM) || server.used_memory() as u64 <= limit {
+        return Verdict::Pass;
+    }
+    Verdict::Refuse(Error::OOM)
+}
+
+fn pause(server: &mut Server, slot: Slot, command: &'static Command) -> Verdict {
+    let holds = match server.pause.current() {
+        None => false,
+        Some((Held::All, _)) => true,
+        Some((Held::Writes, _)) => command.flags().intersects(Flags::WRITE.union(Flags::MAY_REPLICATE)),
+    };
+    if !holds {
+        return Verdict::Pass;
+    }
+    if let Some(client) = server.clients.get_mut(slot) {
+        client.flags.insert(ClientFlags::PAUSED);
+    }
+    Verdict::Hold
+}

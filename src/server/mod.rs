@@ -1,0 +1,262 @@
+//! The server: executes batches of commands, one after the other, on one thread.
+//!
+//! ```text
+//!  Job { client, Batch } ──► exec: plan (look up, hash, prefetch) ──► gates ──► command ──► propagate ──► Job { Output }
+//!                                                                                  │
+//!                                                    Outbox: orders to the network ◄┘ (push, close, listen anew)
+//! ```
+//!
+//! [`exec`] runs commands, [`gates`] decides what may run now, [`propagate`] tells everybody what changed, [`cron`] does
+//! what time demands, [`commands`] holds the commands that need the whole server. The network is reached by messages
+//! only ([`message`]), so it may be on other threads.
+//!
+//! Invariant: nothing here reads or writes a socket, and nothing here asks the operating system for the time in the
+//! middle of a turn.
+
+mod background;
+pub mod client;
+pub mod commands;
+mod cron;
+mod exec;
+mod gates;
+mod keys;
+pub mod message;
+pub mod pause;
+mod propagate;
+mod redact;
+mod statistics;
+pub mod table;
+
+use crate::command::effects::Effects;
+use crate::command::error::Error;
+use crate::command::reply::Reply;
+use crate::config::{Apply, Config, MaxmemoryPolicy, OutputBufferLimit};
+use crate::store::Store;
+use background::Background;
+use client::{Accepted, Client, ClientFlags, Clients, Slot};
+use message::Outbox;
+use statistics::Statistics;
+use std::path::PathBuf;
+use std::time::Duration;
+use table::{Command, Names};
+use weir_resp::Argv;
+
+/// Runs a command that needs the whole server.
+pub type ServerFn = fn(&mut ServerCx<'_>) -> Result<(), Error>;
+
+/// What does not change while the server runs.
+#[derive(Debug)]
+pub struct Facts {
+    /// 40 hexadecimal digits, new at every start.
+    pub run_id: String,
+    /// Unix time of the start, in ms.
+    pub started_ms: i64,
+    /// The configuration file, if there is one.
+    pub config_file: Option<PathBuf>,
+    /// The running program.
+    pub executable: PathBuf,
+    /// Version of Weir.
+    pub version: &'static str,
+    /// Bytes in use before the first client came.
+    pub startup_bytes: usize,
+    /// Reads the wall clock, in microseconds since 1970; a fake one in tests.
+    pub wall_clock_us: fn() -> i64,
+    /// Bytes that the allocator has given out.
+    pub heap_bytes: fn() -> usize,
+    /// The log, to change its level; `None` in tests.
+    pub log: Option<crate::logging::Handle>,
+    /// Holds up the thread (DEBUG SLEEP); moves the fake clock in tests.
+    pub sleep: fn(Duration),
+    /// Does what a changed setting asks of the process: limit of open files, score of the out-of-memory killer, title.
+    /// The error is for the client. Does nothing in tests.
+    pub apply: fn(Apply, &Config) -> Result<(), String>,
+    /// Asks the allocator to give unused pages back to the system (MEMORY PURGE).
+    pub give_back_memory: fn(),
+    /// What the allocator says of itself (MEMORY MALLOC-STATS).
+    pub allocator_report: fn() -> String,
+}
+
+/// The version of Redis whose behaviour clients may count on; they read it as `redis_version`.
+pub const REDIS_VERSION: &str = "8.0.6";
+/// The same for Valkey.
+pub const VALKEY_VERSION: &str = "9.1.2";
+
+/// The user that a connection is without AUTH.
+pub const DEFAULT_USER: &str = "default";
+
+/// Everything the executor owns.
+#[derive(Debug)]
+pub struct Server {
+    /// All databases.
+    pub store: Store,
+    /// Settings in force.
+    pub config: Config,
+    /// Names under which commands are called.
+    pub names: Names,
+    /// Connected clients.
+    pub clients: Clients,
+    /// Counters, logs and histograms.
+    pub stats: Statistics,
+    /// What does not change.
+    pub facts: Facts,
+    /// What the network is to do.
+    pub outbox: Outbox,
+    /// CLIENT PAUSE.
+    pub pause: pause::Pause,
+    /// Changes since the last save.
+    pub dirty: u64,
+    /// Which gates have something to say at all.
+    pub armed: gates::Armed,
+    /// Whether deadlines are also enforced when nobody asks (DEBUG SET-ACTIVE-EXPIRE).
+    pub active_expire: bool,
+    /// Whether work that comes round many times a second is left undone (DEBUG PAUSE-CRON).
+    pub cron_paused: bool,
+    /// Set when the server is to end: the event loop ends after this turn.
+    pub shutdown: Option<ShutdownRequest>,
+    /// Name of this history of changes, 40 hexadecimal digits: new at every start, and by DEBUG CHANGE-REPL-ID.
+    pub replication_id: String,
+    /// Sockets that are listened on, as INFO shows them; told by the network.
+    pub listeners: Vec<String>,
+    /// Frees what would hold up the executor.
+    pub background: Background,
+    effects: Effects,
+    cron: cron::Cron,
+    plan: Vec<exec::Planned>,
+}
+
+/// How the server is to end.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ShutdownRequest {
+    /// Who asked, for the log.
+    pub by: &'static str,
+}
+
+impl Server {
+    /// A server with empty databases. `seed` keys the hash tables and the random numbers.
+    pub fn new(config: Config, facts: Facts, seed: u64) -> Server {
+        let now_ms = facts.started_ms;
+        let mut server = Server {
+            store: Store::new(config.databases as usize, seed, now_ms),
+            names: Names::new(&config),
+            clients: Clients::default(),
+            stats: Statistics::new(&config, table::command_count()),
+            facts,
+            outbox: Outbox::default(),
+            pause: pause::Pause::default(),
+            dirty: 0,
+            armed: gates::Armed::default(),
+            active_expire: true,
+            cron_paused: false,
+            shutdown: None,
+            replication_id: String::new(),
+            listeners: Vec::new(),
+            background: Background::start(),
+            effects: Effects::default(),
+            cron: cron::Cron::default(),
+            plan: Vec::new(),
+            config,
+        };
+        server.change_replication_id();
+        server.config_changed();
+        server
+    }
+
+    /// Begins a new history of changes.
+    pub fn change_replication_id(&mut self) {
+        self.replication_id = (0..5).map(|_| format!("{:08x}", self.store.random_u64() as u32)).collect();
+    }
+
+    /// Draws the conclusions from the configuration: called at the start and after every change of it.
+    pub fn config_changed(&mut self) {
+        use crate::store::AccessPolicy;
+        let policy =
+            if matches!(self.config.maxmemory_policy, MaxmemoryPolicy::AllkeysLfu | MaxmemoryPolicy::VolatileLfu) {
+                AccessPolicy::Lfu { log_factor: self.config.lfu_log_factor, decay_min: self.config.lfu_decay_time }
+            } else {
+                AccessPolicy::Lru
+            };
+        if self.store.access().policy() != policy {
+            self.store.set_access_policy(policy);
+        }
+        self.stats.configure(&self.config);
+        self.rearm();
+    }
+
+    /// A new connection. Refused with the bytes to send before it is closed.
+    pub fn connect(&mut self, accepted: Accepted) -> Result<Slot, Vec<u8>> {
+        self.stats.counters.total_connections_received += 1;
+        if self.clients.len() >= self.config.maxclients as usize {
+            self.stats.counters.rejected_connections += 1;
+            return Err(b"-ERR max number of clients reached\r\n".to_vec());
+        }
+        let open = self.config.requirepass.is_none();
+        if self.config.protected_mode && open && !accepted.local {
+            self.stats.counters.rejected_connections += 1;
+            return Err(format!("-{}\r\n", Error::PROTECTED_MODE).into_bytes());
+        }
+        let slot = self.clients.add(accepted, open.then_some(DEFAULT_USER), self.store.now_ms());
+        if !open && let Some(client) = self.clients.get_mut(slot) {
+            client.armed.insert(gates::Armed::AUTH);
+        }
+        Ok(slot)
+    }
+
+    /// A connection has gone.
+    pub fn disconnect(&mut self, slot: Slot) {
+        self.clients.remove(slot);
+    }
+
+    /// A signal asks for the end.
+    pub fn signalled(&mut self, name: &'static str) {
+        self.shutdown = Some(ShutdownRequest { by: name });
+    }
+
+    /// The limit on output that waits for a client. Who is in MONITOR without a limit for normal clients is held to the
+    /// one for subscribers: what it is sent does not depend on what it takes.
+    pub fn output_limit(&self, slot: Slot) -> OutputBufferLimit {
+        let [normal, _, subscriber] = self.config.client_output_buffer_limit;
+        let monitors = self.clients.get(slot).is_some_and(|c| c.flags.contains(ClientFlags::MONITOR));
+        if monitors && normal == OutputBufferLimit::default() { subscriber } else { normal }
+    }
+
+    /// Bytes in use: what the allocator gave out, and what the store has beside it. Counted exactly.
+    pub fn used_memory(&self) -> usize {
+        self.store.mapped_bytes() + (self.facts.heap_bytes)()
+    }
+}
+
+/// What a command that needs the whole server sees.
+pub struct ServerCx<'a> {
+    /// Everything.
+    pub server: &'a mut Server,
+    /// Which client calls.
+    pub slot: Slot,
+    /// The command itself.
+    pub command: &'static Command,
+    /// The command's name and arguments; of a subcommand the container's name first.
+    pub argv: Argv<'a>,
+    /// Where the reply goes.
+    pub reply: Reply<'a>,
+}
+
+impl<'a> ServerCx<'a> {
+    /// The calling client.
+    pub fn client(&mut self) -> &mut Client {
+        self.server.clients.get_mut(self.slot).expect("the calling client is connected")
+    }
+
+    /// Number of arguments, the name included.
+    pub fn argc(&self) -> usize {
+        self.argv.len()
+    }
+
+    /// Argument `at`; empty beyond the last.
+    pub fn arg(&self, at: usize) -> &'a [u8] {
+        self.argv.at(at)
+    }
+
+    /// The arguments from `at` on, to be read one by one.
+    pub fn words(&self, at: usize) -> crate::command::args::Words<'a> {
+        crate::command::args::Words::new(self.argv, at)
+    }
+}

@@ -1,0 +1,80 @@
+//! Telling everybody what a command changed.
+//!
+//! One place, one order: changes are counted, then keys that expired are told, then events, then what is to be freed goes
+//! to the background, then MONITOR. The append-only file and replicas will stand first in this order, since what they
+//! must have comes before what anybody may see of it.
+
+use super::client::Slot;
+use super::message::Order;
+use super::table::Command;
+use super::{Server, redact};
+use crate::command::spec::Flags;
+use std::io::Write;
+use std::sync::Arc;
+use weir_resp::Argv;
+
+impl Server {
+    /// After each command.
+    #[inline]
+    pub(super) fn propagate(&mut self, _command: &'static Command) {
+        self.dirty += self.effects.dirty;
+        self.effects.clear();
+    }
+
+    /// After the last command of a turn.
+    pub(super) fn settle(&mut self) {
+        if self.store.has_garbage() {
+            for garbage in self.store.take_garbage() {
+                self.background.free(garbage);
+            }
+        }
+    }
+
+    /// Shows a command that has run to the clients in MONITOR.
+    #[cold]
+    pub(super) fn feed_monitors(&mut self, slot: Slot, command: &'static Command, argv: Argv<'_>) {
+        if command.flags().intersects(Flags::SKIP_MONITOR | Flags::ADMIN) {
+            return;
+        }
+        let Some(client) = self.clients.get(slot) else { return };
+        let now_us = (self.facts.wall_clock_us)();
+        let mut line = format!("+{}.{:06} [{} ", now_us / 1_000_000, now_us % 1_000_000, client.db).into_bytes();
+        if client.flags.contains(super::client::ClientFlags::UNIX_SOCKET) {
+            line.extend_from_slice(b"unix:");
+        }
+        line.extend_from_slice(client.addr.as_bytes());
+        line.push(b']');
+        for at in 0..argv.len() {
+            line.push(b' ');
+            put_quoted(&mut line, redact::shown(command, argv, at));
+        }
+        line.extend_from_slice(b"\r\n");
+        let line: Arc<[u8]> = line.into();
+        for &monitor in &self.clients.monitors {
+            if let Some(client) = self.clients.get(monitor) {
+                self.outbox.order(Order::Push(client.id, Arc::clone(&line)));
+            }
+        }
+    }
+}
+
+/// Bytes in double quotes, unprintable ones escaped, as redis-cli shows them.
+pub fn put_quoted(line: &mut Vec<u8>, bytes: &[u8]) {
+    line.push(b'"');
+    for &byte in bytes {
+        match byte {
+            b'\\' | b'"' => line.extend_from_slice(&[b'\\', byte]),
+            b'\n' => line.extend_from_slice(b"\\n"),
+            b'\r' => line.extend_from_slice(b"\\r"),
+            b'\t' => line.extend_from_slice(b"\\t"),
+            7 => line.extend_from_slice(b"\\a"),
+            8 => line.extend_from_slice(b"\\b"),
+            0x20..=0x7e => line.push(byte),
+            _ => {
+                // Writing to a vector cannot fail.
+                let _ = write!(line, "\\x{byte:02x}");
+            }
+        }
+    }
+    line.push(b'"');
+}
