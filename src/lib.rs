@@ -1,0 +1,14 @@
+//! Weir: a server that speaks the Redis protocol.
+//!
+//! The way of a request: [`net`] reads it, [`weir_resp`] cuts it, [`server`] executes it, [`command`] is what it does,
+//! [`store`] is what it does it to. `docs/architecture.md` has the rooms and which may use which.
+
+pub mod allocator;
+pub mod command;
+pub mod config;
+pub mod logging;
+pub mod net;
+pub mod process;
+pub mod server;
+pub mod stats;
+pub mod store;

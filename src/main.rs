@@ -1,0 +1,287 @@
+//! The `weir` program: reads the configuration, prepares the process, and runs the server until it is told to end.
+
+use clap::{Arg, ArgAction, Command};
+use rand::TryRngCore;
+use std::ffi::OsString;
+use std::io::IsTerminal;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::{Mutex, OnceLock, PoisonError};
+use std::time::{SystemTime, UNIX_EPOCH};
+use weir::allocator::{self, Counting};
+use weir::config::{self, Apply, Config, Loaded, Sources};
+use weir::logging::{self, Logging};
+use weir::net::{EventLoop, SignalSource};
+use weir::process::{
+    self, Banner, OomScore, OomScoreMode, PidFile, ProcessClass, ProcessTitle, Signals, Supervision, Supervisor,
+};
+use weir::server::{Facts, REDIS_VERSION, Server, VALKEY_VERSION};
+use weir_structs::glob::glob_match;
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting::new();
+
+const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+fn main() -> ExitCode {
+    let args: Vec<OsString> = std::env::args_os().collect();
+    let check_only = match command_line(&args) {
+        CommandLine::Run => false,
+        CommandLine::Check => true,
+        CommandLine::Done(code) => return code,
+    };
+    let args = args.into_iter().skip(1).filter(|arg| arg != "--check-config");
+    let (config, loaded) = match config::load(Sources::from_args(args, glob_match)) {
+        Ok(read) => read,
+        Err(error) => {
+            eprintln!("{error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    if check_only {
+        println!("The configuration is valid.");
+        return ExitCode::SUCCESS;
+    }
+    match start(config, &loaded) {
+        Ok(code) => code,
+        Err(error) => {
+            tracing::error!("{error}");
+            // The log may go to a file; a person at the terminal wants to know as well.
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// What the command line asks for.
+enum CommandLine {
+    Run,
+    Check,
+    Done(ExitCode),
+}
+
+fn command_line(args: &[OsString]) -> CommandLine {
+    let about =
+        "A server that speaks the Redis protocol: cache, data structures, message broker, configuration registry.";
+    let after = "Options are directives of the configuration file with two dashes before the name, as with redis-server:\n  \
+        weir --port 7000 --save \"\" --bind 127.0.0.1 ::1\n  \
+        weir /etc/weir.conf --loglevel verbose\n  \
+        echo 'maxmemory 1gb' | weir -\n\
+        Started through a link named redis-server or valkey-server it does the same.";
+    let mut command = Command::new("weir")
+        .about(about)
+        .after_help(after)
+        .override_usage("weir [CONFIG_FILE | -] [--directive value ...]")
+        .disable_version_flag(true)
+        .arg(Arg::new("version").short('v').long("version").action(ArgAction::SetTrue).help("Print the version"))
+        .arg(
+            Arg::new("check-config")
+                .long("check-config")
+                .action(ArgAction::SetTrue)
+                .help("Read the configuration, say whether it is valid, and end"),
+        )
+        .arg(Arg::new("CONFIG_FILE").help("Configuration file, or - for standard input"));
+    // Everything else belongs to the configuration and is read by its rules, so only these words are looked at.
+    match args.get(1).and_then(|arg| arg.to_str()) {
+        Some("-h" | "--help") => {
+            // A closed pipe is the reader's choice.
+            let _ = command.print_help();
+            CommandLine::Done(ExitCode::SUCCESS)
+        }
+        Some("-v" | "--version") => {
+            println!(
+                "Weir server v={VERSION} redis={REDIS_VERSION} valkey={VALKEY_VERSION} malloc=mimalloc bits={}",
+                usize::BITS
+            );
+            CommandLine::Done(ExitCode::SUCCESS)
+        }
+        _ if args.iter().any(|arg| arg == "--check-config") => CommandLine::Check,
+        _ => CommandLine::Run,
+    }
+}
+
+fn start(mut config: Config, loaded: &Loaded) -> Result<ExitCode, String> {
+    let executable = std::env::current_exe().unwrap_or_else(|_| PathBuf::from("weir"));
+    std::env::set_current_dir(&config.dir).map_err(|e| format!("can't chdir to '{}': {e}", config.dir))?;
+    let log = Logging::start(log_settings(&config)).map_err(|e| e.to_string())?;
+    let supervision = Supervision::from_name(config.supervised.name()).unwrap_or(Supervision::No);
+    let mut supervisor = Supervisor::new(supervision, &|name| std::env::var_os(name));
+    let as_daemon = config.daemonize && !supervisor.is_present();
+    if as_daemon {
+        process::daemonize().map_err(|e| format!("could not become a daemon: {e}"))?;
+    }
+    if config.disable_thp {
+        // Without it memory is a little larger; nothing else.
+        let _ = process::disable_huge_pages();
+    }
+    process::log_start(VERSION);
+    process::log_configuration(loaded.config_file.is_some() || std::env::args_os().count() > 1, &executable);
+    for line in &loaded.ignored {
+        tracing::warn!("directive '{}' is ignored: {}", line.name, line.reason);
+    }
+    for directive in &loaded.without_effect {
+        tracing::warn!("directive '{}' has no effect in this version (see docs/configuration.md)", directive.name);
+    }
+    let pid_file = PidFile::path_for(config.pidfile.as_deref().map(Path::new), as_daemon);
+    let pid_file = pid_file.and_then(|path| match PidFile::create(&path) {
+        Ok(file) => Some(file),
+        Err(error) => {
+            tracing::warn!("could not write the pid file {}: {error}", path.display());
+            None
+        }
+    });
+    let mut signals = Signals::install().map_err(|e| format!("could not handle signals: {e}"))?;
+    let files = process::raise_open_files(config.maxclients).map_err(|e| e.to_string())?;
+    config.maxclients = files.clients_max;
+    if let Some(title) = claim_title(&config) {
+        // Nobody else sets it.
+        let _ = TITLE.set(title);
+    }
+    apply_oom_score(&config)?;
+
+    let facts = Facts {
+        run_id: weir::stats::process::run_id().map_err(|e| format!("no random numbers: {e}"))?,
+        started_ms: wall_clock_us() / 1000,
+        config_file: loaded.config_file.clone(),
+        executable,
+        version: VERSION,
+        startup_bytes: 0,
+        wall_clock_us,
+        heap_bytes: allocator::bytes_in_use,
+        log: Some(log.clone()),
+        sleep: std::thread::sleep,
+        apply: apply_to_process,
+        give_back_memory: allocator::give_back,
+        allocator_report: allocator::report,
+    };
+    let seed = hash_seed(&config)?;
+    let server = Server::new(config, facts, seed);
+    let source = SignalSource {
+        fd: std::os::fd::AsRawFd::as_raw_fd(&signals),
+        take: Box::new(move || signals.take().map(|signal| signal.name())),
+    };
+    let mut event_loop = EventLoop::new(server, Some(source)).map_err(|e| format!("Failed listening: {e}"))?;
+    let startup_bytes = event_loop.server().used_memory();
+    event_loop.server().facts.startup_bytes = startup_bytes;
+    greet(&mut event_loop, &log);
+    supervisor.ready();
+    let ended = event_loop.run();
+    supervisor.stopping();
+    if let Some(request) = event_loop.server().shutdown {
+        tracing::warn!("User requested shutdown ({})", request.by);
+    }
+    drop(event_loop);
+    if let Some(file) = pid_file
+        && let Err(error) = file.remove()
+    {
+        tracing::warn!("could not remove the pid file: {error}");
+    }
+    ended.map_err(|e| format!("the event loop failed: {e}"))?;
+    tracing::warn!("Weir is now ready to exit, bye bye...");
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The picture or the line in its place, and the lines that tools wait for.
+fn greet(event_loop: &mut EventLoop, log: &logging::Handle) {
+    let config = &event_loop.server().config;
+    let banner = Banner { version: VERSION, mode: "standalone", port: config.port, pid: std::process::id() };
+    let terminal = std::io::stdout().is_terminal();
+    if process::shows_banner(config.always_show_logo, !config.logfile.is_empty(), config.syslog_enabled, terminal) {
+        log.write_raw(&banner.to_string());
+    } else {
+        banner.log_line();
+    }
+    tracing::info!("{}", process::SERVER_INITIALIZED);
+    for kind in event_loop.listening() {
+        tracing::info!("{}", if kind == "unix" { process::READY_UNIX } else { process::READY_TCP });
+    }
+}
+
+fn log_settings(config: &Config) -> logging::LogSettings {
+    let defaults = logging::LogSettings::default();
+    logging::LogSettings {
+        level: logging::LogLevel::from_name(config.loglevel.name()).unwrap_or(defaults.level),
+        format: logging::LogFormat::from_name(config.log_format.name()).unwrap_or(defaults.format),
+        timestamp: logging::TimestampFormat::from_name(config.log_timestamp_format.name())
+            .unwrap_or(defaults.timestamp),
+        logfile: (!config.logfile.is_empty()).then(|| config.path_in_dir(&config.logfile)),
+        syslog_enabled: config.syslog_enabled,
+        syslog_ident: config.syslog_ident.clone(),
+        syslog_facility: logging::SyslogFacility::from_name(config.syslog_facility.name())
+            .unwrap_or(defaults.syslog_facility),
+        role: defaults.role,
+    }
+}
+
+/// The process's title and out-of-memory score, which settings change while it runs.
+static TITLE: OnceLock<ProcessTitle> = OnceLock::new();
+static OOM_SCORE: Mutex<Option<OomScore>> = Mutex::new(None);
+
+fn claim_title(config: &Config) -> Option<ProcessTitle> {
+    config.set_proc_title.then(|| ProcessTitle::claim(&title(config)).ok()).flatten()
+}
+
+/// `proc-title-template` filled in.
+fn title(config: &Config) -> String {
+    let address = config.bind.first().map_or("*", |bind| bind.trim_start_matches('-'));
+    let listen = match (&config.unixsocket, config.port) {
+        (Some(path), 0) => path.clone(),
+        (_, port) => format!("{address}:{port}"),
+    };
+    let program = std::env::args().next().unwrap_or_else(|| "weir".to_owned());
+    let file = std::env::args().nth(1).filter(|arg| !arg.starts_with('-')).unwrap_or_default();
+    config
+        .proc_title_template
+        .replace("{title}", &program)
+        .replace("{listen-addr}", &listen)
+        .replace("{server-mode}", "")
+        .replace("{port}", &config.port.to_string())
+        .replace("{tls-port}", &config.tls_port.to_string())
+        .replace("{unixsocket}", config.unixsocket.as_deref().unwrap_or_default())
+        .replace("{config-file}", &file)
+        .trim_end()
+        .to_owned()
+}
+
+fn apply_oom_score(config: &Config) -> Result<(), String> {
+    let mode = OomScoreMode::from_name(config.oom_score_adj.name()).unwrap_or(OomScoreMode::No);
+    let mut score = OOM_SCORE.lock().unwrap_or_else(PoisonError::into_inner);
+    score.get_or_insert_default().apply(mode, config.oom_score_adj_values, ProcessClass::Primary).map_err(|error| {
+        tracing::warn!("could not set the score of the out-of-memory killer: {error}");
+        "Failed to apply new oom_score_adj configuration, check server logs.".to_owned()
+    })
+}
+
+/// Does what a changed setting asks of the process.
+fn apply_to_process(apply: Apply, config: &Config) -> Result<(), String> {
+    match apply {
+        Apply::MaxClients => match process::raise_open_files(config.maxclients) {
+            Ok(files) if files.clients_max >= config.maxclients => Ok(()),
+            Ok(_) => Err("The operating system is not able to handle the specified number of clients, try with a \
+                          lower number"
+                .to_owned()),
+            Err(error) => Err(error.to_string()),
+        },
+        Apply::OomScore => apply_oom_score(config),
+        Apply::ProcTitle => {
+            if let Some(claimed) = TITLE.get() {
+                claimed.set(&title(config));
+            }
+            Ok(())
+        }
+        _ => Ok(()),
+    }
+}
+
+fn wall_clock_us() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
+}
+
+/// Random, so that clients cannot choose keys that collide; from `hash-seed` where servers are to scan in one order.
+fn hash_seed(config: &Config) -> Result<u64, String> {
+    match &config.hash_seed {
+        Some(text) => Ok(std::hash::BuildHasher::hash_one(&foldhash::quality::FixedState::default(), text)),
+        None => rand::rngs::OsRng.try_next_u64().map_err(|e| format!("no random numbers: {e}")),
+    }
+}
