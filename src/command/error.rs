@@ -8,27 +8,27 @@ use std::fmt;
 
 /// An error reply without its leading `-` and line end.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Error(Cow<'static, str>);
+pub struct Error(Cow<'static, [u8]>);
 
 impl Error {
     /// One of the fixed texts below.
     pub const fn fixed(text: &'static str) -> Error {
-        Error(Cow::Borrowed(text))
+        Error(Cow::Borrowed(text.as_bytes()))
     }
 
     /// A text made for the occasion; it begins with its code.
     pub fn new(text: impl Into<String>) -> Error {
-        Error(Cow::Owned(text.into()))
+        Error(Cow::Owned(text.into().into_bytes()))
+    }
+
+    /// A text with a client's bytes in it, as they were sent, but for what they would be cut at as a C string.
+    fn quoting(parts: &[&[u8]]) -> Error {
+        Error(Cow::Owned(parts.concat()))
     }
 
     /// The whole text.
-    pub fn text(&self) -> &str {
+    pub fn text(&self) -> &[u8] {
         &self.0
-    }
-
-    /// The code: what stands before the first space.
-    pub fn code(&self) -> &str {
-        self.0.split(' ').next().unwrap_or("ERR")
     }
 
     /// Wrong number of arguments for a command or, with its container, a subcommand (`config|get`).
@@ -38,21 +38,18 @@ impl Error {
 
     /// No such command; shows the beginning of the arguments as Redis does (128 bytes of each, 128 in all).
     pub fn unknown_command<'a>(name: &[u8], args: impl Iterator<Item = &'a [u8]>) -> Error {
-        let mut shown = String::new();
+        let mut shown = Vec::new();
         for arg in args {
-            if shown.len() >= 128 {
-                break;
-            }
-            let room = 128 - shown.len();
-            shown.push_str(&format!("'{}' ", clip(arg, room)));
+            let Some(room) = 128usize.checked_sub(shown.len()).filter(|&room| room > 0) else { break };
+            shown.extend([b"'", clip(arg, room), b"' "].concat());
         }
-        Error::new(format!("ERR unknown command '{}', with args beginning with: {shown}", clip(name, 128)))
+        Error::quoting(&[b"ERR unknown command '", clip(name, 128), b"', with args beginning with: ", &shown])
     }
 
     /// No such subcommand of `container`.
     pub fn unknown_subcommand(sub: &[u8], container: &str) -> Error {
         let container = container.to_ascii_uppercase();
-        Error::new(format!("ERR unknown subcommand '{}'. Try {container} HELP.", clip(sub, 128)))
+        Error::quoting(&[b"ERR unknown subcommand '", clip(sub, 128), b"'. Try ", container.as_bytes(), b" HELP."])
     }
 
     /// A relative or absolute time that does not fit.
@@ -62,12 +59,12 @@ impl Error {
 
     /// An option that EXPIRE does not know.
     pub fn unsupported_option(option: &[u8]) -> Error {
-        Error::new(format!("ERR Unsupported option {}", c_string(option)))
+        Error::quoting(&[b"ERR Unsupported option ", clip(option, TEXT_MAX)])
     }
 
     /// A type of values that there is not.
     pub fn unknown_type(name: &[u8]) -> Error {
-        Error::new(format!("ERR unknown type name '{}'", c_string(name)))
+        Error::quoting(&[b"ERR unknown type name '", clip(name, TEXT_MAX), b"'"])
     }
 
     /// A number outside `min..=max`.
@@ -88,8 +85,8 @@ impl Error {
     /// Arguments that no form of a subcommand has.
     pub fn subcommand_syntax(sub: &[u8], container: &str) -> Error {
         let container = container.to_ascii_uppercase();
-        let sub = clip(sub, 128);
-        Error::new(format!("ERR unknown subcommand or wrong number of arguments for '{sub}'. Try {container} HELP."))
+        let what = b"ERR unknown subcommand or wrong number of arguments for '";
+        Error::quoting(&[what, clip(sub, 128), b"'. Try ", container.as_bytes(), b" HELP."])
     }
 
     /// A connection from elsewhere to a server that nobody has secured.
@@ -121,6 +118,10 @@ impl Error {
     pub const STRING_TOO_LONG: Error = Error::fixed("ERR string exceeds maximum allowed size (proto-max-bulk-len)");
     /// SETRANGE.
     pub const OFFSET_OUT_OF_RANGE: Error = Error::fixed("ERR offset is out of range");
+    /// SETBIT and GETBIT.
+    pub const BIT_OFFSET: Error = Error::fixed("ERR bit offset is not an integer or out of range");
+    /// SETBIT.
+    pub const BIT_VALUE: Error = Error::fixed("ERR bit is not an integer or out of range");
     /// A key that must be there is not.
     pub const NO_SUCH_KEY: Error = Error::fixed("ERR no such key");
     /// SELECT and others.
@@ -212,22 +213,18 @@ impl Error {
     pub const TIMEOUT_NEGATIVE: Error = Error::fixed("ERR timeout is negative");
 }
 
-/// What a client sent, as text, up to the first NUL and at most [`SHOWN_MAX`] bytes.
-fn c_string(bytes: &[u8]) -> String {
-    clip(bytes.split(|&byte| byte == 0).next().unwrap_or_default(), SHOWN_MAX)
-}
-
 /// Bytes of an argument that an error repeats where Redis would repeat it whole.
-const SHOWN_MAX: usize = 1024;
+const TEXT_MAX: usize = 1024;
 
-/// At most `room` bytes of what a client sent, as text.
-fn clip(bytes: &[u8], room: usize) -> String {
-    String::from_utf8_lossy(&bytes[..bytes.len().min(room)]).into_owned()
+/// The part of what a client sent that an error repeats: at most `room` bytes, and none from a NUL on.
+fn clip(bytes: &[u8], room: usize) -> &[u8] {
+    let text = bytes.split(|&byte| byte == 0).next().unwrap_or_default();
+    text.get(..room).unwrap_or(text)
 }
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&String::from_utf8_lossy(&self.0))
     }
 }
 

@@ -5,6 +5,7 @@
 //! its `COMMANDS` and the function that the row names.
 
 pub mod args;
+pub mod bitmap;
 pub mod cx;
 pub mod effects;
 pub mod error;
@@ -20,6 +21,7 @@ pub use table::{DataFn, Row};
 
 /// Every family's rows.
 pub const FAMILIES: &[&[Row<DataFn>]] = &[
+    bitmap::COMMANDS,
     generic::database::COMMANDS,
     generic::expire::COMMANDS,
     generic::keys::COMMANDS,

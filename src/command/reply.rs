@@ -184,7 +184,7 @@ impl<'a> Reply<'a> {
 
     /// An error.
     pub fn error(&mut self, error: &Error) {
-        bytes::error(&mut self.out.bytes, error.text().as_bytes());
+        bytes::error(&mut self.out.bytes, error.text());
     }
 
     /// An integer.

@@ -547,7 +547,7 @@ mod tests {
             ("save 1", "Invalid save parameters"),
             ("save \"1 2\" \"3 4\"", "Invalid save parameters"),
             ("replicaof a", "wrong number of arguments"),
-            ("replicaof a b", "Invalid primary port"),
+            ("replicaof a b", "Invalid master port"),
             ("unixsocketperm 888", "argument couldn't be parsed as an octal number"),
             ("unixsocketperm 1777", "argument must be between 0 and 777 inclusive"),
             ("appendfilename a/b", "appendfilename can't be a path, just a filename"),

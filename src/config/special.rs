@@ -415,7 +415,7 @@ pub(super) static REPLICAOF: Special = Special {
             config.replicaof = None;
             return Ok(());
         }
-        let port = loose_count(port).and_then(|port| u16::try_from(port).ok()).ok_or("Invalid primary port")?;
+        let port = loose_count(port).and_then(|port| u16::try_from(port).ok()).ok_or("Invalid master port")?;
         config.replicaof = Some(ReplicaOf { host: text(host)?.to_owned(), port });
         Ok(())
     },

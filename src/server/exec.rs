@@ -116,6 +116,11 @@ impl Server {
             self.before_special(slot);
         }
         match self.admit(slot, planned, argv, armed) {
+            Admitted::Hang => {
+                out.truncate(mark);
+                job.state = JobState::CloseAfterReply;
+                return;
+            }
             Admitted::Hold => {
                 job.state = JobState::Paused;
                 return;
@@ -211,17 +216,30 @@ impl Server {
     /// Which command it is, and whether it may run now.
     #[inline]
     fn admit(&mut self, slot: Slot, planned: Planned, argv: Argv<'_>, armed: Armed) -> Admitted {
-        let command = match planned.command {
-            Some(command) if command.subs.is_empty() => command,
-            Some(container) => match container.resolve(argv.get(1)) {
-                Ok(command) => command,
-                Err(missing) => return Admitted::Refuse(None, missing.error(argv)),
-            },
-            None => return Admitted::Refuse(None, Missing::Command.error(argv)),
+        let resolved = match planned.command {
+            Some(command) if command.subs.is_empty() => Ok(command),
+            Some(container) => container.resolve(argv.get(1)),
+            None => Err(Missing::Command),
         };
-        if !command.spec.arity_fits(argv.len()) {
-            return Admitted::Refuse(Some(command), Error::arity(command.full_name));
+        if resolved.is_err() && is_http(argv.name()) {
+            let addr = self.clients.get(slot).map_or("", |c| &c.addr);
+            tracing::warn!(
+                "possible security attack: {addr} sends POST or Host:, which a web browser does when a page makes it \
+                 talk to this server. The connection is ended."
+            );
+            return Admitted::Hang;
         }
+        let fits = resolved.map(|command| (command, command.spec.arity_fits(argv.len())));
+        let command = match fits {
+            Ok((command, true)) => command,
+            // Who has not logged in is not told which commands there are.
+            Ok((command, false)) if armed.contains(Armed::AUTH) && !command.flags().contains(Flags::NO_AUTH) => {
+                return Admitted::Refuse(Some(command), Error::NO_AUTH);
+            }
+            Ok((command, false)) => return Admitted::Refuse(Some(command), Error::arity(command.full_name)),
+            Err(_) if armed.contains(Armed::AUTH) => return Admitted::Refuse(None, Error::NO_AUTH),
+            Err(missing) => return Admitted::Refuse(None, missing.error(argv)),
+        };
         if armed.is_empty() && !command.flags().intersects(gates::ALWAYS) {
             return Admitted::Run(command);
         }
@@ -269,6 +287,12 @@ impl Server {
     }
 }
 
+/// Words that a browser sends and no client: a page may make it talk to a server on the same network, to which nobody
+/// else has a way.
+fn is_http(name: &[u8]) -> bool {
+    name.eq_ignore_ascii_case(b"POST") || name.eq_ignore_ascii_case(b"Host:")
+}
+
 /// Flags of a client that cost every command of it a look.
 const SPECIAL: ClientFlags = ClientFlags::REPLY_OFF
     .union(ClientFlags::REPLY_SKIP)
@@ -281,4 +305,6 @@ enum Admitted {
     Run(&'static Command),
     Refuse(Option<&'static Command>, Error),
     Hold,
+    /// The connection is ended without a reply.
+    Hang,
 }

@@ -27,7 +27,7 @@ bitflags::bitflags! {
 
 /// What a gate says.
 #[derive(Debug)]
-pub enum Verdict {
+pub(super) enum Verdict {
     /// Go on to the next gate.
     Pass,
     /// The command is answered with this.

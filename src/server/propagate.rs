@@ -59,7 +59,7 @@ impl Server {
 }
 
 /// Bytes in double quotes, unprintable ones escaped, as redis-cli shows them.
-pub fn put_quoted(line: &mut Vec<u8>, bytes: &[u8]) {
+fn put_quoted(line: &mut Vec<u8>, bytes: &[u8]) {
     line.push(b'"');
     for &byte in bytes {
         match byte {

@@ -144,7 +144,7 @@ impl Statistics {
 
     fn error(&mut self, error: &Error) {
         self.counters.total_error_replies += 1;
-        if self.errors.record(error.text().as_bytes()) {
+        if self.errors.record(error.text()) {
             tracing::warn!("too many different error codes: INFO errorstats is off until CONFIG RESETSTAT");
         }
     }

@@ -126,6 +126,16 @@ impl<'a> Db<'a> {
         seen
     }
 
+    /// Looks a key up as [`Db::get`] does and moves its access clock even for a client that asked for that not to happen
+    /// (TOUCH).
+    pub fn touch(self, key: Key<'_>) -> bool {
+        let was = std::mem::replace(&mut self.env.touch, true);
+        let Db { keys, meta, env, index } = self;
+        let found = Db { keys, meta, env: &mut *env, index }.get(key).is_some();
+        env.touch = was;
+        found
+    }
+
     /// Looks a key up without leaving a trace: no count, no access clock.
     pub fn peek(self, key: Key<'_>) -> Option<EntryRef<'a>> {
         live(self.keys, self.meta, self.env, self.index, key)

@@ -154,7 +154,7 @@ fn exists_command(cx: &mut Cx<'_>) -> Result<(), Error> {
 
 fn touch_command(cx: &mut Cx<'_>) -> Result<(), Error> {
     let found = count_keys(cx, |cx, key| {
-        let there = cx.db().get(key).is_some();
+        let there = cx.db().touch(key);
         if !there {
             tell_miss(cx, key);
         }

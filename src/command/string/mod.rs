@@ -3,4 +3,4 @@
 pub mod counter;
 pub mod get;
 pub mod set;
-mod text;
+pub(in crate::command) mod text;

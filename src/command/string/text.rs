@@ -10,7 +10,7 @@ use std::ops::Deref;
 use weir_structs::number::{self, I64_TEXT_MAX, IntegerText};
 
 /// The bytes of a stored string, without an allocation.
-pub(super) enum Text<'v> {
+pub(in crate::command) enum Text<'v> {
     /// Of an integer.
     Digits(IntegerText),
     /// As they are stored.
@@ -19,7 +19,7 @@ pub(super) enum Text<'v> {
 
 impl<'v> Text<'v> {
     /// Of a value.
-    pub(super) fn of(value: &'v StrView<'v>) -> Text<'v> {
+    pub(in crate::command) fn of(value: &'v StrView<'v>) -> Text<'v> {
         match value {
             StrView::Int(int) => Text::Digits(number::format_i64(*int)),
             StrView::Bytes(bytes) => Text::Stored(bytes),

@@ -500,7 +500,8 @@ const CLIENT_HELP: &[&str] = &[
 
 /// Names and versions are shown in lists of words: they must be words themselves.
 fn is_word(name: &[u8]) -> bool {
-    name.iter().all(|b| (b'!'..=b'~').contains(b))
+    // What follows a NUL is not shown, so it may be anything, as in Redis.
+    name.iter().take_while(|&&b| b != 0).all(|b| (b'!'..=b'~').contains(b))
 }
 
 impl Client {
@@ -770,8 +771,7 @@ fn describe(cx: &ServerCx<'_>, line: &mut String, slot: crate::server::client::S
         line,
         "id={} addr={} laddr={} fd={} name={} age={} idle={} flags={} capa={} db={} sub=0 psub=0 ssub=0 multi=-1 watch=0 \
          qbuf={} qbuf-free={} argv-mem={argv_bytes} multi-mem=0 rbs={} rbp={} obl=0 oll={} omem={} tot-mem={total} \
-         events={} cmd={} user={} redir=-1 resp={} lib-name={} lib-ver={} tot-net-in={} tot-net-out={} tot-cmds={} \
-         io-thread=0",
+         events={} cmd={} user={} redir=-1 resp={} lib-name={} lib-ver={} tot-net-in={} tot-net-out={} tot-cmds={}",
         c.id.0,
         c.addr,
         c.laddr,

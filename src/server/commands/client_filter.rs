@@ -55,9 +55,9 @@ pub(super) struct Filter<'a> {
 }
 
 impl<'a> Filter<'a> {
-    /// Reads options up to the end. `skip_me`: whether the caller is left out unless the call says otherwise.
-    pub(super) fn parse(mut words: Words<'a>, databases: usize, skip_me: bool) -> Result<Filter<'a>, Error> {
-        let mut filter = Filter { tests: Vec::new(), skip_me };
+    /// Reads options up to the end, for CLIENT KILL (which leaves the caller out unless told otherwise) or CLIENT LIST.
+    pub(super) fn parse(mut words: Words<'a>, databases: usize, kill: bool) -> Result<Filter<'a>, Error> {
+        let mut filter = Filter { tests: Vec::new(), skip_me: kill };
         while let Some(word) = words.next() {
             if words.left() == 0 {
                 return Err(Error::SYNTAX);
@@ -75,7 +75,7 @@ impl<'a> Filter<'a> {
                 Some(option) => (true, option),
                 None => (false, &*upper),
             };
-            let (name, test) = Self::option(option, negated, &mut words, databases)?;
+            let (name, test) = Self::option(option, negated, &mut words, databases, kill)?;
             let known = filter.tests.iter().position(|(n, not, _)| *n == name && *not == negated);
             match (known, test) {
                 (None, test) => filter.tests.push((name, negated, test)),
@@ -95,10 +95,11 @@ impl<'a> Filter<'a> {
         negated: bool,
         words: &mut Words<'a>,
         databases: usize,
+        kill: bool,
     ) -> Result<(&'static str, Test<'a>), Error> {
         let not = if negated { "NOT-" } else { "" };
         Ok(match option {
-            b"ID" => ("ID", Test::Id(ids(words)?)),
+            b"ID" => ("ID", Test::Id(ids(words, kill)?)),
             b"ADDR" => ("ADDR", Test::Addr(words.expect()?)),
             b"LADDR" => ("LADDR", Test::Laddr(words.expect()?)),
             b"IP" => ("IP", Test::Ip(words.expect()?)),
@@ -146,15 +147,20 @@ impl<'a> Filter<'a> {
     }
 }
 
-/// One or more ids; the first word that is no number ends them.
-fn ids(words: &mut Words<'_>) -> Result<Vec<ClientId>, Error> {
+/// One or more ids; the first word that is no number ends them. Where there is none, KILL and LIST say so differently.
+fn ids(words: &mut Words<'_>, kill: bool) -> Result<Vec<ClientId>, Error> {
+    const NOT_POSITIVE: Error = Error::fixed("ERR client-id should be greater than 0");
     let mut ids = Vec::new();
     while let Some(id) = words.peek().and_then(|word| int(word).ok()) {
         words.next();
         let id = u64::try_from(id).ok().filter(|&id| id > 0);
-        ids.push(ClientId(id.ok_or(Error::fixed("ERR client-id should be greater than 0"))?));
+        ids.push(ClientId(id.ok_or(NOT_POSITIVE)?));
     }
-    if ids.is_empty() { Err(Error::SYNTAX) } else { Ok(ids) }
+    match ids.is_empty() {
+        true if kill => Err(NOT_POSITIVE),
+        true => Err(Error::SYNTAX),
+        false => Ok(ids),
+    }
 }
 
 fn seconds(words: &mut Words<'_>, what: &str) -> Result<i64, Error> {

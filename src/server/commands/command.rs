@@ -472,3 +472,26 @@ const COMMAND_HELP: &[&str] = &[
     "HELP",
     "    Show these lines.",
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn positions_of_keys_join_ranges_without_a_gap() {
+        const RW: KeyFlags = KeyFlags::RW;
+        let counted = KeySpec::counted(2, RW);
+        let cases: [(&[KeySpec], [i64; 3]); 7] = [
+            (&[], [0, 0, 0]),
+            (&[KeySpec::one(1, RW)], [1, 1, 1]),
+            (&[KeySpec::range(1, -1, 2, RW)], [1, -1, 2]),
+            (&[KeySpec::one(1, RW), KeySpec::one(2, RW)], [1, 2, 1]),
+            (&[KeySpec::one(2, RW), KeySpec::range(3, -1, 1, RW)], [2, -1, 1]),
+            (&[KeySpec::one(1, RW), counted], [1, 1, 1]),
+            (&[counted], [0, 0, 0]),
+        ];
+        for (keys, positions) in cases {
+            assert_eq!(key_positions(keys), positions, "{keys:?}");
+        }
+    }
+}

@@ -290,3 +290,36 @@ const CONFIG_HELP: &[&str] = &[
     "HELP",
     "    Show these lines.",
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn listening(port: u16, bind: &[&str]) -> Config {
+        Config { port, bind: bind.iter().map(|&b| b.to_owned()).collect(), ..Config::default() }
+    }
+
+    #[test]
+    fn a_port_in_use_is_refused_unless_it_is_the_servers_own() {
+        let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = taken.local_addr().unwrap().port();
+        let wanted = listening(port, &["127.0.0.1"]);
+        assert!(!can_listen(&listening(0, &["127.0.0.1"]), &wanted));
+        assert!(can_listen(&wanted, &wanted));
+        assert!(can_listen(&wanted, &listening(0, &["127.0.0.1"])));
+    }
+
+    #[test]
+    fn an_address_of_another_machine_is_refused_unless_it_is_optional() {
+        // Reserved for documentation: nobody has it.
+        let current = listening(7000, &["127.0.0.1"]);
+        assert!(!can_listen(&current, &listening(7000, &["127.0.0.1", "192.0.2.1"])));
+        assert!(can_listen(&current, &listening(7000, &["127.0.0.1", "-192.0.2.1"])));
+    }
+
+    #[test]
+    fn what_the_system_says_comes_without_its_number() {
+        assert_eq!(reason(&io::Error::from_raw_os_error(libc::ENOENT)), "No such file or directory");
+        assert_eq!(reason(&folder(Path::new("/proc/self/status")).unwrap_err()), "Not a directory");
+    }
+}

@@ -1,7 +1,7 @@
 //! Who a connection is, which protocol it speaks and which database it uses.
 
 use super::client::set_name;
-use crate::command::args::int;
+use crate::command::args::{int, int_in};
 use crate::command::error::Error;
 use crate::command::reply::Resp;
 use crate::command::spec::{Acl, Arg, ArgKind, Flags, Group, Spec};
@@ -195,8 +195,9 @@ fn quit_command(cx: &mut ServerCx<'_>) -> Result<(), Error> {
 }
 
 fn select_command(cx: &mut ServerCx<'_>) -> Result<(), Error> {
-    let index = int(cx.arg(1)).ok().and_then(|n| i32::try_from(n).ok()).ok_or(Error::NOT_INTEGER)?;
-    let index = usize::try_from(index).ok().filter(|&i| i < cx.server.store.databases());
+    let index = usize::try_from(int_in(cx.arg(1), i32::MIN.into(), i32::MAX.into())?)
+        .ok()
+        .filter(|&i| i < cx.server.store.databases());
     cx.client().db = index.ok_or(Error::DB_OUT_OF_RANGE)?;
     cx.reply.ok();
     Ok(())

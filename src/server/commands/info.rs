@@ -451,3 +451,29 @@ fn keyspace(server: &Server, fields: &mut Fields) {
 fn debug(_: &Server, fields: &mut Fields) {
     fields.zeros(&["eventloop_duration_aof_sum", "io_threaded_reads_pending", "io_threaded_writes_pending"]);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn titles(word: &str) -> Vec<&'static str> {
+        SECTIONS.iter().filter(|section| section.is_meant_by(word.as_bytes())).map(|section| section.title).collect()
+    }
+
+    #[test]
+    fn words_mean_sections_in_any_case() {
+        assert_eq!(titles("cpu"), ["CPU"]);
+        assert_eq!(titles("ScriptingEngines"), ["Scripting Engines"]);
+        assert_eq!(titles("cluster"), ["Cluster"]);
+        assert_eq!(titles("cluster_info"), ["Cluster Info"]);
+        assert_eq!(titles("debug"), ["Debug"]);
+        assert!(titles("").is_empty() && titles("cp").is_empty() && titles("cpux").is_empty());
+    }
+
+    #[test]
+    fn default_leaves_out_what_is_long_and_all_does_not() {
+        assert!(!titles("default").contains(&"Commandstats"));
+        assert_eq!(titles("all"), titles("EVERYTHING"));
+        assert_eq!(titles("all").len(), SECTIONS.len() - 1);
+    }
+}
