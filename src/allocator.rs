@@ -31,6 +31,15 @@ pub fn bytes_in_use() -> usize {
     IN_USE.load(Ordering::Relaxed)
 }
 
+/// Counts an allocation, if it was made.
+#[inline]
+fn counted(ptr: *mut u8, bytes: usize) -> *mut u8 {
+    if !ptr.is_null() {
+        IN_USE.fetch_add(bytes, Ordering::Relaxed);
+    }
+    ptr
+}
+
 /// Asks mimalloc to give unused memory back to the system.
 pub fn give_back() {
     // SAFETY: may be called at any time, from any thread.
@@ -55,15 +64,13 @@ pub fn report() -> String {
 // SAFETY: every call is passed on as it is, so the guarantees are mimalloc's.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        IN_USE.fetch_add(layout.size(), Ordering::Relaxed);
         // SAFETY: the caller's promises are passed on.
-        unsafe { self.0.alloc(layout) }
+        counted(unsafe { self.0.alloc(layout) }, layout.size())
     }
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        IN_USE.fetch_add(layout.size(), Ordering::Relaxed);
         // SAFETY: the caller's promises are passed on.
-        unsafe { self.0.alloc_zeroed(layout) }
+        counted(unsafe { self.0.alloc_zeroed(layout) }, layout.size())
     }
 
     unsafe fn dealloc(&self, ptr: *mut u8, layout: Layout) {
@@ -73,9 +80,11 @@ unsafe impl GlobalAlloc for Counting {
     }
 
     unsafe fn realloc(&self, ptr: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
-        IN_USE.fetch_add(new_size, Ordering::Relaxed);
-        IN_USE.fetch_sub(layout.size(), Ordering::Relaxed);
         // SAFETY: the caller's promises are passed on.
-        unsafe { self.0.realloc(ptr, layout, new_size) }
+        let moved = counted(unsafe { self.0.realloc(ptr, layout, new_size) }, new_size);
+        if !moved.is_null() {
+            IN_USE.fetch_sub(layout.size(), Ordering::Relaxed);
+        }
+        moved
     }
 }

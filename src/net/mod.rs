@@ -226,7 +226,10 @@ impl EventLoop {
     fn read(&mut self, slot: Slot) {
         let Some(connection) = self.connections.get_mut(slot.0 as usize).and_then(Option::as_deref_mut) else { return };
         connection.queued = false;
-        if !(connection.readable || connection.uncut) || connection.closing || connection.error.is_some() {
+        let waiting = connection.wait != Wait::Nothing;
+        // A batch that is full of commands takes no more until those are executed.
+        let idle = if connection.uncut { waiting } else { !connection.readable };
+        if idle || connection.closing || connection.error.is_some() {
             return;
         }
         let (mut batch, next) = match connection.held.take() {
@@ -244,7 +247,7 @@ impl EventLoop {
             batch = roomy;
         }
         let query_limit = usize::try_from(self.server.config.client_query_buffer_limit).unwrap_or(usize::MAX);
-        if connection.wait == Wait::Output && batch.heap_bytes() >= query_limit {
+        if connection.wait == Wait::Output && batch.read_buffer().len() + READ_BYTES_BIG > query_limit {
             // It asks for more than it takes: the rest stays in its socket until it has taken some.
             connection.held = Some(Box::new((batch, next)));
             return;
@@ -283,11 +286,13 @@ impl EventLoop {
             }
             Err(error) => connection.error = Some(error),
         }
-        if connection.readable || connection.uncut {
+        if if connection.uncut { !waiting } else { connection.readable } {
             connection.queued = true;
             self.ready.push_back(slot);
         }
-        if batch.tail().len() > query_limit || (connection.wait != Wait::Nothing && batch.heap_bytes() > query_limit) {
+        if batch.tail().len() > query_limit
+            || (connection.wait == Wait::Pause && batch.read_buffer().len() > query_limit)
+        {
             tracing::warn!(
                 "closing client that reached the query buffer limit: {}",
                 connection_name(&self.server, slot)
@@ -296,7 +301,6 @@ impl EventLoop {
             self.close(slot);
             return;
         }
-        let waiting = connection.wait != Wait::Nothing;
         if waiting {
             connection.held = Some(Box::new((batch, next)));
             return;
@@ -337,7 +341,7 @@ impl EventLoop {
         }
         // What it has sent in the meantime may have been left in its socket.
         if let Some(connection) = self.connections.get_mut(slot.0 as usize).and_then(Option::as_deref_mut)
-            && connection.readable
+            && (connection.readable || connection.uncut)
             && !connection.queued
         {
             connection.queued = true;
@@ -352,6 +356,9 @@ impl EventLoop {
         }
         let mut jobs = std::mem::take(&mut self.jobs);
         self.server.run(&mut jobs);
+        if !self.server.outbox.is_empty() && self.server.outbox.take_listen() {
+            self.listen_anew();
+        }
         for job in jobs.drain(..) {
             self.settle(job);
         }
@@ -504,6 +511,7 @@ impl EventLoop {
                         let paused = self.connections.iter().flatten().filter(|c| c.wait == Wait::Pause);
                         self.resumable.extend(paused.map(|c| c.slot));
                     }
+                    // Taken out before; one that cron gave would be as good here.
                     Order::Listen => self.listen_anew(),
                 }
             }

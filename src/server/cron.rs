@@ -7,8 +7,8 @@ use std::time::Duration;
 
 /// Records of the expiry index that are looked at before the time is checked.
 const EXPIRY_SLICE_RECORDS: usize = 256;
-/// Buckets of a table that one step of the clock sweep visits.
-const SWEEP_STEP_BUCKETS: usize = 16;
+/// Keys that one step of the clock sweep visits at least, in the mean: a bucket's, in a table that is as empty as one gets.
+const SWEEP_STEP_KEYS_MIN: u64 = 3;
 
 /// Longest wait while DEBUG PAUSE-CRON is on, in ms.
 const PAUSED_IDLE_MS: i64 = 100;
@@ -67,7 +67,7 @@ impl Server {
         Duration::from_millis(u64::try_from(next_ms - self.store.now_ms()).unwrap_or(0))
     }
 
-    /// Removes keys that are due, for at most `active-expire-effort` tenths of a millisecond.
+    /// Removes keys that are due, for at most 0.4 ms and a tenth of a millisecond for each step of `active-expire-effort`.
     fn expire_slice(&mut self) {
         let began = self.stats.now();
         let limit_ns = 100_000 * (4 + u64::from(self.config.active_expire_effort));
@@ -119,14 +119,15 @@ impl Server {
 
     /// Visits so many entries that all are seen within the period that access clocks need.
     fn sweep_clocks(&mut self, hz: i64) {
-        let index = self.cron.sweep_db.min(self.store.databases() - 1);
-        let keys = self.store.figures(index).keys as u64;
-        let per_run = keys / (crate::store::SWEEP_PERIOD_S / 2 * hz.unsigned_abs()) + 1;
-        for _ in 0..per_run.div_ceil(SWEEP_STEP_BUCKETS as u64) {
+        let databases = self.store.databases();
+        let keys: usize = (0..databases).map(|index| self.store.figures(index).keys).sum();
+        let runs = crate::store::SWEEP_PERIOD_S / 2 * hz.unsigned_abs();
+        let steps = keys as u64 / runs / SWEEP_STEP_KEYS_MIN + databases as u64 / runs + 1;
+        for _ in 0..steps {
+            let index = self.cron.sweep_db.min(databases - 1);
             self.cron.sweep_cursor = self.store.sweep_clocks(index, self.cron.sweep_cursor);
             if self.cron.sweep_cursor == 0 {
-                self.cron.sweep_db = (index + 1) % self.store.databases();
-                return;
+                self.cron.sweep_db = (index + 1) % databases;
             }
         }
     }

@@ -75,6 +75,14 @@ impl Outbox {
         self.orders.is_empty()
     }
 
+    /// Whether [`Order::Listen`] is among them; it is taken out. It comes before the reply to whoever gave it, so that a
+    /// client that connects to the new port when it has the reply finds it open.
+    pub fn take_listen(&mut self) -> bool {
+        let before = self.orders.len();
+        self.orders.retain(|order| !matches!(order, Order::Listen));
+        self.orders.len() < before
+    }
+
     /// Takes them all, in order.
     pub fn take(&mut self) -> Vec<Order> {
         std::mem::take(&mut self.orders)

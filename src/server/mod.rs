@@ -132,11 +132,12 @@ pub struct ShutdownRequest {
 }
 
 impl Server {
-    /// A server with empty databases. `seed` keys the hash tables and the random numbers.
-    pub fn new(config: Config, facts: Facts, seed: u64) -> Server {
+    /// A server with empty databases. `hash_seed` keys the hash tables; what commands pick at random depends on the run id.
+    pub fn new(config: Config, facts: Facts, hash_seed: u64) -> Server {
         let now_ms = facts.started_ms;
+        let random_seed = std::hash::BuildHasher::hash_one(&foldhash::quality::FixedState::default(), &facts.run_id);
         let mut server = Server {
-            store: Store::new(config.databases as usize, seed, now_ms),
+            store: Store::new(config.databases as usize, hash_seed, random_seed, now_ms),
             names: Names::new(&config),
             clients: Clients::default(),
             stats: Statistics::new(&config, table::command_count()),
@@ -219,7 +220,7 @@ impl Server {
         if monitors && normal == OutputBufferLimit::default() { subscriber } else { normal }
     }
 
-    /// Bytes in use: what the allocator gave out, and what the store has beside it. Counted exactly.
+    /// Bytes in use: what the allocator gave out, and what the store has beside it.
     pub fn used_memory(&self) -> usize {
         self.store.mapped_bytes() + (self.facts.heap_bytes)()
     }

@@ -81,7 +81,7 @@ impl AccessClock {
     }
 
     /// A clock that says the same in a wider scale, where `clock` would soon be misread; `None` if it is fine.
-    pub fn aged(&self, clock: u16) -> Option<u16> {
+    pub fn aged(&self, clock: u16, rng: &mut impl Rng) -> Option<u16> {
         match self.policy {
             AccessPolicy::Lru => {
                 let (scale, age_units) = self.lru_age(clock);
@@ -91,9 +91,14 @@ impl AccessClock {
                 let seconds = age_units << (4 * scale);
                 Some(self.with_idle_s(seconds.unsigned_abs()))
             }
-            AccessPolicy::Lfu { .. } => {
-                let elapsed = (self.minutes().wrapping_sub((clock >> 8) as u8)) as u32;
-                (elapsed > 64).then(|| self.lfu(self.frequency(clock)))
+            AccessPolicy::Lfu { decay_min, .. } => {
+                let elapsed = u32::from(self.minutes().wrapping_sub((clock >> 8) as u8));
+                if elapsed <= 64 || decay_min == 0 {
+                    return (elapsed > 64).then(|| self.lfu(clock as u8));
+                }
+                // What is left of a period that has begun counts by chance, so that decays slower than the sweep happen.
+                let left = rng.random_range(0..decay_min) < elapsed % decay_min;
+                Some(self.lfu(self.frequency(clock).saturating_sub(u8::from(left))))
             }
         }
     }
@@ -165,11 +170,12 @@ mod tests {
     #[test]
     fn idle_time_stays_right_for_a_year_when_swept() {
         let start = 1_700_000_123;
+        let mut rng = rand::rngs::SmallRng::seed_from_u64(1);
         let mut clock = lru_at(start).fresh();
         let mut now = start;
         while now < start + 366 * 86_400 {
             now += SWEEP_PERIOD_S as i64;
-            clock = lru_at(now).aged(clock).unwrap_or(clock);
+            clock = lru_at(now).aged(clock, &mut rng).unwrap_or(clock);
             let (told, real) = (lru_at(now).idle_s(clock) as f64, (now - start) as f64);
             assert!((told - real).abs() <= 1.0 + real * 0.002, "{told} for {real}");
         }
@@ -181,6 +187,23 @@ mod tests {
             let told = lru_at(1_700_000_000).idle_s(lru_at(1_700_000_000).with_idle_s(idle));
             assert!(told.abs_diff(idle) <= 1 + idle / 500, "{told} for {idle}");
         }
+    }
+
+    #[test]
+    fn frequency_decays_when_the_period_is_longer_than_the_sweep_s() {
+        let policy = AccessPolicy::Lfu { log_factor: 10, decay_min: 600 };
+        let mut rng = rand::rngs::SmallRng::seed_from_u64(1);
+        let at = |min: i64| AccessClock::new(policy, min * 60_000);
+        let mut sum = 0;
+        for _ in 0..200 {
+            let mut clock = at(0).lfu(100);
+            for min in (65..=60_000).step_by(65) {
+                clock = at(min).aged(clock, &mut rng).unwrap_or(clock);
+            }
+            sum += u32::from(clock as u8);
+        }
+        // 100 periods of 600 minutes; each counts one down.
+        assert!(sum / 200 < 8, "{}", sum / 200);
     }
 
     #[test]

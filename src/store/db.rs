@@ -6,6 +6,7 @@
 use super::expiry::ExpiryIndex;
 use super::versions::{KeyVersions, Version};
 use super::{EntryRef, Env, ExpireChange, Expired, NewStr, Store, StrView, TakenValue};
+use weir_structs::expiry_wheel::ExpiryWheel;
 use weir_structs::keyspace::{EntryMut, Keyspace};
 
 /// A key's name and its position in hash space, worked out once a command.
@@ -38,9 +39,10 @@ impl Meta {
         }
     }
 
-    pub(super) fn flushed(&mut self, now_ms: i64) {
+    /// All entries are gone. Returns the index of their deadlines, to be freed elsewhere.
+    pub(super) fn flushed(&mut self, now_ms: i64) -> ExpiryWheel {
         self.versions.touch_all();
-        self.expiry = ExpiryIndex::new(now_ms);
+        std::mem::replace(&mut self.expiry, ExpiryIndex::new(now_ms)).into_wheel()
     }
 
     pub(super) fn expires(&self) -> usize {

@@ -5,7 +5,7 @@
 //! stale (keys whose deadline was moved or that are gone leave theirs behind).
 
 use super::db::{Db, Key};
-use super::{EntryRef, Store};
+use super::{EntryRef, Env, Garbage, Store};
 use weir_structs::expiry_wheel::{DueKeys, ExpiryWheel};
 
 /// Stale records that are put up with, beside twice the keys with a deadline and a quarter of all keys: with that,
@@ -46,6 +46,10 @@ impl ExpiryIndex {
         }
     }
 
+    pub(super) fn into_wheel(self) -> ExpiryWheel {
+        self.wheel
+    }
+
     pub(super) fn keys(&self) -> usize {
         self.keys
     }
@@ -84,8 +88,9 @@ impl Store {
         expiry.wheel = wheel;
         let stale_max = 2 * expiry.keys + db.keys.len() / 4 + STALE_MAX;
         if expiry.rebuild_at.is_none() && (expiry.wheel.len() > stale_max || progress.set_back_ms > SET_BACK_MAX_MS) {
-            expiry.wheel = ExpiryWheel::new(now_ms);
+            let stale = std::mem::replace(&mut expiry.wheel, ExpiryWheel::new(now_ms));
             expiry.rebuild_at = Some(0);
+            db.env.garbage.push(Garbage::Deadlines(Box::new(stale)));
         }
         let rebuilding = db.rebuild_step();
         ExpiryProgress { expired: self.env.counters.expired - before, behind: progress.behind || rebuilding }
@@ -99,8 +104,8 @@ impl Store {
     /// One slice of the sweep that keeps access clocks readable: visits a small part of database `index` from `cursor`
     /// on and returns where to go on; 0 when it is through.
     pub fn sweep_clocks(&mut self, index: usize, cursor: u64) -> u64 {
-        let access = self.env.access;
-        self.databases[index].keys.sweep_clocks(cursor, &mut |clock| access.aged(clock))
+        let Env { access, rng, .. } = &mut self.env;
+        self.databases[index].keys.sweep_clocks(cursor, &mut |clock| access.aged(clock, rng))
     }
 }
 

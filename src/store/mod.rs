@@ -18,6 +18,7 @@ pub use weir_structs::keyspace::{ExpireChange, NewStr, TakenValue};
 
 use db::Meta;
 use weir_structs::entry::Freed;
+use weir_structs::expiry_wheel::ExpiryWheel;
 use weir_structs::keyspace::{KeyHasher, Keyspace};
 
 /// Values of at least this many bytes are freed on the background thread.
@@ -30,6 +31,8 @@ pub enum Garbage {
     Blob(Blob),
     /// All of a database.
     Keyspace(Box<Keyspace>),
+    /// An index of deadlines.
+    Deadlines(Box<ExpiryWheel>),
 }
 
 impl Garbage {
@@ -38,6 +41,7 @@ impl Garbage {
         match self {
             Garbage::Blob(_) => 1,
             Garbage::Keyspace(keys) => keys.len(),
+            Garbage::Deadlines(_) => 0,
         }
     }
 }
@@ -121,9 +125,10 @@ pub struct Store {
 }
 
 impl Store {
-    /// `databases` empty ones; `seed` keys the hash, so that clients cannot choose keys that collide.
-    pub fn new(databases: usize, seed: u64, now_ms: i64) -> Store {
-        let hasher = KeyHasher::new(seed);
+    /// `databases` empty ones. `hash_seed` keys the hash, so that clients cannot choose keys that collide: nothing that is
+    /// made from it is ever shown. `random_seed` is for what commands pick.
+    pub fn new(databases: usize, hash_seed: u64, random_seed: u64, now_ms: i64) -> Store {
+        let hasher = KeyHasher::new(hash_seed);
         Store {
             databases: (0..databases).map(|_| Database::new(&hasher, now_ms)).collect(),
             env: Env {
@@ -135,7 +140,7 @@ impl Store {
                 garbage: Vec::new(),
                 tell_expired: false,
                 expired: Vec::new(),
-                rng: rand::SeedableRng::seed_from_u64(seed ^ 0x9e37_79b9_7f4a_7c15),
+                rng: rand::SeedableRng::seed_from_u64(random_seed),
             },
         }
     }
@@ -207,7 +212,10 @@ impl Store {
         let hasher = self.env.hasher.clone();
         let database = &mut self.databases[index];
         let keys = database.keys.len();
-        database.meta.flushed(self.env.now_ms);
+        let deadlines = database.meta.flushed(self.env.now_ms);
+        if !deadlines.is_empty() {
+            self.env.garbage.push(Garbage::Deadlines(Box::new(deadlines)));
+        }
         if keys > 0 {
             let old = std::mem::replace(&mut database.keys, Keyspace::new(hasher));
             self.env.garbage.push(Garbage::Keyspace(Box::new(old)));

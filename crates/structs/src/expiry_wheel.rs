@@ -26,7 +26,8 @@
 //! *The owner's policy.* Records are never taken out singly; one whose key has gone or lives longer finds that out when
 //! it fires. So: a key that gets a TTL, or an earlier deadline, is inserted; a deadline that moves later or goes away
 //! inserts nothing, and the old record is put right when it fires ([`DueKeys::fire`] returns the real deadline). If
-//! `len()` exceeds twice the number of keys with a TTL plus 1,024, the owner clears the wheel and walks its keys.
+//! `len()` exceeds the number of keys with a TTL by more than the owner puts up with, it begins a new wheel and walks its
+//! keys.
 //!
 //! What must stay true: no record fires while `now <= deadline`; a record whose tick the clock has not passed sits in the
 //! slot of that tick, at a level whose two windows reach it; at levels 1 to 3 the slot that contains the clock is empty.

@@ -116,8 +116,7 @@ pub(super) static ROWS: &[Directive] = &[
         .doc("Text for crash reports; a testing aid."),
     row("hash-seed", optional_text!(hash_seed), "")
         .immutable()
-        .until(piece::CLUSTER, "hash tables are seeded at random")
-        .doc("Seed of the hash tables, for the same order of SCAN on several servers."),
+        .doc("Seed of the hash tables, for the same order of SCAN on several servers; empty draws one at random."),
     row("include", Special(&special::INCLUDE), "")
         .multi_arg()
         .immutable()

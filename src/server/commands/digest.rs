@@ -89,7 +89,7 @@ mod tests {
 
     #[test]
     fn digests_are_those_of_redis_and_do_not_depend_on_order() {
-        let mut store = Store::new(16, 1, 0);
+        let mut store = Store::new(16, 1, 1, 0);
         assert_eq!(DataDigest::of_store(&mut store).to_string(), "0".repeat(40));
         set(&mut store, 0, b"a", b"1", ExpireChange::Clear);
         set(&mut store, 0, b"b", b"2", ExpireChange::Clear);
