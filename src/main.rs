@@ -11,10 +11,11 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use weir::allocator::{self, Counting};
 use weir::config::{self, Apply, Config, Loaded, Sources};
 use weir::logging::{self, Logging};
-use weir::net::{EventLoop, SignalSource};
+use weir::net::{EventLoop, SignalSource, can_listen};
 use weir::process::{
     self, Banner, OomScore, OomScoreMode, PidFile, ProcessClass, ProcessTitle, Signals, Supervision, Supervisor,
 };
+use weir::server::table::Names;
 use weir::server::{Facts, REDIS_VERSION, Server, VALKEY_VERSION};
 use weir_structs::glob::glob_match;
 
@@ -38,6 +39,10 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
+    if let Err(error) = Names::check(&config) {
+        eprintln!("{error}");
+        return ExitCode::FAILURE;
+    }
     if check_only {
         println!("The configuration is valid.");
         return ExitCode::SUCCESS;
@@ -153,6 +158,7 @@ fn start(mut config: Config, loaded: &Loaded) -> Result<ExitCode, String> {
         apply: apply_to_process,
         give_back_memory: allocator::give_back,
         allocator_report: allocator::report,
+        can_listen,
     };
     let seed = hash_seed(&config)?;
     let server = Server::new(config, facts, seed);

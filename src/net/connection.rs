@@ -14,6 +14,8 @@ use weir_resp::{Batch, Parser, ProtocolError};
 
 /// Slices in one call to the system.
 const SLICES_MAX: usize = 64;
+/// About as much is written to one connection before others have their turn.
+const FLUSH_BYTES: usize = 256 * 1024;
 
 /// A socket of either kind.
 #[derive(Debug)]
@@ -124,6 +126,17 @@ impl Pending {
     }
 }
 
+/// What [`Connection::send`] did.
+#[derive(Debug, Default)]
+pub(super) struct Sent {
+    /// Bytes that went out.
+    pub(super) bytes: usize,
+    /// More could go out at once.
+    pub(super) more: bool,
+    /// The buffer, to be used again.
+    pub(super) buffer: Option<Vec<u8>>,
+}
+
 /// What a read found.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum ReadEnd {
@@ -155,8 +168,14 @@ pub(super) struct Connection {
     pub(super) readable: bool,
     /// Bytes that are here already may hold more commands.
     pub(super) uncut: bool,
-    /// The peer has closed its end.
+    /// The system has said that the peer has closed its end; what it sent before may not have been read yet.
     pub(super) hung_up: bool,
+    /// Everything that the peer will ever send has been read.
+    pub(super) ended: bool,
+    /// Is in the list of connections to be written to.
+    pub(super) flushing: bool,
+    /// Bytes that the argument which is coming in still lacks.
+    pub(super) missing: usize,
     /// To be closed when everything has gone out.
     pub(super) closing: bool,
 }
@@ -188,6 +207,9 @@ impl Connection {
             readable: false,
             uncut: false,
             hung_up: false,
+            ended: false,
+            flushing: false,
+            missing: 0,
             closing: false,
         }
     }
@@ -213,28 +235,31 @@ impl Connection {
         self.pending.get_or_insert_default().push(Chunk::Shared(message));
     }
 
-    /// Writes replies, or puts behind what waits what cannot be written now. Returns the bytes that went out and the
-    /// buffer, to be used again.
-    pub(super) fn send(&mut self, out: Output) -> io::Result<(usize, Option<Vec<u8>>)> {
+    /// Writes replies, or puts behind what waits what cannot be written now. Returns what went out.
+    pub(super) fn send(&mut self, out: Output) -> io::Result<Sent> {
         let (bytes, blobs) = out.into_parts();
         if self.pending.is_some() {
             self.keep(bytes, blobs, 0);
-            return Ok((0, None));
+            return Ok(Sent::default());
         }
-        if blobs.is_empty() {
-            let sent = match self.stream.write(&bytes) {
-                Ok(sent) => sent,
-                Err(e) if is_temporary(&e) => 0,
+        if !blobs.is_empty() {
+            self.keep(bytes, blobs, 0);
+            let (sent, more) = self.flush()?;
+            return Ok(Sent { bytes: sent, more, buffer: None });
+        }
+        let sent = loop {
+            match self.stream.write(&bytes) {
+                Ok(sent) => break sent,
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => break 0,
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
                 Err(e) => return Err(e),
-            };
-            if sent == bytes.len() {
-                return Ok((sent, Some(bytes)));
             }
-            self.keep(bytes, blobs, sent);
-            return Ok((sent, None));
+        };
+        if sent == bytes.len() {
+            return Ok(Sent { bytes: sent, more: false, buffer: Some(bytes) });
         }
-        self.keep(bytes, blobs, 0);
-        Ok((self.flush()?, None))
+        self.keep(bytes, blobs, sent);
+        Ok(Sent { bytes: sent, more: false, buffer: None })
     }
 
     fn keep(&mut self, bytes: Vec<u8>, blobs: Vec<BlobAt>, sent: usize) {
@@ -252,21 +277,31 @@ impl Connection {
         }
     }
 
-    /// Writes what waits, as much as goes out now. Returns how much that was, in bytes.
-    pub(super) fn flush(&mut self) -> io::Result<usize> {
+    /// Writes what waits, as much as goes out now but not much more than [`FLUSH_BYTES`]. Returns how much that was, in
+    /// bytes, and whether more could go out at once.
+    pub(super) fn flush(&mut self) -> io::Result<(usize, bool)> {
         let mut total = 0;
         while let Some(pending) = &mut self.pending {
+            if total >= FLUSH_BYTES {
+                return Ok((total, true));
+            }
             let mut slices = [IoSlice::new(&[]); SLICES_MAX];
-            let mut used = 0;
+            let (mut used, mut room) = (0, 2 * FLUSH_BYTES);
             for (slice, chunk) in slices.iter_mut().zip(&pending.chunks) {
                 let from = if used == 0 { pending.sent } else { 0 };
-                *slice = IoSlice::new(&chunk.bytes()[from..]);
+                let bytes = &chunk.bytes()[from..];
+                *slice = IoSlice::new(&bytes[..bytes.len().min(room)]);
                 used += 1;
+                room -= slice.len();
+                if room == 0 {
+                    break;
+                }
             }
             let mut sent = match self.stream.write_vectored(&slices[..used]) {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
                 Ok(sent) => sent,
-                Err(e) if is_temporary(&e) => return Ok(total),
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok((total, false)),
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
                 Err(e) => return Err(e),
             };
             total += sent;
@@ -285,7 +320,18 @@ impl Connection {
                 self.pending = None;
             }
         }
-        Ok(total)
+        Ok((total, false))
+    }
+
+    /// Whether there is something to be done for it: bytes that may have come in, or commands to be cut from those that
+    /// are here. A batch that is full of commands takes no more until those are executed.
+    pub(super) fn wants_turn(&self) -> bool {
+        if self.uncut { self.wait == Wait::Nothing } else { self.readable }
+    }
+
+    /// Whether the system says that nothing can be sent any more either.
+    pub(super) fn is_broken(&mut self) -> bool {
+        self.flush().is_err()
     }
 
     /// Reads once, up to the length of `buffer`. Returns how many bytes came and what to do next.
@@ -299,8 +345,4 @@ impl Connection {
             Err(_) => (0, ReadEnd::Closed),
         }
     }
-}
-
-fn is_temporary(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
 }

@@ -16,7 +16,7 @@ use std::time::Duration;
 /// A listening socket of either kind.
 #[derive(Debug)]
 pub(super) enum Listener {
-    Tcp(TcpListener, SocketAddr),
+    Tcp { socket: TcpListener, host: String, addr: SocketAddr },
     Unix(UnixListener, PathBuf),
 }
 
@@ -48,31 +48,42 @@ impl Listener {
     }
 
     /// The TCP part of it.
-    pub(super) fn open_tcp_all(config: &Config) -> Result<Vec<Listener>, ListenError> {
+    fn open_tcp_all(config: &Config) -> Result<Vec<Listener>, ListenError> {
+        Listener::open_tcp_beside(config, &[])
+    }
+
+    /// The TCP part of it, but for what is open already.
+    pub(super) fn open_tcp_beside(config: &Config, open: &[&Listener]) -> Result<Vec<Listener>, ListenError> {
         let mut all = Vec::new();
-        if config.port == 0 {
-            return Ok(all);
-        }
-        for bind in &config.bind {
-            let (optional, host) = match bind.strip_prefix('-') {
-                Some(host) => (true, host),
-                None => (false, bind.as_str()),
-            };
+        for (host, optional) in hosts(config) {
+            if open.iter().any(|listener| listener.is_at(host, config.port)) {
+                continue;
+            }
             match open_tcp(host, config) {
                 Ok(listener) => all.push(listener),
                 Err(error) if optional && is_absent(&error) => {}
-                Err(error) => {
-                    return Err(ListenError { address: format!("{host}:{}", config.port), error });
-                }
+                Err(error) => return Err(ListenError { address: format!("{host}:{}", config.port), error }),
             }
         }
         Ok(all)
     }
 
+    /// Whether a configuration asks for it.
+    pub(super) fn is_wanted(&self, config: &Config) -> bool {
+        match self {
+            Listener::Tcp { .. } => hosts(config).any(|(host, _)| self.is_at(host, config.port)),
+            Listener::Unix(..) => true,
+        }
+    }
+
+    fn is_at(&self, wanted_host: &str, port: u16) -> bool {
+        matches!(self, Listener::Tcp { host, addr, .. } if host == wanted_host && addr.port() == port)
+    }
+
     /// Takes one connection.
     pub(super) fn accept(&self, config: &Config) -> io::Result<(Stream, Accepted)> {
         match self {
-            Listener::Tcp(listener, _) => {
+            Listener::Tcp { socket: listener, .. } => {
                 let (stream, peer) = listener.accept()?;
                 let local = stream.local_addr().map_or_else(|_| String::new(), |a| display(&a));
                 // Both only make things worse where they fail, not wrong.
@@ -98,13 +109,13 @@ impl Listener {
 
     /// Whether it is TCP.
     pub(super) fn is_tcp(&self) -> bool {
-        matches!(self, Listener::Tcp(..))
+        matches!(self, Listener::Tcp { .. })
     }
 
     /// For the log: `tcp` or `unix`, and where it listens.
     pub(super) fn kind(&self) -> &'static str {
         match self {
-            Listener::Tcp(..) => "tcp",
+            Listener::Tcp { .. } => "tcp",
             Listener::Unix(..) => "unix",
         }
     }
@@ -112,7 +123,7 @@ impl Listener {
     /// Where it listens, for `INFO`.
     pub(super) fn describe(&self) -> String {
         match self {
-            Listener::Tcp(_, addr) => format!("name=tcp,bind={},port={}", addr.ip(), addr.port()),
+            Listener::Tcp { addr, .. } => format!("name=tcp,bind={},port={}", addr.ip(), addr.port()),
             Listener::Unix(_, path) => format!("name=unix,bind={}", path.display()),
         }
     }
@@ -130,24 +141,56 @@ impl Drop for Listener {
 impl mio::event::Source for Listener {
     fn register(&mut self, r: &mio::Registry, token: mio::Token, interest: mio::Interest) -> io::Result<()> {
         match self {
-            Listener::Tcp(l, _) => l.register(r, token, interest),
+            Listener::Tcp { socket: l, .. } => l.register(r, token, interest),
             Listener::Unix(l, _) => l.register(r, token, interest),
         }
     }
 
     fn reregister(&mut self, r: &mio::Registry, token: mio::Token, interest: mio::Interest) -> io::Result<()> {
         match self {
-            Listener::Tcp(l, _) => l.reregister(r, token, interest),
+            Listener::Tcp { socket: l, .. } => l.reregister(r, token, interest),
             Listener::Unix(l, _) => l.reregister(r, token, interest),
         }
     }
 
     fn deregister(&mut self, r: &mio::Registry) -> io::Result<()> {
         match self {
-            Listener::Tcp(l, _) => l.deregister(r),
+            Listener::Tcp { socket: l, .. } => l.deregister(r),
             Listener::Unix(l, _) => l.deregister(r),
         }
     }
+}
+
+/// Whether the addresses of `next` can be listened on by a server that listens on those of `current`.
+///
+/// # Errors
+/// Which cannot, and why.
+pub fn can_listen(current: &Config, next: &Config) -> Result<(), String> {
+    for (host, optional) in hosts(next) {
+        if next.port == current.port && hosts(current).any(|(open, _)| open == host) {
+            continue;
+        }
+        match open_tcp(host, next) {
+            Ok(_) => {}
+            Err(error) if optional && is_absent(&error) => {}
+            // The address is taken by the server itself, as one of its more general ones.
+            Err(error)
+                if error.kind() == io::ErrorKind::AddrInUse && next.port == current.port && is_general(current) => {}
+            Err(error) => return Err(ListenError { address: format!("{host}:{}", next.port), error }.to_string()),
+        }
+    }
+    Ok(())
+}
+
+/// Whether a server listens on every address of some kind.
+fn is_general(config: &Config) -> bool {
+    hosts(config).any(|(host, _)| ["*", "::*", "0.0.0.0", "::"].contains(&host))
+}
+
+/// Addresses to listen on, and whether each may be missing on this machine.
+fn hosts(config: &Config) -> impl Iterator<Item = (&str, bool)> {
+    let binds = if config.port == 0 { &[][..] } else { &config.bind };
+    binds.iter().map(|bind| bind.strip_prefix('-').map_or((bind.as_str(), false), |host| (host, true)))
 }
 
 /// An address as Redis prints it: IPv6 in brackets only when a port follows.
@@ -192,7 +235,7 @@ fn open_tcp(host: &str, config: &Config) -> io::Result<Listener> {
     socket.set_nonblocking(true)?;
     socket.bind(&addr.into())?;
     socket.listen(i32::try_from(config.tcp_backlog).unwrap_or(i32::MAX))?;
-    Ok(Listener::Tcp(TcpListener::from_std(socket.into()), addr))
+    Ok(Listener::Tcp { socket: TcpListener::from_std(socket.into()), host: host.to_owned(), addr })
 }
 
 fn open_unix(path: &Path, mode: u32) -> io::Result<Listener> {
@@ -218,4 +261,34 @@ fn set_keepalive(stream: &mio::net::TcpStream, seconds: u32) {
         .with_retries(3);
     // A connection without probes works as well as one with.
     let _ = SockRef::from(stream).set_tcp_keepalive(&probe);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn listening(port: u16, bind: &[&str]) -> Config {
+        Config { port, bind: bind.iter().map(|&b| b.to_owned()).collect(), ..Config::default() }
+    }
+
+    #[test]
+    fn a_port_that_somebody_else_has_cannot_be_listened_on() {
+        let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = taken.local_addr().unwrap().port();
+        let wanted = listening(port, &["127.0.0.1"]);
+        assert!(can_listen(&listening(0, &["127.0.0.1"]), &wanted).is_err());
+        // Whoever asks is that somebody.
+        assert_eq!(can_listen(&wanted, &wanted), Ok(()));
+        assert_eq!(can_listen(&wanted, &listening(0, &["127.0.0.1"])), Ok(()));
+        // Only the new address is looked at, on the real port.
+        assert!(can_listen(&listening(port, &["127.0.0.2"]), &listening(port, &["127.0.0.2", "127.0.0.1"])).is_err());
+    }
+
+    #[test]
+    fn an_address_of_another_machine_is_refused_unless_it_is_optional() {
+        // Reserved for documentation: nobody has it.
+        let current = listening(7000, &["127.0.0.1"]);
+        assert!(can_listen(&current, &listening(7000, &["127.0.0.1", "192.0.2.1"])).is_err());
+        assert_eq!(can_listen(&current, &listening(7000, &["127.0.0.1", "-192.0.2.1"])), Ok(()));
+    }
 }

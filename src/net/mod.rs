@@ -10,20 +10,24 @@
 //! Events are edge-triggered and registered once for both directions: a connection costs no further system call than
 //! its reads and writes. What that asks for is kept in the connection: whether there may be more to read.
 //!
-//! Fairness: a connection is read once a turn, at most [`READ_BYTES`] (more for one big argument); who has more comes
-//! again in the next turn, behind everybody else.
+//! Fairness: a connection is read once a turn, at most [`READ_BYTES`] (more for one big argument), and written to about
+//! as much as fits between two others; who has more comes again in the next turn, behind everybody else. A turn that
+//! lasts long stops taking in more, so that new connections, timers and signals have theirs.
+//!
+//! What must stay true: every list of connections to be looked at names them by slot and number, since a slot may have
+//! been taken over when its turn comes; a connection has at most one job at a time.
 
 mod connection;
 mod listener;
 
-pub use listener::ListenError;
+pub use listener::{ListenError, can_listen};
 
 use crate::command::reply::Output;
-use crate::config::OutputBufferLimit;
+use crate::config::{ClientClass, OutputBufferLimit};
 use crate::server::Server;
-use crate::server::client::{ClientId, IoFacts, Slot};
+use crate::server::client::{Accepted, ClientId, IoFacts, Slot};
 use crate::server::message::{Job, JobState, Order};
-use connection::{Connection, ReadEnd, Wait};
+use connection::{Connection, ReadEnd, Stream, Wait};
 use listener::Listener;
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
@@ -46,6 +50,12 @@ const EVENTS: usize = 1024;
 const OUTPUT_PAUSE_BYTES: usize = 4 * 1024 * 1024;
 /// Heap that a buffer may keep when it goes back to be used again.
 const BUFFER_KEEP_BYTES: usize = 64 * 1024;
+/// A turn takes in no more after so many microseconds.
+const TURN_US: u64 = 10_000;
+/// How often, in ms, connections with replies that wait are looked at although nothing happens to them.
+const LIMITS_CHECK_MS: i64 = 100;
+/// How long, in ms, no connection is accepted after the system ran out of file descriptors.
+const ACCEPT_PAUSE_MS: i64 = 100;
 /// Buffers kept to be used again.
 const POOL_MAX: usize = 2 * WAVE;
 
@@ -58,18 +68,27 @@ pub struct EventLoop {
     server: Server,
     connections: Vec<Option<Box<Connection>>>,
     listeners: Vec<ListenerState>,
+    /// Which listener is asked first for connections; moves on, so that none starves another.
+    first_listener: usize,
     signals: Option<SignalSource>,
     /// Connections that may have something to read.
-    ready: VecDeque<Slot>,
+    ready: VecDeque<Named>,
     /// Connections whose commands can go on.
-    resumable: Vec<Slot>,
+    resumable: Vec<Named>,
+    /// Connections that take more than they were given.
+    writable: Vec<Named>,
     jobs: Vec<Job>,
     spare_batches: Vec<Batch>,
     spare_outputs: Vec<Vec<u8>>,
     read_buffer: Vec<u8>,
     /// Not before this time (unix ms) are connections accepted again, after the system ran out of file descriptors.
     accept_after_ms: i64,
+    /// When the limits on output are next looked at (unix ms).
+    limits_check_ms: i64,
 }
+
+/// A connection on a list.
+type Named = (Slot, ClientId);
 
 struct ListenerState {
     listener: Listener,
@@ -89,20 +108,22 @@ impl EventLoop {
     /// Opens the listening sockets of the server's configuration.
     pub fn new(server: Server, signals: Option<SignalSource>) -> Result<EventLoop, ListenError> {
         let failed = |error| ListenError { address: "the event queue".to_owned(), error };
-        let poll = Poll::new().map_err(failed)?;
         let mut this = EventLoop {
-            poll,
+            poll: Poll::new().map_err(failed)?,
             server,
             connections: Vec::new(),
             listeners: Vec::new(),
+            first_listener: 0,
             signals,
             ready: VecDeque::new(),
             resumable: Vec::new(),
+            writable: Vec::new(),
             jobs: Vec::with_capacity(WAVE),
             spare_batches: Vec::new(),
             spare_outputs: Vec::new(),
             read_buffer: vec![0; READ_BYTES_BIG],
             accept_after_ms: 0,
+            limits_check_ms: 0,
         };
         if let Some(signals) = &this.signals {
             let mut source = SourceFd(&signals.fd);
@@ -155,36 +176,41 @@ impl EventLoop {
 
     /// Everything that one look at the system's events leads to.
     fn turn(&mut self) {
+        for named in std::mem::take(&mut self.writable) {
+            if let Some(connection) = self.connection(named) {
+                connection.flushing = false;
+                self.flush(named);
+            }
+        }
+        for named in std::mem::take(&mut self.resumable) {
+            self.resume(named);
+            if self.jobs.len() == WAVE {
+                self.execute();
+            }
+        }
+        // Jobs that were resumed run before their connections are read again.
+        self.execute();
         // Who is ready now is served now; who has more comes in the next turn.
         let mut left = self.ready.len();
-        while left > 0 {
+        while left > 0 && self.server.turn_us() < TURN_US {
             let wave = left.min(WAVE);
             left -= wave;
             for _ in 0..wave {
-                if let Some(slot) = self.ready.pop_front() {
-                    self.read(slot);
-                }
-            }
-            self.execute();
-        }
-        if !self.resumable.is_empty() {
-            for slot in std::mem::take(&mut self.resumable) {
-                self.resume(slot);
-                if self.jobs.len() == WAVE {
-                    self.execute();
+                if let Some(named) = self.ready.pop_front() {
+                    self.read(named);
                 }
             }
             self.execute();
         }
         self.accept();
+        self.check_limits();
         self.server.end_turn();
         self.do_orders();
     }
 
     fn timeout(&self) -> Duration {
-        let more = !self.ready.is_empty()
-            || !self.resumable.is_empty()
-            || self.listeners.iter().any(|l| l.readable) && self.accept_after_ms == 0;
+        let accepting = self.listeners.iter().any(|l| l.readable) && self.accept_after_ms == 0;
+        let more = accepting || !self.ready.is_empty() || !self.resumable.is_empty() || !self.writable.is_empty();
         if more { Duration::ZERO } else { self.server.idle_time() }
     }
 
@@ -201,41 +227,65 @@ impl EventLoop {
                     listener.readable = true;
                 }
             } else {
-                let slot = Slot(token.0 as u32);
                 let Some(connection) = self.connections.get_mut(token.0).and_then(Option::as_deref_mut) else {
                     continue;
                 };
-                if event.is_read_closed() || event.is_error() {
-                    connection.hung_up = true;
-                }
+                let named = (connection.slot, connection.id);
+                connection.hung_up |= event.is_read_closed() || event.is_error();
                 if event.is_readable() || connection.hung_up {
-                    connection.readable = true;
-                    if !connection.queued {
-                        connection.queued = true;
-                        self.ready.push_back(slot);
-                    }
+                    connection.readable = !connection.ended;
+                    self.enqueue(named);
                 }
-                if event.is_writable() && connection.pending_bytes() > 0 {
-                    self.flush(slot);
+                if event.is_writable() || event.is_error() {
+                    self.flush(named);
                 }
             }
         }
     }
 
+    /// A connection, if it is still there.
+    #[inline]
+    fn connection(&mut self, (slot, id): Named) -> Option<&mut Connection> {
+        self.connections.get_mut(slot.0 as usize)?.as_deref_mut().filter(|connection| connection.id == id)
+    }
+
+    /// Puts a connection on the list of those to be read, if it has something to read and is not on it.
+    fn enqueue(&mut self, named: Named) {
+        if let Some(connection) = self.connection(named)
+            && !connection.queued
+            && connection.wants_turn()
+        {
+            connection.queued = true;
+            self.ready.push_back(named);
+        }
+    }
+
     /// Reads a connection once, cuts what came in, and makes a job of it if there is something to execute.
-    fn read(&mut self, slot: Slot) {
-        let Some(connection) = self.connections.get_mut(slot.0 as usize).and_then(Option::as_deref_mut) else { return };
+    fn read(&mut self, named: Named) {
+        let query_limit = usize::try_from(self.server.config.client_query_buffer_limit).unwrap_or(usize::MAX);
+        let unlimited = self.server.config.output_buffer_limit(ClientClass::Normal) == OutputBufferLimit::default();
+        let Some(connection) =
+            self.connections.get_mut(named.0.0 as usize).and_then(Option::as_deref_mut).filter(|c| c.id == named.1)
+        else {
+            return;
+        };
         connection.queued = false;
-        let waiting = connection.wait != Wait::Nothing;
-        // A batch that is full of commands takes no more until those are executed.
-        let idle = if connection.uncut { waiting } else { !connection.readable };
-        if idle || connection.closing || connection.error.is_some() {
+        if !connection.wants_turn() || connection.closing || connection.error.is_some() {
             return;
         }
+        if connection.wait == Wait::Nothing && unlimited && connection.pending_bytes() >= OUTPUT_PAUSE_BYTES {
+            connection.wait = Wait::Output;
+        }
+        let waiting = connection.wait != Wait::Nothing;
         let (mut batch, next) = match connection.held.take() {
             Some(held) => *held,
             None => (Batch::new(), 0),
         };
+        if connection.wait == Wait::Output && batch.read_buffer().len() + READ_BYTES_BIG > query_limit {
+            // It asks for more than it takes: the rest stays in its socket until it has taken some.
+            connection.held = Some(Box::new((batch, next)));
+            return;
+        }
         if batch.is_empty() && batch.tail().len() < READ_BYTES {
             // What was kept of the last read goes on in a buffer of the loop's.
             let mut roomy = self.spare_batches.pop().unwrap_or_else(|| {
@@ -246,39 +296,46 @@ impl EventLoop {
             batch.carry_into(&mut roomy);
             batch = roomy;
         }
-        let query_limit = usize::try_from(self.server.config.client_query_buffer_limit).unwrap_or(usize::MAX);
-        if connection.wait == Wait::Output && batch.read_buffer().len() + READ_BYTES_BIG > query_limit {
-            // It asks for more than it takes: the rest stays in its socket until it has taken some.
-            connection.held = Some(Box::new((batch, next)));
+        if !connection.uncut {
+            let wanted = if connection.missing > READ_BYTES { READ_BYTES_BIG } else { READ_BYTES };
+            let (count, end) = connection.read(&mut self.read_buffer[..wanted]);
+            connection.readable = end == ReadEnd::More;
+            connection.ended = end == ReadEnd::Closed;
+            if count > 0 {
+                batch.read_buffer().extend_from_slice(&self.read_buffer[..count]);
+                self.server.stats.counters.total_net_input_bytes += count as u64;
+                self.server.stats.counters.total_reads_processed += 1;
+            }
+            if let Some(client) = self.server.clients.get_mut(named.0) {
+                client.io.net_in += count as u64;
+                client.io.query_bytes = batch.read_buffer().len();
+                client.active_ms = self.server.store.now_ms();
+            }
+        }
+        if connection.ended {
+            // What it has sent is still executed, and what it is owed still sent; but for who leaves during a pause.
+            if connection.wait == Wait::Output {
+                connection.held = Some(Box::new((batch, next)));
+            } else if waiting {
+                self.close(named);
+            } else {
+                connection.closing = true;
+                recycle(&mut self.spare_batches, batch);
+                if connection.pending_bytes() == 0 || connection.hung_up && connection.is_broken() {
+                    self.close(named);
+                }
+            }
             return;
         }
-        let wanted = if connection.parser.is_mid_command() { READ_BYTES_BIG } else { READ_BYTES };
-        let (count, end) = if connection.uncut {
-            (0, if connection.readable { ReadEnd::More } else { ReadEnd::Drained })
-        } else {
-            connection.read(&mut self.read_buffer[..wanted])
+        let limits = Limits {
+            proto_max_bulk_len: self.server.config.proto_max_bulk_len,
+            authenticated: self.server.clients.get(named.0).is_some_and(|c| c.is_authenticated()),
+            ..Limits::default()
         };
-        connection.readable = end == ReadEnd::More;
-        if end == ReadEnd::Closed {
-            self.close(slot);
-            return;
-        }
-        let received = &self.read_buffer[..count];
-        self.server.stats.counters.total_net_input_bytes += count as u64;
-        self.server.stats.counters.total_reads_processed += 1;
-        let client = self.server.clients.get_mut(slot);
-        let authenticated = client.as_ref().is_some_and(|c| c.is_authenticated());
-        if let Some(client) = client {
-            client.io.net_in += count as u64;
-            client.io.query_bytes = count;
-            client.active_ms = self.server.store.now_ms();
-        }
-        batch.read_buffer().extend_from_slice(received);
-        let limits =
-            Limits { proto_max_bulk_len: self.server.config.proto_max_bulk_len, authenticated, ..Limits::default() };
         match connection.parser.parse(&mut batch, &limits) {
             Ok(progress) => {
-                if let Need::Bytes(_) = progress.need {
+                connection.missing = if let Need::Bytes(missing) = progress.need { missing } else { 0 };
+                if connection.missing > READ_BYTES {
                     let tail = batch.tail().len();
                     batch.read_buffer().reserve(progress.need.reserve_bytes(tail));
                 }
@@ -286,67 +343,66 @@ impl EventLoop {
             }
             Err(error) => connection.error = Some(error),
         }
-        if if connection.uncut { !waiting } else { connection.readable } {
-            connection.queued = true;
-            self.ready.push_back(slot);
-        }
-        if batch.tail().len() > query_limit
-            || (connection.wait == Wait::Pause && batch.read_buffer().len() > query_limit)
-        {
+        let held_bytes = if connection.wait == Wait::Pause { batch.read_buffer().len() } else { batch.tail().len() };
+        if held_bytes > query_limit {
             tracing::warn!(
                 "closing client that reached the query buffer limit: {}",
-                connection_name(&self.server, slot)
+                client_name(&self.server, named.0)
             );
             self.server.stats.counters.client_query_buffer_limit_disconnections += 1;
-            self.close(slot);
+            self.close(named);
             return;
         }
+        let done = next == batch.len() && connection.error.is_none();
         if waiting {
             connection.held = Some(Box::new((batch, next)));
-            return;
+        } else if done && !keep_tail(connection, &mut batch) {
+            recycle(&mut self.spare_batches, batch);
+        } else if !done {
+            self.make_job(named, batch, next);
         }
-        if next == batch.len() && connection.error.is_none() {
-            if !keep_tail(connection, &mut batch) {
-                recycle(&mut self.spare_batches, batch);
-            }
-            return;
+        if waiting || done {
+            self.report(named);
         }
-        self.make_job(slot, batch, next);
+        // Behind the job, so that what it leaves is what comes first.
+        self.enqueue(named);
     }
 
-    fn make_job(&mut self, slot: Slot, batch: Batch, next: usize) {
-        let Some(connection) = self.connections.get_mut(slot.0 as usize).and_then(Option::as_deref_mut) else { return };
-        let limited = self.server.config.client_output_buffer_limit[0] != OutputBufferLimit::default();
+    fn make_job(&mut self, named: Named, batch: Batch, next: usize) {
+        let hard_bytes = self.server.output_limit(named.0).hard_bytes;
+        let unlimited = self.server.config.output_buffer_limit(ClientClass::Normal) == OutputBufferLimit::default();
+        let out = Output::reusing(self.spare_outputs.pop().unwrap_or_default());
+        let Some(connection) = self.connection(named) else { return };
         let waiting = connection.pending_bytes();
-        let out_bytes_max = if limited { usize::MAX } else { OUTPUT_PAUSE_BYTES.saturating_sub(waiting).max(1) };
+        // Where a limit ends the connection, execution goes on as far as the limit and no further.
+        let hard_bytes = usize::try_from(hard_bytes).ok().filter(|&bytes| bytes > 0);
+        let bytes_max = if unlimited { OUTPUT_PAUSE_BYTES } else { hard_bytes.unwrap_or(usize::MAX) };
         connection.wait = Wait::Nothing;
+        let error = connection.error.take();
         self.jobs.push(Job {
-            slot,
+            slot: named.0,
             batch,
             next,
-            error: connection.error.take(),
-            out: Output::reusing(self.spare_outputs.pop().unwrap_or_default()),
+            error,
+            out,
             state: JobState::Ready,
-            out_bytes_max,
+            out_bytes_max: bytes_max.saturating_sub(waiting).max(1),
         });
     }
 
     /// Makes a job of commands that had to wait.
-    fn resume(&mut self, slot: Slot) {
-        let Some(connection) = self.connections.get_mut(slot.0 as usize).and_then(Option::as_deref_mut) else { return };
+    fn resume(&mut self, named: Named) {
+        let Some(connection) = self.connection(named) else { return };
+        if connection.wait == Wait::Nothing {
+            return;
+        }
         connection.wait = Wait::Nothing;
         if let Some(held) = connection.held.take() {
             let (batch, next) = *held;
-            self.make_job(slot, batch, next);
+            self.make_job(named, batch, next);
         }
         // What it has sent in the meantime may have been left in its socket.
-        if let Some(connection) = self.connections.get_mut(slot.0 as usize).and_then(Option::as_deref_mut)
-            && (connection.readable || connection.uncut)
-            && !connection.queued
-        {
-            connection.queued = true;
-            self.ready.push_back(slot);
-        }
+        self.enqueue(named);
     }
 
     /// Executes the jobs at hand and sends the replies.
@@ -355,6 +411,7 @@ impl EventLoop {
             return;
         }
         let mut jobs = std::mem::take(&mut self.jobs);
+        self.server.refresh_time();
         self.server.run(&mut jobs);
         if !self.server.outbox.is_empty() && self.server.outbox.take_listen() {
             self.listen_anew();
@@ -370,11 +427,12 @@ impl EventLoop {
     fn settle(&mut self, job: Job) {
         let Job { slot, mut batch, next, error, out, state, .. } = job;
         let Some(connection) = self.connections.get_mut(slot.0 as usize).and_then(Option::as_deref_mut) else { return };
+        let named = (slot, connection.id);
         match state {
             JobState::Paused => connection.wait = Wait::Pause,
             JobState::Full => connection.wait = Wait::Output,
             JobState::CloseAfterReply => connection.closing = true,
-            JobState::Ready | JobState::Done => {}
+            JobState::Ready | JobState::Done => connection.closing |= connection.ended,
         }
         connection.error = error;
         if connection.wait != Wait::Nothing {
@@ -387,23 +445,19 @@ impl EventLoop {
             self.keep_output(buffer);
         } else {
             match connection.send(out) {
-                Ok((sent, buffer)) => {
-                    self.server.stats.counters.total_net_output_bytes += sent as u64;
-                    self.server.stats.counters.total_writes_processed += 1;
-                    if let Some(client) = self.server.clients.get_mut(slot) {
-                        client.io.net_out += sent as u64;
-                    }
-                    if let Some(buffer) = buffer {
+                Ok(sent) => {
+                    self.count_sent(named, sent.bytes, sent.more);
+                    if let Some(buffer) = sent.buffer {
                         self.keep_output(buffer);
                     }
                 }
                 Err(_) => {
-                    self.close(slot);
+                    self.close(named);
                     return;
                 }
             }
         }
-        self.after_output(slot);
+        self.after_output(named);
     }
 
     fn keep_output(&mut self, mut buffer: Vec<u8>) {
@@ -415,57 +469,81 @@ impl EventLoop {
     }
 
     /// Writes what waits for a connection.
-    fn flush(&mut self, slot: Slot) {
-        let Some(connection) = self.connections.get_mut(slot.0 as usize).and_then(Option::as_deref_mut) else { return };
+    fn flush(&mut self, named: Named) {
+        let Some(connection) = self.connection(named) else { return };
+        if connection.pending_bytes() == 0 {
+            return;
+        }
         match connection.flush() {
-            Ok(sent) => {
-                self.server.stats.counters.total_net_output_bytes += sent as u64;
-                if let Some(client) = self.server.clients.get_mut(slot) {
-                    client.io.net_out += sent as u64;
-                }
-                self.after_output(slot);
+            Ok((sent, more)) => {
+                self.count_sent(named, sent, more);
+                self.after_output(named);
             }
-            Err(_) => self.close(slot),
+            Err(_) => self.close(named),
+        }
+    }
+
+    /// Counts bytes that went out, and sees to it that what could go out at once does so in the next turn.
+    fn count_sent(&mut self, named: Named, sent: usize, more: bool) {
+        if sent > 0 {
+            self.server.stats.counters.total_net_output_bytes += sent as u64;
+            self.server.stats.counters.total_writes_processed += 1;
+            let now_ms = self.server.store.now_ms();
+            if let Some(client) = self.server.clients.get_mut(named.0) {
+                client.io.net_out += sent as u64;
+                client.active_ms = now_ms;
+            }
+        }
+        if more
+            && let Some(connection) = self.connection(named)
+            && !connection.flushing
+        {
+            connection.flushing = true;
+            self.writable.push(named);
+        }
+    }
+
+    /// Tells the server what CLIENT LIST shows of a connection's buffers.
+    fn report(&mut self, named: Named) {
+        let Some(connection) = self.connection(named) else { return };
+        let query_bytes = connection.held.as_mut().map_or(0, |held| held.0.read_buffer().len());
+        let (output_bytes, output_chunks) = (connection.pending_bytes(), connection.pending_chunks());
+        let buffer_heap = if query_bytes + output_bytes == 0 { 0 } else { connection.heap_bytes() };
+        if let Some(client) = self.server.clients.get_mut(named.0) {
+            client.io = IoFacts { query_bytes, output_bytes, output_chunks, buffer_heap, ..client.io };
         }
     }
 
     /// Looks at a connection whose output has changed: reports its figures, ends it or lets it go on.
-    fn after_output(&mut self, slot: Slot) {
-        let Some(connection) = self.connections.get_mut(slot.0 as usize).and_then(Option::as_deref_mut) else { return };
+    fn after_output(&mut self, named: Named) {
+        self.report(named);
+        let Some(connection) = self.connection(named) else { return };
         let waiting = connection.pending_bytes();
-        if let Some(client) = self.server.clients.get_mut(slot) {
-            let tail = connection.held.as_ref().map_or(0, |h| h.0.tail().len());
-            client.io = IoFacts {
-                query_bytes: tail,
-                output_bytes: waiting,
-                output_chunks: connection.pending_chunks(),
-                buffer_heap: if waiting > 0 || tail > 0 { connection.heap_bytes() } else { 0 },
-                ..client.io
-            };
-        }
         if waiting == 0 && connection.closing {
-            self.close(slot);
+            self.close(named);
             return;
         }
-        if connection.wait == Wait::Output && waiting < OUTPUT_PAUSE_BYTES / 2 {
-            self.resumable.push(slot);
-        }
-        if waiting > 0 && self.exceeds_output_limit(slot, waiting) {
+        let wait = connection.wait;
+        if waiting == 0 {
+            connection.soft_limit_since_ms = 0;
+        } else if self.exceeds_output_limit(named, waiting) {
             tracing::warn!(
                 "closing client whose output buffer exceeds its limit ({waiting} bytes wait): {}",
-                connection_name(&self.server, slot)
+                client_name(&self.server, named.0)
             );
             self.server.stats.counters.client_output_buffer_limit_disconnections += 1;
-            self.close(slot);
+            self.close(named);
+            return;
+        }
+        if wait == Wait::Output && waiting < OUTPUT_PAUSE_BYTES / 2 {
+            self.resumable.push(named);
         }
     }
 
-    fn exceeds_output_limit(&mut self, slot: Slot, waiting: usize) -> bool {
+    fn exceeds_output_limit(&mut self, named: Named, waiting: usize) -> bool {
         let now_ms = self.server.store.now_ms();
-        let limit = self.server.output_limit(slot);
-        let Some(connection) = self.connections.get_mut(slot.0 as usize).and_then(Option::as_deref_mut) else {
-            return false;
-        };
+        let limit = self.server.output_limit(named.0);
+        let Some(connection) = self.connection(named) else { return false };
         let waiting = waiting as u64;
         if limit.hard_bytes > 0 && waiting >= limit.hard_bytes {
             return true;
@@ -477,67 +555,83 @@ impl EventLoop {
         if connection.soft_limit_since_ms == 0 {
             connection.soft_limit_since_ms = now_ms;
         }
-        now_ms - connection.soft_limit_since_ms
-            > i64::try_from(limit.soft_seconds).unwrap_or(i64::MAX).saturating_mul(1000)
+        let seconds = i64::try_from(limit.soft_seconds).unwrap_or(i64::MAX);
+        now_ms - connection.soft_limit_since_ms > seconds.saturating_mul(1000)
+    }
+
+    /// Looks at connections with replies that wait although nothing happens to them: time passes, and limits change.
+    fn check_limits(&mut self) {
+        let now_ms = self.server.store.now_ms();
+        if now_ms < self.limits_check_ms && self.limits_check_ms <= now_ms + LIMITS_CHECK_MS {
+            return;
+        }
+        self.limits_check_ms = now_ms + LIMITS_CHECK_MS;
+        let waiting = self.connections.iter().flatten().filter(|c| c.pending_bytes() > 0);
+        for named in waiting.map(|c| (c.slot, c.id)).collect::<Vec<_>>() {
+            self.after_output(named);
+        }
     }
 
     /// Does what the server has ordered.
     fn do_orders(&mut self) {
+        let mut pushed: Vec<Named> = Vec::new();
         while !self.server.outbox.is_empty() {
             for order in self.server.outbox.take() {
                 match order {
                     Order::Push(id, message) => {
-                        if let Some(slot) = self.slot_of(id)
-                            && let Some(connection) = self.connections[slot.0 as usize].as_deref_mut()
+                        if let Some(named) = self.server.clients.slot_of(id).map(|slot| (slot, id))
+                            && let Some(connection) = self.connection(named)
                         {
                             connection.push(message);
-                            self.flush(slot);
+                            if pushed.last() != Some(&named) && !pushed.contains(&named) {
+                                pushed.push(named);
+                            }
                         }
                     }
                     Order::Close(id) => {
-                        if let Some(slot) = self.slot_of(id) {
-                            self.close(slot);
-                        }
-                    }
-                    Order::CloseAfterReply(id) => {
-                        if let Some(slot) = self.slot_of(id)
-                            && let Some(connection) = self.connections[slot.0 as usize].as_deref_mut()
-                        {
-                            connection.closing = true;
-                            self.after_output(slot);
+                        if let Some(slot) = self.server.clients.slot_of(id) {
+                            self.close((slot, id));
                         }
                     }
                     Order::Resume => {
                         let paused = self.connections.iter().flatten().filter(|c| c.wait == Wait::Pause);
-                        self.resumable.extend(paused.map(|c| c.slot));
+                        self.resumable.extend(paused.map(|c| (c.slot, c.id)));
                     }
-                    // Taken out before; one that cron gave would be as good here.
                     Order::Listen => self.listen_anew(),
                 }
             }
         }
+        for named in pushed {
+            self.flush(named);
+        }
     }
 
-    fn slot_of(&self, id: ClientId) -> Option<Slot> {
-        // Orders name clients by number, since a slot may have been taken over in the meantime.
-        let slot = self.server.clients.slot_of(id)?;
-        self.connections.get(slot.0 as usize)?.as_ref().filter(|c| c.id == id).map(|c| c.slot)
-    }
-
-    /// Opens the TCP sockets anew after `port` or `bind` changed. The server has made sure before that it is possible.
+    /// Changes the TCP sockets after `port` or `bind` changed. The server has made sure before that it is possible; if it
+    /// is not after all, the old ones stay.
     fn listen_anew(&mut self) {
+        let config = &self.server.config;
+        let open: Vec<&Listener> = self.listeners.iter().map(|l| &l.listener).collect();
+        let opened = match Listener::open_tcp_beside(config, &open) {
+            Ok(opened) => opened,
+            // Perhaps an old socket is in the way of a more general new one.
+            Err(_) => {
+                self.listeners.retain(|l| !l.listener.is_tcp() || l.listener.is_wanted(config));
+                let open: Vec<&Listener> = self.listeners.iter().map(|l| &l.listener).collect();
+                Listener::open_tcp_beside(config, &open).unwrap_or_else(|error| {
+                    tracing::error!("{error}");
+                    Vec::new()
+                })
+            }
+        };
         let mut kept = Vec::new();
         for mut state in self.listeners.drain(..) {
             // An error means that it is not registered, which is what is wanted.
             let _ = self.poll.registry().deregister(&mut state.listener);
-            if !state.listener.is_tcp() {
+            if state.listener.is_wanted(&self.server.config) {
                 kept.push(state.listener);
             }
         }
-        match Listener::open_tcp_all(&self.server.config) {
-            Ok(opened) => kept.extend(opened),
-            Err(error) => tracing::error!("{error}"),
-        }
+        kept.extend(opened);
         if let Err(error) = self.listen_on(kept) {
             tracing::error!("could not watch the listening sockets: {error}");
         }
@@ -548,23 +642,25 @@ impl EventLoop {
             return;
         }
         let now_ms = self.server.store.now_ms();
-        if now_ms < self.accept_after_ms {
+        // A clock that was set back must not keep the door closed for longer.
+        if now_ms < self.accept_after_ms && self.accept_after_ms <= now_ms + ACCEPT_PAUSE_MS {
             return;
         }
         self.accept_after_ms = 0;
         let mut room = self.server.config.max_new_connections_per_cycle as usize;
-        for index in 0..self.listeners.len() {
+        self.first_listener += 1;
+        for at in 0..self.listeners.len() {
+            let index = (self.first_listener + at) % self.listeners.len();
             while self.listeners[index].readable && room > 0 {
                 room -= 1;
                 match self.listeners[index].listener.accept(&self.server.config) {
                     Ok((stream, accepted)) => self.welcome(stream, accepted),
                     Err(e) if e.kind() == io::ErrorKind::WouldBlock => self.listeners[index].readable = false,
-                    Err(e)
-                        if e.kind() == io::ErrorKind::Interrupted || e.kind() == io::ErrorKind::ConnectionAborted => {}
+                    Err(e) if matches!(e.kind(), io::ErrorKind::Interrupted | io::ErrorKind::ConnectionAborted) => {}
                     Err(error) => {
                         // No descriptors, or no memory for one: whoever is connected goes on, and new ones wait.
                         tracing::warn!("error accepting a client connection: {error}");
-                        self.accept_after_ms = now_ms + 100;
+                        self.accept_after_ms = now_ms + ACCEPT_PAUSE_MS;
                         return;
                     }
                 }
@@ -572,7 +668,7 @@ impl EventLoop {
         }
     }
 
-    fn welcome(&mut self, mut stream: connection::Stream, accepted: crate::server::client::Accepted) {
+    fn welcome(&mut self, mut stream: Stream, accepted: Accepted) {
         let slot = match self.server.connect(accepted) {
             Ok(slot) => slot,
             Err(refusal) => {
@@ -597,18 +693,22 @@ impl EventLoop {
     }
 
     /// Ends a connection.
-    fn close(&mut self, slot: Slot) {
-        let Some(mut connection) = self.connections.get_mut(slot.0 as usize).and_then(Option::take) else { return };
-        // Closing the socket takes it out of the queue as well.
-        let _ = self.poll.registry().deregister(&mut connection.stream);
-        self.server.disconnect(slot);
+    fn close(&mut self, named: Named) {
+        if self.connection(named).is_none() {
+            return;
+        }
+        if let Some(mut connection) = self.connections[named.0.0 as usize].take() {
+            // Closing the socket takes it out of the queue as well.
+            let _ = self.poll.registry().deregister(&mut connection.stream);
+        }
+        self.server.disconnect(named.0);
     }
 
     /// Before the end: what can still be written at once is.
     fn flush_all(&mut self) {
         for connection in self.connections.iter_mut().flatten() {
             // The process ends; whoever does not take it now does not get it.
-            let _ = connection.flush();
+            while let Ok((_, true)) = connection.flush() {}
         }
     }
 }
@@ -642,11 +742,9 @@ fn recycle(spare: &mut Vec<Batch>, mut batch: Batch) {
     }
 }
 
-fn connection_name(server: &Server, slot: Slot) -> String {
-    server
-        .clients
-        .get(slot)
-        .map_or_else(String::new, |c| format!("id={} addr={} name={}", c.id.0, c.addr, c.name.escape_ascii()))
+fn client_name(server: &Server, slot: Slot) -> String {
+    let Some(client) = server.clients.get(slot) else { return String::new() };
+    format!("id={} addr={} name={}", client.id.0, client.addr, client.name.escape_ascii())
 }
 
 const _: () = assert!(size_of::<Parser>() <= 32, "a parser sits in every idle connection");

@@ -45,6 +45,8 @@ bitflags::bitflags! {
         const IMPORT_SOURCE = 1 << 10;
         /// Came through the loopback interface or a Unix socket.
         const LOCAL = 1 << 11;
+        /// CLIENT KILL has ended it; what it has sent is not executed any more.
+        const KILLED = 1 << 12;
     }
 }
 
@@ -57,12 +59,6 @@ pub struct IoFacts {
     pub net_out: u64,
     /// Bytes received and not yet executed.
     pub query_bytes: usize,
-    /// Room in the query buffer.
-    pub query_free: usize,
-    /// Bytes of the buffer that its replies were last written into; 0 while it has none.
-    pub reply_buffer: usize,
-    /// The most of it that was in use at once, lately.
-    pub reply_buffer_peak: usize,
     /// Bytes of replies that wait.
     pub output_bytes: usize,
     /// Pieces that those are in.
@@ -104,7 +100,7 @@ pub struct Client {
     pub user: Option<&'static str>,
     /// What it called last.
     pub last_command: Option<&'static Command>,
-    /// Commands it has called.
+    /// Commands it has run.
     pub commands: u64,
     /// Figures from the network.
     pub io: IoFacts,

@@ -19,6 +19,8 @@ pub(super) struct Cron {
     next_ms: i64,
     /// More keys are due than one slice could remove.
     expiry_behind: bool,
+    /// Database whose turn it is.
+    expiry_db: usize,
     /// Database and cursor of the clock sweep.
     sweep_db: usize,
     sweep_cursor: u64,
@@ -34,6 +36,21 @@ impl Server {
         self.stats.turn_begins();
     }
 
+    /// Reads the clock again in the middle of a long turn, between commands of different clients.
+    pub fn refresh_time(&mut self) {
+        self.store.set_now((self.facts.wall_clock_us)() / 1000);
+    }
+
+    /// How long the turn has lasted so far, in microseconds.
+    pub fn turn_us(&self) -> u64 {
+        self.stats.turn_us()
+    }
+
+    /// Whether keys are removed at their deadlines although nobody asks for them. Not during a pause: nothing changes then.
+    fn expires_actively(&self) -> bool {
+        self.active_expire && self.pause.current().is_none()
+    }
+
     /// After the last command of a turn: work that is due, in slices.
     pub fn end_turn(&mut self) {
         let now_ms = self.store.now_ms();
@@ -47,7 +64,7 @@ impl Server {
             self.cron.next_ms = now_ms + 1000 / hz;
             self.periodic(hz);
         }
-        if (due || self.cron.expiry_behind) && self.active_expire {
+        if (due || self.cron.expiry_behind) && self.expires_actively() {
             self.expire_slice();
         }
         self.settle();
@@ -56,7 +73,7 @@ impl Server {
 
     /// How long the loop may wait for events.
     pub fn idle_time(&self) -> Duration {
-        if self.cron.expiry_behind && self.active_expire {
+        if self.cron.expiry_behind && self.expires_actively() {
             return Duration::ZERO;
         }
         // While it is paused, only what others wait for counts.
@@ -72,18 +89,18 @@ impl Server {
         let began = self.stats.now();
         let limit_ns = 100_000 * (4 + u64::from(self.config.active_expire_effort));
         self.cron.expiry_behind = false;
-        for index in 0..self.store.databases() {
-            loop {
-                let progress = self.store.expire_slice(index, EXPIRY_SLICE_RECORDS);
-                if !progress.behind {
-                    break;
-                }
+        let databases = self.store.databases();
+        'slice: for _ in 0..databases {
+            let index = self.cron.expiry_db.min(databases - 1);
+            while self.store.expire_slice(index, EXPIRY_SLICE_RECORDS).behind {
                 if self.stats.ticks.elapsed_ns(began, self.stats.now()) > limit_ns {
+                    // The next slice goes on with this database.
                     self.cron.expiry_behind = true;
                     self.stats.counters.expired_time_cap_reached_count += 1;
-                    break;
+                    break 'slice;
                 }
             }
+            self.cron.expiry_db = (index + 1) % databases;
         }
         let took_ns = self.stats.ticks.elapsed_ns(began, self.stats.now());
         self.stats.expiry_took(took_ns);

@@ -110,12 +110,16 @@ impl Server {
             job.state = JobState::CloseAfterReply;
             return;
         };
-        client.commands += 1;
         let (resp, db, armed, flags) = (client.resp, client.db, client.armed | self.armed, client.flags);
-        if flags.intersects(SPECIAL) {
+        if flags.contains(ClientFlags::KILLED) || self.shutdown.is_some() {
+            job.state = JobState::CloseAfterReply;
+            return;
+        }
+        let admitted = self.admit(slot, planned, argv, armed);
+        if flags.intersects(SPECIAL) && matches!(admitted, Admitted::Refuse(..) | Admitted::Run(_)) {
             self.before_special(slot);
         }
-        match self.admit(slot, planned, argv, armed) {
+        match admitted {
             Admitted::Hang => {
                 out.truncate(mark);
                 job.state = JobState::CloseAfterReply;
@@ -128,6 +132,7 @@ impl Server {
             Admitted::Refuse(command, error) => {
                 self.stats.command_rejected(command.map(|c| c.id), &error);
                 Reply::new(out, resp).error(&error);
+                *began = self.stats.now();
                 self.after_special(slot, job, mark);
             }
             Admitted::Run(command) => {
@@ -167,12 +172,13 @@ impl Server {
                 if self.stats.command_done(&done) {
                     self.log_command(slot, command, argv, &done);
                 }
-                self.propagate(command);
+                self.propagate();
                 if !self.clients.monitors.is_empty() {
                     self.feed_monitors(slot, command, argv);
                 }
                 if let Some(client) = self.clients.get_mut(slot) {
                     client.last_command = Some(command);
+                    client.commands += 1;
                 }
                 if flags.intersects(SPECIAL) || matches!(command.run, Run::Server(_)) {
                     self.after_special(slot, job, mark);
@@ -281,7 +287,10 @@ impl Server {
         }
         job.state = JobState::Done;
         if let Some(error) = job.error.take() {
-            error.append_reply(job.out.bytes_mut());
+            let silent = ClientFlags::REPLY_OFF | ClientFlags::REPLY_SKIP_NEXT;
+            if self.clients.get(job.slot).is_some_and(|c| !c.flags.intersects(silent)) {
+                error.append_reply(job.out.bytes_mut());
+            }
             job.state = JobState::CloseAfterReply;
         }
     }

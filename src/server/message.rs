@@ -49,8 +49,6 @@ pub enum Order {
     Push(ClientId, Arc<[u8]>),
     /// End a connection at once.
     Close(ClientId),
-    /// End a connection when its output has gone out.
-    CloseAfterReply(ClientId),
     /// Look again at jobs that were [`JobState::Paused`].
     Resume,
     /// The addresses or ports to listen on have changed.

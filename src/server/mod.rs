@@ -74,6 +74,9 @@ pub struct Facts {
     pub give_back_memory: fn(),
     /// What the allocator says of itself (MEMORY MALLOC-STATS).
     pub allocator_report: fn() -> String,
+    /// Whether the addresses of the second configuration can be listened on by a server that listens on those of the first.
+    /// Always in tests.
+    pub can_listen: fn(&Config, &Config) -> Result<(), String>,
 }
 
 /// The version of Redis whose behaviour clients may count on; they read it as `redis_version`.
@@ -185,7 +188,6 @@ impl Server {
 
     /// A new connection. Refused with the bytes to send before it is closed.
     pub fn connect(&mut self, accepted: Accepted) -> Result<Slot, Vec<u8>> {
-        self.stats.counters.total_connections_received += 1;
         if self.clients.len() >= self.config.maxclients as usize {
             self.stats.counters.rejected_connections += 1;
             return Err(b"-ERR max number of clients reached\r\n".to_vec());
@@ -195,6 +197,7 @@ impl Server {
             self.stats.counters.rejected_connections += 1;
             return Err(format!("-{}\r\n", Error::PROTECTED_MODE).into_bytes());
         }
+        self.stats.counters.total_connections_received += 1;
         let slot = self.clients.add(accepted, open.then_some(DEFAULT_USER), self.store.now_ms());
         if !open && let Some(client) = self.clients.get_mut(slot) {
             client.armed.insert(gates::Armed::AUTH);

@@ -16,7 +16,7 @@ use weir_resp::Argv;
 impl Server {
     /// After each command.
     #[inline]
-    pub(super) fn propagate(&mut self, _command: &'static Command) {
+    pub(super) fn propagate(&mut self) {
         self.dirty += self.effects.dirty;
         self.effects.clear();
     }
@@ -41,8 +41,10 @@ impl Server {
         let mut line = format!("+{}.{:06} [{} ", now_us / 1_000_000, now_us % 1_000_000, client.db).into_bytes();
         if client.flags.contains(super::client::ClientFlags::UNIX_SOCKET) {
             line.extend_from_slice(b"unix:");
+            line.extend_from_slice(client.addr.trim_end_matches(":0").as_bytes());
+        } else {
+            line.extend_from_slice(client.addr.as_bytes());
         }
-        line.extend_from_slice(client.addr.as_bytes());
         line.push(b']');
         for at in 0..argv.len() {
             line.push(b' ');

@@ -47,7 +47,6 @@ pub struct Statistics {
     /// The same for the bytes of requests and replies.
     notable_bytes: usize,
     turn_began: u64,
-    turn_commands: u64,
 }
 
 impl Statistics {
@@ -67,7 +66,6 @@ impl Statistics {
             notable_ticks: 0,
             notable_bytes: 0,
             turn_began: 0,
-            turn_commands: 0,
         };
         this.configure(config);
         this
@@ -122,7 +120,7 @@ impl Statistics {
     /// Counts a command that has run. Returns whether a log may want it.
     #[inline]
     pub(super) fn command_done(&mut self, done: &Done<'_>) -> bool {
-        self.turn_commands += 1;
+        self.counters.total_commands_processed += 1;
         let ns = self.ticks.to_ns(done.ticks);
         if let Some(stats) = self.commands.get_mut(done.command) {
             stats.record(ns, done.error.is_some(), self.latency_tracking);
@@ -154,13 +152,16 @@ impl Statistics {
         self.turn_began = self.now();
     }
 
+    /// How long the turn of the loop has lasted so far, in microseconds.
+    pub(super) fn turn_us(&self) -> u64 {
+        self.ticks.elapsed_ns(self.turn_began, self.now()) / 1000
+    }
+
     /// A turn of the loop ends.
     pub(super) fn turn_ends(&mut self) {
         let us = self.ticks.elapsed_ns(self.turn_began, self.now()) / 1000;
         self.counters.eventloop_cycles += 1;
         self.counters.eventloop_duration_us += us;
-        self.counters.total_commands_processed += self.turn_commands;
-        self.turn_commands = 0;
     }
 
     /// Active expiry has taken so long.

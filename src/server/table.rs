@@ -104,8 +104,8 @@ fn from_row<F: Copy>(row: &'static Row<F>, container: Option<&str>, run: fn(F) -
     Command { spec: &row.spec, full_name, id, run: row.run.map_or(Run::Nothing, run), subs, first_key_at }
 }
 
-/// Longest name of a command: longer ones need not be looked up.
-const NAME_MAX: usize = 32;
+/// Longest name of a command, a new one given by `rename-command` included.
+const NAME_MAX: usize = 128;
 
 /// Names under which commands are called: their own, unless the configuration renamed them.
 #[derive(Debug)]
@@ -128,6 +128,27 @@ impl Names {
             }
         }
         Names { by_name }
+    }
+
+    /// Whether the `rename-command` lines of a configuration can be followed.
+    ///
+    /// # Errors
+    /// A command that is not there, a name that is taken, a name that is too long.
+    pub fn check(config: &Config) -> Result<(), String> {
+        let mut names: HashMap<String, ()> = commands().iter().map(|c| (c.full_name.to_owned(), ())).collect();
+        for rename in &config.renamed_commands {
+            let (from, to) = (rename.from.to_ascii_lowercase(), rename.to.to_ascii_lowercase());
+            if names.remove(&from).is_none() {
+                return Err(format!("No such command in rename-command: '{}'", rename.from));
+            }
+            if to.len() > NAME_MAX {
+                return Err(format!("Target command name is longer than {NAME_MAX} bytes: '{}'", rename.to));
+            }
+            if !to.is_empty() && names.insert(to, ()).is_some() {
+                return Err(format!("Target command name already exists: '{}'", rename.to));
+            }
+        }
+        Ok(())
     }
 
     /// The command called `name`, in upper or lower case; a container for all its subcommands.

@@ -364,6 +364,16 @@ impl<'a> Write<'a> {
         self.meta.versions.touch(self.position);
     }
 
+    /// Replaces the value by an integer; the deadline stays.
+    #[inline]
+    pub fn set_int(&mut self, value: i64) {
+        if self.entry.set_int_in_place(value) {
+            self.meta.versions.touch(self.position);
+        } else {
+            self.set_str(NewStr::Int(value));
+        }
+    }
+
     /// Appends to a string. Returns the new length in bytes.
     pub fn append(&mut self, bytes: &[u8]) -> usize {
         self.meta.versions.touch(self.position);

@@ -40,6 +40,13 @@ fn pass(time: Duration) {
     NOW_US.set(NOW_US.get() + i64::try_from(time.as_micros()).expect("a transcript waits for less than an age"));
 }
 
+/// DEBUG SLEEP: moves the clock, and really sleeps as well, because durations of commands are taken from the processor's
+/// counter, and slow commands are what it is used for.
+fn sleep(time: Duration) {
+    pass(time);
+    std::thread::sleep(time);
+}
+
 /// Which client: the number of its connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Peer(usize);
@@ -82,6 +89,11 @@ impl Executor {
             wall_clock_us,
             heap_bytes: || 1 << 20,
             log: None,
+            sleep,
+            apply: |_, _| Ok(()),
+            give_back_memory: || {},
+            allocator_report: || "the allocator of the tests".to_owned(),
+            can_listen: |_, _| Ok(()),
         };
         let mut server = Server::new(config, facts, 1);
         server.begin_turn();
@@ -214,7 +226,7 @@ impl Executor {
                             connection.received.extend_from_slice(&message);
                         }
                     }
-                    Order::Close(id) | Order::CloseAfterReply(id) => {
+                    Order::Close(id) => {
                         // Replies are received as they are written, so none is ever on its way.
                         if let Some(connection) = self.open(id) {
                             connection.closed = true;

@@ -158,7 +158,9 @@ impl Expected {
     pub(crate) fn lines(&self) -> Vec<String> {
         match self {
             Expected::Anything => vec!["...".to_owned()],
-            Expected::Pattern(pattern) => vec![format!("~ {}", pattern.as_str())],
+            Expected::Pattern(pattern) => {
+                vec![format!("~ {}", &pattern.as_str()[r"\A(?:".len()..pattern.as_str().len() - r")\z".len()])]
+            }
             Expected::Leaf(line) => vec![line.clone()],
             Expected::Silence => vec!["(none)".to_owned()],
             Expected::Closed => vec!["(closed)".to_owned()],

@@ -86,7 +86,7 @@ pub(crate) fn parse(text: &[u8]) -> Result<Vec<Block>, String> {
             block.steps.push(Step { line, action });
         }
     }
-    match blocks.iter().find_map(|block| unanswered(block)) {
+    match blocks.iter().find_map(unanswered) {
         Some(line) => Err(format!("line {line}: no reply given")),
         None => Ok(blocks),
     }

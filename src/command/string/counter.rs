@@ -111,7 +111,7 @@ fn count(cx: &mut Cx<'_>, by: i64) -> Result<(), Error> {
     if let Some(mut entry) = cx.db().get_mut(key) {
         let old = integer(&entry.str().ok_or(Error::WRONG_TYPE)?)?;
         let new = old.checked_add(by).ok_or(Error::OVERFLOW)?;
-        entry.set_str(NewStr::Int(new));
+        entry.set_int(new);
         changed(cx, key, false, "incrby");
         cx.reply.int(new);
     } else {

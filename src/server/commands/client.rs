@@ -727,13 +727,18 @@ fn client_list_command(cx: &mut ServerCx<'_>) -> Result<(), Error> {
 
 fn matching(cx: &ServerCx<'_>, filter: &Filter<'_>) -> Vec<ClientId> {
     let now_ms = cx.server.store.now_ms();
-    cx.server.clients.iter().filter(|c| filter.fits(c, now_ms, cx.slot)).map(|c| c.id).collect()
+    cx.server.clients.iter().filter(|c| is_alive(c) && filter.fits(c, now_ms, cx.slot)).map(|c| c.id).collect()
+}
+
+/// Whether a client is not on its way out already.
+fn is_alive(client: &Client) -> bool {
+    !client.flags.contains(ClientFlags::KILLED)
 }
 
 fn client_kill_command(cx: &mut ServerCx<'_>) -> Result<(), Error> {
     if cx.argc() == 3 {
         let addr = cx.arg(2);
-        let found = cx.server.clients.iter().find(|c| c.addr.as_bytes() == addr).map(|c| c.id);
+        let found = cx.server.clients.iter().find(|c| is_alive(c) && c.addr.as_bytes() == addr).map(|c| c.id);
         kill(cx, found.ok_or(Error::fixed("ERR No such client"))?);
         cx.reply.ok();
         return Ok(());
@@ -752,6 +757,11 @@ fn kill(cx: &mut ServerCx<'_>, id: ClientId) {
     if cx.client().id == id {
         cx.client().flags.insert(ClientFlags::CLOSE_AFTER_REPLY);
     } else {
+        if let Some(slot) = cx.server.clients.slot_of(id)
+            && let Some(client) = cx.server.clients.get_mut(slot)
+        {
+            client.flags.insert(ClientFlags::KILLED);
+        }
         cx.server.outbox.order(Order::Close(id));
     }
 }
@@ -770,7 +780,7 @@ fn describe(cx: &ServerCx<'_>, line: &mut String, slot: crate::server::client::S
     let _ = writeln!(
         line,
         "id={} addr={} laddr={} fd={} name={} age={} idle={} flags={} capa={} db={} sub=0 psub=0 ssub=0 multi=-1 watch=0 \
-         qbuf={} qbuf-free={} argv-mem={argv_bytes} multi-mem=0 rbs={} rbp={} obl=0 oll={} omem={} tot-mem={total} \
+         qbuf={} qbuf-free=0 argv-mem={argv_bytes} multi-mem=0 rbs=0 rbp=0 obl=0 oll={} omem={} tot-mem={total} \
          events={} cmd={} user={} redir=-1 resp={} lib-name={} lib-ver={} tot-net-in={} tot-net-out={} tot-cmds={}",
         c.id.0,
         c.addr,
@@ -783,9 +793,6 @@ fn describe(cx: &ServerCx<'_>, line: &mut String, slot: crate::server::client::S
         if c.flags.contains(ClientFlags::CAPA_REDIRECT) { "r" } else { "" },
         c.db,
         io.query_bytes,
-        io.query_free,
-        io.reply_buffer,
-        io.reply_buffer_peak,
         io.output_chunks,
         io.output_bytes,
         if io.output_bytes > 0 { "rw" } else { "r" },
@@ -796,7 +803,7 @@ fn describe(cx: &ServerCx<'_>, line: &mut String, slot: crate::server::client::S
         String::from_utf8_lossy(&c.lib_ver),
         io.net_in,
         io.net_out,
-        c.commands - u64::from(own),
+        c.commands,
     );
 }
 

@@ -6,7 +6,7 @@
 use crate::command::error::Error;
 use crate::command::spec::{Acl, Arg, ArgKind, Flags, Group, Spec};
 use crate::command::table::Row;
-use crate::config::{self, Apply, Config, Directive, SetError};
+use crate::config::{self, Apply, Config, Directive, Effect, SetError};
 use crate::logging;
 use crate::server::ServerFn;
 use crate::server::client::ClientFlags;
@@ -14,7 +14,7 @@ use crate::server::gates::Armed;
 use crate::server::message::Order;
 use crate::server::{DEFAULT_USER, Server, ServerCx};
 use std::io;
-use std::net::{TcpListener, ToSocketAddrs};
+
 use std::path::Path;
 use weir_structs::glob::glob_match;
 
@@ -142,6 +142,11 @@ fn change(server: &mut Server, pairs: &[(&[u8], &[u8])], local: bool) -> Result<
             client.armed.remove(Armed::AUTH);
         }
     }
+    for directive in &staged.changed {
+        if let Effect::Accepted { .. } = directive.effect {
+            tracing::warn!("directive '{}' has no effect in this version (see docs/configuration.md)", directive.name);
+        }
+    }
     if has(&staged.changed, Apply::MaxMemory) {
         warn_of_small_maxmemory(server);
     }
@@ -157,7 +162,9 @@ fn prepare(server: &Server, next: &mut Config, changed: &[&'static Directive]) -
     let refuse = |directive: &Directive, reason: &str| Err(SetError::not_applied(directive, reason));
     for directive in changed {
         match directive.apply {
-            Apply::Listeners if !can_listen(&server.config, next) => {
+            Apply::Listeners => {
+                let Err(error) = (server.facts.can_listen)(&server.config, next) else { continue };
+                tracing::warn!("{error}");
                 return refuse(
                     directive,
                     match directive.name {
@@ -197,42 +204,6 @@ fn prepare(server: &Server, next: &mut Config, changed: &[&'static Directive]) -
         done.push(apply);
     }
     Ok(())
-}
-
-/// Whether the addresses can be listened on. The network opens the sockets of its own accord later; this only finds out
-/// in time to tell the client.
-fn can_listen(current: &Config, next: &Config) -> bool {
-    if next.port == 0 {
-        return true;
-    }
-    // The port in use cannot be opened twice; then only the addresses are in question.
-    let port = if next.port == current.port { 0 } else { next.port };
-    next.bind.iter().all(|bind| {
-        let (optional, host) = bind.strip_prefix('-').map_or((false, bind.as_str()), |host| (true, host));
-        match try_to_listen(host, port) {
-            Ok(()) => true,
-            Err(error) if optional && is_absent(&error) => true,
-            Err(error) => {
-                tracing::warn!("Could not listen on {host} port {}: {error}", next.port);
-                false
-            }
-        }
-    })
-}
-
-fn try_to_listen(host: &str, port: u16) -> io::Result<()> {
-    let host = match host {
-        "*" => "0.0.0.0",
-        "::*" => "::",
-        host => host,
-    };
-    let address = (host, port).to_socket_addrs()?.next().ok_or(io::ErrorKind::AddrNotAvailable)?;
-    TcpListener::bind(address).map(drop)
-}
-
-/// Whether this machine has no such address or protocol.
-fn is_absent(error: &io::Error) -> bool {
-    error.kind() == io::ErrorKind::AddrNotAvailable || error.raw_os_error() == Some(libc::EAFNOSUPPORT)
 }
 
 /// The absolute path of a folder that this process may enter.
@@ -294,28 +265,6 @@ const CONFIG_HELP: &[&str] = &[
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn listening(port: u16, bind: &[&str]) -> Config {
-        Config { port, bind: bind.iter().map(|&b| b.to_owned()).collect(), ..Config::default() }
-    }
-
-    #[test]
-    fn a_port_in_use_is_refused_unless_it_is_the_servers_own() {
-        let taken = TcpListener::bind("127.0.0.1:0").unwrap();
-        let port = taken.local_addr().unwrap().port();
-        let wanted = listening(port, &["127.0.0.1"]);
-        assert!(!can_listen(&listening(0, &["127.0.0.1"]), &wanted));
-        assert!(can_listen(&wanted, &wanted));
-        assert!(can_listen(&wanted, &listening(0, &["127.0.0.1"])));
-    }
-
-    #[test]
-    fn an_address_of_another_machine_is_refused_unless_it_is_optional() {
-        // Reserved for documentation: nobody has it.
-        let current = listening(7000, &["127.0.0.1"]);
-        assert!(!can_listen(&current, &listening(7000, &["127.0.0.1", "192.0.2.1"])));
-        assert!(can_listen(&current, &listening(7000, &["127.0.0.1", "-192.0.2.1"])));
-    }
 
     #[test]
     fn what_the_system_says_comes_without_its_number() {

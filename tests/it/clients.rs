@@ -1,0 +1,144 @@
+//! Commands about other clients, where real time and real connections matter.
+
+use crate::weir::{Weir, eventually};
+use std::thread;
+use std::time::{Duration, Instant};
+
+#[test]
+fn client_list_names_the_real_addresses() {
+    let weir = Weir::with([]);
+    let mut wire = weir.wire();
+    assert_eq!(wire.call(&["CLIENT", "SETNAME", "one"]), "+OK");
+    let id: u64 = wire.call(&["CLIENT", "ID"])[1..].parse().expect("an id");
+    let list = weir.wire().call(&["CLIENT", "LIST"]);
+    let line = list.lines().find(|line| line.contains(" name=one ")).expect("a line about the first client");
+    let wanted =
+        [format!("id={id} "), format!(" addr={} ", wire.address()), format!(" laddr=127.0.0.1:{} ", weir.port)];
+    for words in wanted {
+        assert!(line.contains(&words), "no {words:?} in {line}");
+    }
+    drop(wire);
+    eventually("the first client is gone from the list", || {
+        !weir.wire().call(&["CLIENT", "LIST"]).contains(" name=one ")
+    });
+}
+
+#[test]
+fn client_kill_closes_the_connections_it_means_and_no_others() {
+    let weir = Weir::with([]);
+    let (mut killer, mut by_id, mut by_address, mut bystander) = (weir.wire(), weir.wire(), weir.wire(), weir.wire());
+    let id = by_id.call(&["CLIENT", "ID"])[1..].to_owned();
+    bystander.ask("PING\r\n", "+PONG\r\n");
+    by_address.ask("PING\r\n", "+PONG\r\n");
+    assert_eq!(killer.call(&["CLIENT", "KILL", "ID", &id]), ":1");
+    assert!(by_id.is_closed());
+    assert_eq!(killer.call(&["CLIENT", "KILL", &by_address.address()]), "+OK");
+    assert!(by_address.is_closed());
+    bystander.ask("PING\r\n", "+PONG\r\n");
+    assert_eq!(killer.call(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "no"]), ":2");
+    assert!(killer.is_closed() && bystander.is_closed());
+}
+
+#[test]
+fn client_pause_holds_everybody_back_until_its_time_is_over() {
+    let weir = Weir::with([]);
+    let (mut one, mut other) = (weir.wire(), weir.wire());
+    other.ask("PING\r\n", "+PONG\r\n");
+    let began = Instant::now();
+    one.ask("CLIENT PAUSE 400\r\n", "+OK\r\n");
+    other.ask("PING\r\nSET k v\r\nGET k\r\n", "+PONG\r\n+OK\r\n$1\r\nv\r\n");
+    let took = began.elapsed();
+    assert!(took >= Duration::from_millis(390), "{took:?}");
+    assert!(took < Duration::from_secs(5), "{took:?}");
+}
+
+#[test]
+fn client_pause_write_lets_reads_pass_and_unpause_ends_it_at_once() {
+    let weir = Weir::with([]);
+    let (mut one, mut writer) = (weir.wire(), weir.wire());
+    one.ask("SET k v\r\nCLIENT PAUSE 100000 WRITE\r\nGET k\r\n", "+OK\r\n+OK\r\n$1\r\nv\r\n");
+    writer.send("SET k w\r\n");
+    assert!(writer.is_silent_for(Duration::from_millis(50)));
+    // More than is read at once, all of it held back and nothing lost.
+    writer.send("INCR n\r\n".repeat(5_000));
+    weir.comes_to_rest();
+    one.ask("GET k\r\nCLIENT UNPAUSE\r\n", "$1\r\nv\r\n+OK\r\n");
+    writer.expect("+OK\r\n");
+    (1..=5_000).for_each(|n| writer.expect(format!(":{n}\r\n")));
+}
+
+#[test]
+fn a_paused_client_that_leaves_is_forgotten() {
+    let weir = Weir::with([]);
+    let mut one = weir.wire();
+    one.ask("CLIENT PAUSE 100000 WRITE\r\n", "+OK\r\n");
+    let mut writer = weir.wire();
+    writer.send("SET k v\r\n");
+    eventually("it waits", || weir.client_field(&writer.address(), "flags").is_some_and(|flags| flags.contains('b')));
+    drop(writer);
+    eventually("it is gone", || weir.info("connected_clients") == 2);
+    one.ask("CLIENT UNPAUSE\r\nPING\r\n", "+OK\r\n+PONG\r\n");
+}
+
+#[test]
+fn monitor_shows_commands_as_they_happen() {
+    let weir = Weir::with([]);
+    let mut monitor = weir.wire();
+    monitor.ask("MONITOR\r\n", "+OK\r\n");
+    let mut wire = weir.wire();
+    assert_eq!(wire.call(&["SET", "k", "a b"]), "+OK");
+    let line = monitor.line().expect("a line");
+    assert!(line.ends_with(&format!(" [0 {}] \"SET\" \"k\" \"a b\"", wire.address())), "{line}");
+    wire.send("PING\r\n".repeat(10_000));
+    (0..10_000).for_each(|_| {
+        let line = monitor.line().expect("a line");
+        assert!(line.ends_with("\"PING\""), "{line}");
+    });
+    monitor.ask("QUIT\r\n", "+OK\r\n");
+    assert!(monitor.is_closed());
+    (0..10_000).for_each(|_| wire.expect("+PONG\r\n"));
+}
+
+#[test]
+fn a_monitor_that_never_reads_is_disconnected_and_slows_nobody_down() {
+    let weir = Weir::with(["--client-output-buffer-limit", "pubsub 1mb 0 0"]);
+    let mut monitor = weir.wire();
+    monitor.ask("MONITOR\r\n", "+OK\r\n");
+    let mut wire = weir.wire();
+    let value = "v".repeat(100_000);
+    eventually("it is disconnected", || {
+        assert_eq!(wire.call(&["SET", "k", &value]), "+OK");
+        weir.log().contains("output buffer")
+    });
+    assert!(monitor.is_closed());
+    wire.ask("PING\r\n", "+PONG\r\n");
+}
+
+#[test]
+fn ids_grow_and_are_never_used_again() {
+    let weir = Weir::with([]);
+    let mut last = 0;
+    for _ in 0..20 {
+        let id: u64 = weir.wire().call(&["CLIENT", "ID"])[1..].parse().expect("an id");
+        assert!(id > last, "{id} after {last}");
+        last = id;
+    }
+}
+
+#[test]
+fn timeout_closes_who_is_idle_and_nobody_else() {
+    let weir = Weir::with(["--timeout", "1"]);
+    let mut idle = weir.wire();
+    idle.ask("PING\r\n", "+PONG\r\n");
+    let mut monitor = weir.wire();
+    monitor.ask("MONITOR\r\n", "+OK\r\n");
+    let mut active = weir.wire();
+    let waiting = thread::spawn(move || idle.is_closed());
+    eventually("the idle one is closed", || {
+        active.ask("PING\r\n", "+PONG\r\n");
+        waiting.is_finished()
+    });
+    assert!(waiting.join().expect("the idle one"));
+    active.ask("PING\r\n", "+PONG\r\n");
+    assert!(monitor.line().is_some_and(|line| line.contains("PING")), "MONITOR is exempt");
+}

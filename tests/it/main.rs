@@ -1,0 +1,19 @@
+//! The real program as its users meet it: started as a process, reached over sockets, ended by signals.
+//!
+//! What the executor answers is proven by the golden transcripts, without sockets. Here is what only a process with real
+//! sockets and real time can show: starting and ending, listening, limits of buffers and descriptors, peers that are slow,
+//! hostile or gone, and that nobody notices them who behaves.
+//!
+//! Every test has a server, a folder and a port of its own, so they run side by side. None waits a fixed time: each waits
+//! for what it wants to see, until a deadline ([`weir::eventually`]).
+
+mod clients;
+mod configuration;
+mod keyspace;
+mod limits;
+mod listening;
+mod protocol;
+mod slow_and_hostile;
+mod start_and_end;
+mod weir;
+mod wire;
