@@ -4,10 +4,11 @@ use super::Cx;
 use super::effects::EventClass;
 use super::error::Error;
 use super::spec::{Acl, Arg, ArgKind, Flags, Group, KeyFlags, KeySpec, Spec};
-use super::string::text::Text;
+use super::string::text::{Text, with_string};
 use super::table::{DataFn, Row};
-use crate::store::{BLOB_MIN, ExpireChange, NewStr};
+use crate::store::{BLOB_MIN, ExpireChange, NewStr, StrView};
 use std::sync::Arc;
+use weir_resp::BATCH_BYTES_MAX;
 
 /// Commands on single bits.
 pub const COMMANDS: &[Row<DataFn>] = &[
@@ -44,7 +45,8 @@ pub const COMMANDS: &[Row<DataFn>] = &[
 /// An offset in bits as the byte that holds it and the mask of the bit, counted from the high end.
 fn bit_at(cx: &Cx<'_>, at: usize) -> Result<(usize, u8), Error> {
     let offset = cx.int(at).ok().and_then(|offset| u64::try_from(offset).ok());
-    let offset = offset.filter(|offset| offset >> 3 < cx.config.proto_max_bulk_len).ok_or(Error::BIT_OFFSET)?;
+    let bytes_max = cx.config.proto_max_bulk_len.min(BATCH_BYTES_MAX as u64);
+    let offset = offset.filter(|offset| offset >> 3 < bytes_max).ok_or(Error::BIT_OFFSET)?;
     let byte = usize::try_from(offset >> 3).map_err(|_| Error::BIT_OFFSET)?;
     Ok((byte, 0x80 >> (offset & 7)))
 }
@@ -52,13 +54,9 @@ fn bit_at(cx: &Cx<'_>, at: usize) -> Result<(usize, u8), Error> {
 fn getbit_command(cx: &mut Cx<'_>) -> Result<(), Error> {
     let (byte, mask) = bit_at(cx, 2)?;
     let key = cx.key(1);
-    let bit = match cx.db().get(key) {
-        None => false,
-        Some(entry) => {
-            let value = entry.str().ok_or(Error::WRONG_TYPE)?;
-            Text::of(&value).get(byte).is_some_and(|b| b & mask != 0)
-        }
-    };
+    let bit = with_string(cx, key, |_, value| {
+        value.is_some_and(|value| Text::of(&value).get(byte).is_some_and(|b| b & mask != 0))
+    })?;
     cx.reply.int(i64::from(bit));
     Ok(())
 }
@@ -79,7 +77,8 @@ fn setbit_command(cx: &mut Cx<'_>) -> Result<(), Error> {
         let bits = old.unwrap_or(0);
         was = bits & mask != 0;
         different = old.is_none() || was != on;
-        if different {
+        // Also where nothing changes, an integer becomes a string of bytes, as in Redis.
+        if different || matches!(value, StrView::Int(_)) {
             entry.overwrite(byte, &[if on { bits | mask } else { bits & !mask }]);
         }
     } else {

@@ -535,8 +535,13 @@ impl EventLoop {
             self.close(named);
             return;
         }
-        if wait == Wait::Output && waiting < OUTPUT_PAUSE_BYTES / 2 {
-            self.resumable.push(named);
+        if wait == Wait::Output {
+            // Without a limit it has to take most of what waits first; with one it goes on until the limit ends it.
+            let hard_bytes = self.server.output_limit(named.0).hard_bytes;
+            let enough = if hard_bytes == 0 { OUTPUT_PAUSE_BYTES as u64 / 2 } else { hard_bytes };
+            if (waiting as u64) < enough {
+                self.resumable.push(named);
+            }
         }
     }
 

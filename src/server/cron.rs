@@ -5,6 +5,8 @@ use super::client::ClientFlags;
 use super::message::Order;
 use std::time::Duration;
 
+/// How often, where nothing else happens, a step of building the index of deadlines anew is taken.
+const REBUILD_STEP_EVERY: Duration = Duration::from_millis(1);
 /// Records of the expiry index that are looked at before the time is checked.
 const EXPIRY_SLICE_RECORDS: usize = 256;
 /// Keys that one step of the clock sweep visits at least, in the mean: a bucket's, in a table that is as empty as one gets.
@@ -21,6 +23,12 @@ pub(super) struct Cron {
     expiry_behind: bool,
     /// Database whose turn it is.
     expiry_db: usize,
+    /// An index of deadlines is being built anew.
+    expiry_rebuilding: bool,
+    /// When the last slice ended and how long it took, in ticks, and how many commands had run by then.
+    expiry_ended: u64,
+    expiry_took: u64,
+    commands_at_expiry: u64,
     /// Database and cursor of the clock sweep.
     sweep_db: usize,
     sweep_cursor: u64,
@@ -64,7 +72,8 @@ impl Server {
             self.cron.next_ms = now_ms + 1000 / hz;
             self.periodic(hz);
         }
-        if (due || self.cron.expiry_behind) && self.expires_actively() {
+        let expiring = due || self.cron.expiry_rebuilding || self.cron.expiry_behind && self.expiry_may_go_on();
+        if expiring && self.expires_actively() {
             self.expire_slice();
         }
         self.settle();
@@ -76,6 +85,9 @@ impl Server {
         if self.cron.expiry_behind && self.expires_actively() {
             return Duration::ZERO;
         }
+        if self.cron.expiry_rebuilding && self.expires_actively() {
+            return REBUILD_STEP_EVERY;
+        }
         // While it is paused, only what others wait for counts.
         let mut next_ms = if self.cron_paused { self.store.now_ms() + PAUSED_IDLE_MS } else { self.cron.next_ms };
         if let Some((_, until_ms)) = self.pause.current() {
@@ -84,15 +96,28 @@ impl Server {
         Duration::from_millis(u64::try_from(next_ms - self.store.now_ms()).unwrap_or(0))
     }
 
-    /// Removes keys that are due, for at most 0.4 ms and a tenth of a millisecond for each step of `active-expire-effort`.
+    /// Whether as much time has gone by since the last slice of expiry as that slice took, or nobody wants anything: while
+    /// many keys are due at once, half of the time is the clients'.
+    fn expiry_may_go_on(&self) -> bool {
+        let idle = self.stats.counters.total_commands_processed == self.cron.commands_at_expiry;
+        idle || self.stats.now().wrapping_sub(self.cron.expiry_ended) >= self.cron.expiry_took
+    }
+
+    /// Removes keys that are due, for at most 0.2 ms and 0.05 ms for each step of `active-expire-effort`.
     fn expire_slice(&mut self) {
         let began = self.stats.now();
-        let limit_ns = 100_000 * (4 + u64::from(self.config.active_expire_effort));
+        let limit_ns = 50_000 * (4 + u64::from(self.config.active_expire_effort));
         self.cron.expiry_behind = false;
+        self.cron.expiry_rebuilding = false;
         let databases = self.store.databases();
         'slice: for _ in 0..databases {
             let index = self.cron.expiry_db.min(databases - 1);
-            while self.store.expire_slice(index, EXPIRY_SLICE_RECORDS).behind {
+            loop {
+                let progress = self.store.expire_slice(index, EXPIRY_SLICE_RECORDS);
+                self.cron.expiry_rebuilding |= progress.rebuilding;
+                if !progress.behind {
+                    break;
+                }
                 if self.stats.ticks.elapsed_ns(began, self.stats.now()) > limit_ns {
                     // The next slice goes on with this database.
                     self.cron.expiry_behind = true;
@@ -102,8 +127,11 @@ impl Server {
             }
             self.cron.expiry_db = (index + 1) % databases;
         }
-        let took_ns = self.stats.ticks.elapsed_ns(began, self.stats.now());
-        self.stats.expiry_took(took_ns);
+        let ended = self.stats.now();
+        self.cron.expiry_ended = ended;
+        self.cron.expiry_took = ended.wrapping_sub(began);
+        self.cron.commands_at_expiry = self.stats.counters.total_commands_processed;
+        self.stats.expiry_took(self.stats.ticks.elapsed_ns(began, ended));
     }
 
     fn periodic(&mut self, hz: i64) {

@@ -19,6 +19,9 @@ const LFU_INIT: u8 = 5;
 
 const LRU_BITS: u32 = 14;
 const LRU_MASK: i64 = (1 << LRU_BITS) - 1;
+/// The greatest age that is written, in units of the widest scale: far enough from the end not to pass it until the sweep
+/// comes round.
+const LRU_OLDEST: i64 = LRU_MASK / 4 * 3;
 
 /// What is recorded at an access.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -47,9 +50,10 @@ impl AccessClock {
         AccessClock { policy, now_s: now_ms / 1000 }
     }
 
-    /// Moves on.
+    /// Moves on. Never back: when the system's clock is set back, what was used last must not become what was used longest
+    /// ago.
     pub fn set_now(&mut self, now_ms: i64) {
-        self.now_s = now_ms / 1000;
+        self.now_s = self.now_s.max(now_ms / 1000);
     }
 
     /// The policy.
@@ -85,7 +89,11 @@ impl AccessClock {
         match self.policy {
             AccessPolicy::Lru => {
                 let (scale, age_units) = self.lru_age(clock);
-                if age_units <= LRU_MASK / 2 || scale == 3 {
+                if scale == 3 {
+                    // Older than two years is as old as can be said.
+                    return (age_units > LRU_OLDEST).then(|| self.with_idle_s(u64::MAX));
+                }
+                if age_units <= LRU_MASK / 2 {
                     return None;
                 }
                 let seconds = age_units << (4 * scale);
@@ -117,7 +125,7 @@ impl AccessClock {
     /// Of an entry that was last used `idle_s` seconds ago (RESTORE IDLETIME, SCAN's sweep).
     pub fn with_idle_s(&self, idle_s: u64) -> u16 {
         let scale = (0..3u32).find(|s| idle_s >> (4 * s) <= (LRU_MASK as u64) / 2).unwrap_or(3);
-        let idle = i64::try_from(idle_s).unwrap_or(i64::MAX).min(LRU_MASK << (4 * scale));
+        let idle = i64::try_from(idle_s).unwrap_or(i64::MAX).min(LRU_OLDEST << (4 * scale));
         let then = (self.now_s - idle) >> (4 * scale);
         (scale << LRU_BITS) as u16 | (then & LRU_MASK) as u16
     }

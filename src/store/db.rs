@@ -41,7 +41,6 @@ impl Meta {
 
     /// All entries are gone. Returns the index of their deadlines, to be freed elsewhere.
     pub(super) fn flushed(&mut self, now_ms: i64) -> ExpiryWheel {
-        self.versions.touch_all();
         std::mem::replace(&mut self.expiry, ExpiryIndex::new(now_ms)).into_wheel()
     }
 
@@ -169,7 +168,12 @@ impl<'a> Db<'a> {
         {
             expire(entry, self.meta, self.env, key, self.index);
         }
-        let clock = self.env.access.fresh();
+        let Env { access, rng, touch, .. } = &mut *self.env;
+        let clock = |old: Option<u16>| match old {
+            Some(old) if *touch => access.accessed(old, rng),
+            Some(old) => old,
+            None => access.fresh(),
+        };
         let done = self.keys.upsert(key.position, key.name, value, expire_change, clock);
         self.env.free(done.freed);
         let new = match expire_change {
@@ -233,7 +237,9 @@ impl<'a> Db<'a> {
     }
 
     /// Begins to watch a key.
-    pub fn watch(self, key: Key<'_>) -> Version {
+    pub fn watch(mut self, key: Key<'_>) -> Version {
+        // One that has expired already is not there: that it is removed later is no change.
+        self.expire_if_due(key);
         self.meta.versions.watch(key.position)
     }
 
@@ -243,7 +249,9 @@ impl<'a> Db<'a> {
     }
 
     /// Whether a watched key was not changed since.
-    pub fn is_unchanged(self, key: Key<'_>, since: Version) -> bool {
+    pub fn is_unchanged(mut self, key: Key<'_>, since: Version) -> bool {
+        // One whose time has come since is changed, whether anybody has met it or not.
+        self.expire_if_due(key);
         self.meta.versions.is_unchanged(key.position, since)
     }
 }

@@ -14,7 +14,7 @@ const STALE_MAX: usize = 65_536;
 /// Hash space that one step of building anew walks, in buckets of the table.
 const REBUILD_BUCKETS: usize = 64;
 /// A wheel whose time was set back further than this, in ms, is built anew.
-const SET_BACK_MAX_MS: i64 = 60_000;
+const SET_BACK_MAX_MS: i64 = 2_000;
 
 /// Deadlines of one database.
 #[derive(Debug)]
@@ -71,6 +71,8 @@ pub struct ExpiryProgress {
     pub expired: u64,
     /// There is more to do already now.
     pub behind: bool,
+    /// The index is being built anew: there is more to walk.
+    pub rebuilding: bool,
 }
 
 impl Store {
@@ -93,12 +95,7 @@ impl Store {
             db.env.garbage.push(Garbage::Deadlines(Box::new(stale)));
         }
         let rebuilding = db.rebuild_step();
-        ExpiryProgress { expired: self.env.counters.expired - before, behind: progress.behind || rebuilding }
-    }
-
-    /// When active expiry next has something to do in any database, in unix ms; not later than that.
-    pub fn next_expiry_ms(&self) -> Option<i64> {
-        self.databases.iter().filter_map(|d| d.meta.expiry.wheel.next_due_ms()).min()
+        ExpiryProgress { expired: self.env.counters.expired - before, behind: progress.behind, rebuilding }
     }
 
     /// One slice of the sweep that keeps access clocks readable: visits a small part of database `index` from `cursor`

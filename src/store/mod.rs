@@ -117,6 +117,13 @@ pub struct DbFigures {
     pub avg_ttl_ms: i64,
 }
 
+/// Whether a key with this position, or one that shares most of it, is there.
+fn has_position(keys: &Keyspace, position: u64) -> bool {
+    let mut found = false;
+    keys.find_by_position48(position >> 16, &mut |_| found = true);
+    found
+}
+
 /// All databases.
 #[derive(Debug)]
 pub struct Store {
@@ -210,17 +217,18 @@ impl Store {
     /// Empties a database; its memory is freed elsewhere. Returns how many keys it had.
     pub fn flush(&mut self, index: usize) -> usize {
         let hasher = self.env.hasher.clone();
-        let database = &mut self.databases[index];
-        let keys = database.keys.len();
-        let deadlines = database.meta.flushed(self.env.now_ms);
+        let Database { keys, meta } = &mut self.databases[index];
+        let count = keys.len();
+        meta.versions.touch_where(|position| has_position(keys, position));
+        let deadlines = meta.flushed(self.env.now_ms);
         if !deadlines.is_empty() {
             self.env.garbage.push(Garbage::Deadlines(Box::new(deadlines)));
         }
-        if keys > 0 {
-            let old = std::mem::replace(&mut database.keys, Keyspace::new(hasher));
+        if count > 0 {
+            let old = std::mem::replace(keys, Keyspace::new(hasher));
             self.env.garbage.push(Garbage::Keyspace(Box::new(old)));
         }
-        keys
+        count
     }
 
     /// Exchanges the contents of two databases.
@@ -231,10 +239,13 @@ impl Store {
         self.databases.swap(a, b);
         // Versions belong to the database that a client watches, not to the contents: the watched keys' owner changed.
         let (low, high) = self.databases.split_at_mut(a.max(b));
-        let (low, high) = (&mut low[a.min(b)].meta, &mut high[0].meta);
-        std::mem::swap(&mut low.versions, &mut high.versions);
-        low.versions.touch_all();
-        high.versions.touch_all();
+        let (low, high) = (&mut low[a.min(b)], &mut high[0]);
+        std::mem::swap(&mut low.meta.versions, &mut high.meta.versions);
+        // A key that neither had and has is as it was.
+        let (low_keys, high_keys) = (&low.keys, &high.keys);
+        let changed = |position| has_position(low_keys, position) || has_position(high_keys, position);
+        low.meta.versions.touch_where(changed);
+        high.meta.versions.touch_where(changed);
     }
 
     /// Figures of a database.

@@ -51,9 +51,12 @@ impl KeyVersions {
         }
     }
 
-    pub(super) fn touch_all(&mut self) {
-        for watched in self.watched.values_mut() {
-            watched.version += 1;
+    /// Changes the versions of the watched positions that `changed` names.
+    pub(super) fn touch_where(&mut self, mut changed: impl FnMut(u64) -> bool) {
+        for (position, watched) in &mut self.watched {
+            if changed(*position) {
+                watched.version += 1;
+            }
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Commands about other clients, where real time and real connections matter.
 
-use crate::weir::{Weir, eventually};
+use crate::weir::{Weir, client_at, eventually};
+use crate::wire::request;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -37,6 +38,61 @@ fn client_kill_closes_the_connections_it_means_and_no_others() {
     bystander.ask("PING\r\n", "+PONG\r\n");
     assert_eq!(killer.call(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "no"]), ":2");
     assert!(killer.is_closed() && bystander.is_closed());
+}
+
+#[test]
+fn a_killed_client_is_neither_counted_nor_listed_nor_executed_any_more() {
+    let weir = Weir::with([]);
+    let (mut killer, mut victim) = (weir.wire(), weir.wire());
+    killer.ask("PING\r\n", "+PONG\r\n");
+    let id = victim.call(&["CLIENT", "ID"])[1..].to_owned();
+    weir.while_stopped(|| {
+        killer.send(format!("CLIENT KILL ID {id}\r\nCLIENT KILL ID {id}\r\nCLIENT LIST\r\n"));
+        // Comes in the same turn, behind its end.
+        victim.send("SET k v\r\nPING\r\n");
+    });
+    killer.expect(":1\r\n:0\r\n");
+    let list = killer.reply();
+    assert!(!list.contains(&victim.address()) && list.contains(&killer.address()), "{list}");
+    assert_eq!(String::from_utf8_lossy(&victim.rest()), "");
+    assert_eq!(killer.call(&["EXISTS", "k"]), ":0");
+}
+
+#[test]
+fn a_client_that_takes_over_the_place_of_one_that_quit_gets_exactly_its_own_replies() {
+    let weir = Weir::with([]);
+    let value = "v".repeat(137);
+    let pipeline: Vec<u8> = (0..200).flat_map(|n| request(&["SET", &format!("key{n}"), &value])).collect();
+    for _ in 0..5 {
+        let mut one = weir.wire();
+        one.ask("PING\r\n", "+PONG\r\n");
+        let mut other = weir.while_stopped(|| {
+            // More than is read at once, so that something is left to be read when its place is taken.
+            one.send(["QUIT\r\n", &"PING\r\n".repeat(4_000)].concat());
+            let mut other = weir.wire();
+            other.send(&pipeline);
+            other
+        });
+        other.expect("+OK\r\n".repeat(200));
+        other.ask("DBSIZE\r\n", ":200\r\n");
+        other.ask("FLUSHALL\r\n", "+OK\r\n");
+        assert!(one.is_closed());
+    }
+}
+
+#[test]
+fn client_list_tells_how_much_of_a_request_has_come_in() {
+    let weir = Weir::with([]);
+    let mut wire = weir.wire();
+    let bytes = request(&["SET", "k", &"v".repeat(1 << 20)]);
+    let (part, rest) = bytes.split_at(600_000);
+    wire.send(part);
+    let address = wire.address();
+    eventually("all of it is counted", || {
+        weir.client_field(&address, "qbuf").is_some_and(|bytes| bytes == part.len().to_string())
+    });
+    wire.ask(rest, "+OK\r\n");
+    assert_eq!(weir.client_field(&address, "qbuf").as_deref(), Some("0"));
 }
 
 #[test]
@@ -112,6 +168,18 @@ fn a_monitor_that_never_reads_is_disconnected_and_slows_nobody_down() {
     });
     assert!(monitor.is_closed());
     wire.ask("PING\r\n", "+PONG\r\n");
+}
+
+#[test]
+fn monitor_names_a_client_of_the_unix_socket_by_the_path_alone() {
+    let weir = Weir::with(["--unixsocket", "{dir}/weir.sock"]);
+    let path = weir.dir().join("weir.sock");
+    let mut client = client_at(&format!("redis+unix://{}", path.display()));
+    let mut monitor = weir.wire();
+    monitor.ask("MONITOR\r\n", "+OK\r\n");
+    redis::cmd("GET").arg("k").exec(&mut client).expect("GET");
+    let line = monitor.line().expect("a line");
+    assert!(line.ends_with(&format!(" [0 unix:{}] \"GET\" \"k\"", path.display())), "{line}");
 }
 
 #[test]

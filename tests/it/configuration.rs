@@ -57,6 +57,41 @@ fn check_config_says_whether_a_configuration_is_valid() {
 }
 
 #[test]
+fn rename_command_takes_long_names_and_removes_what_has_none() {
+    let name = "a-name-of-forty-bytes-that-nobody-guesses";
+    let file = format!("port {{port}}\nbind 127.0.0.1\nrename-command GET {name}\nrename-command FLUSHALL \"\"\n");
+    let weir = Start::new().file(&file).start();
+    let mut wire = weir.wire();
+    assert_eq!(wire.call(&["SET", "k", "v"]), "+OK");
+    assert_eq!(wire.call(&[name, "k"]), "$1 v");
+    assert_eq!(wire.call(&[&name.to_uppercase(), "k"]), "$1 v");
+    for gone in ["GET", "FLUSHALL"] {
+        let reply = wire.call(&[gone, "k"]);
+        assert!(reply.starts_with("-ERR unknown command"), "{reply}");
+    }
+}
+
+#[test]
+fn a_rename_that_cannot_be_done_is_a_reason_not_to_start() {
+    for (lines, words) in [
+        ("rename-command no-such-command abc\n", "no-such-command"),
+        ("rename-command GET set\n", "set"),
+        ("rename-command GET abc\nrename-command SET ABC\n", "ABC"),
+    ] {
+        let (status, said) = Start::new().file(&format!("port {{port}}\nbind 127.0.0.1\n{lines}")).fail();
+        assert_eq!(status.code(), Some(1), "{said}");
+        assert!(said.contains("command") && said.contains(words), "{said}");
+        let output = run(["-", "--check-config"], lines);
+        let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        assert!(said.contains("command") && said.contains(words), "{said}");
+    }
+    // What is renamed makes room for another.
+    let output = run(["-", "--check-config"], "rename-command GET abc\nrename-command SET get\n");
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[test]
 fn a_file_that_cannot_be_read_is_a_reason_not_to_start() {
     for path in ["/no/such/weir.conf", "/"] {
         let output = run([path], "");
@@ -95,6 +130,21 @@ fn config_set_port_changes_nothing_when_the_port_is_taken() {
     assert!(reply.starts_with("-ERR") && reply.contains("listen"), "{reply}");
     assert_eq!(settings(&weir)["port"], weir.port.to_string());
     weir.wire().ask("PING\r\n", "+PONG\r\n");
+}
+
+#[test]
+fn config_set_bind_changes_nothing_when_somebody_else_has_the_port_there() {
+    let weir = Weir::with([]);
+    let _taken = TcpListener::bind(("127.0.0.2", weir.port)).expect("the port of another address");
+    let mut wire = weir.wire();
+    let error = "-ERR CONFIG SET failed (possibly related to argument 'bind') - Failed to bind to specified addresses.";
+    for bind in ["127.0.0.2", "127.0.0.1 127.0.0.2", "127.0.0.3 127.0.0.2"] {
+        assert_eq!(wire.call(&["CONFIG", "SET", "bind", bind]), error);
+        assert_eq!(settings(&weir)["bind"], "127.0.0.1");
+        weir.wire().ask("PING\r\n", "+PONG\r\n");
+        assert!(TcpStream::connect(("127.0.0.3", weir.port)).is_err(), "half of {bind} is open");
+    }
+    wire.ask("PING\r\n", "+PONG\r\n");
 }
 
 #[test]

@@ -23,6 +23,18 @@ fn maxclients_refuses_one_more_and_takes_it_when_another_has_gone() {
 }
 
 #[test]
+fn refused_connections_are_counted_apart_from_those_received() {
+    let weir = Weir::with(["--maxclients", "10"]);
+    let mut wires: Vec<Wire> = (0..10).map(|_| weir.wire()).collect();
+    wires.iter_mut().for_each(|wire| wire.ask("PING\r\n", "+PONG\r\n"));
+    (0..5).for_each(|_| assert!(weir.wire().is_closed()));
+    let stats = wires[0].call(&["INFO", "stats"]);
+    for line in ["total_connections_received:10\r\n", "rejected_connections:5\r\n"] {
+        assert!(stats.contains(line), "no {line:?} in {stats}");
+    }
+}
+
+#[test]
 fn a_query_buffer_beyond_its_limit_closes_the_connection_and_is_logged() {
     let weir = Weir::with(["--client-query-buffer-limit", "1mb"]);
     let mut other = weir.wire();
@@ -58,6 +70,21 @@ fn an_output_buffer_beyond_its_hard_limit_closes_the_connection_and_is_logged() 
     assert!(wire.is_closed());
     other.ask("PING\r\n", "+PONG\r\n");
     assert_eq!(weir.info("client_output_buffer_limit_disconnections"), 1);
+}
+
+#[test]
+fn a_pipeline_of_big_replies_costs_no_more_than_the_hard_limit_allows() {
+    let weir = Weir::with(["--client-output-buffer-limit", "normal 10mb 0 0"]);
+    let mut other = weir.wire();
+    assert_eq!(other.call(&["SET", "k", &"v".repeat(1 << 20)]), "+OK");
+    let before = weir.rss_bytes();
+    let mut wire = weir.wire();
+    wire.send(request(&["GETRANGE", "k", "0", "-1"]).repeat(400));
+    weir.wait_for_log("output buffer");
+    let grown = weir.rss_peak_bytes().saturating_sub(before);
+    assert!(grown < 40 << 20, "{grown} bytes under a limit of 10 MB");
+    assert!(wire.is_closed());
+    other.ask("PING\r\n", "+PONG\r\n");
 }
 
 #[test]

@@ -1,10 +1,12 @@
 //! Where it listens, and whom it lets in.
 
-use crate::weir::{Start, Weir, client_at, eventually};
+use crate::weir::{PATIENCE, Start, Weir, client_at, eventually};
 use crate::wire::Wire;
 use std::fs;
+use std::io::{BufRead, BufReader, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, TcpListener, TcpStream, UdpSocket};
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::os::unix::net::UnixStream;
 
 #[test]
 fn a_port_in_use_is_a_reason_not_to_start() {
@@ -77,6 +79,36 @@ fn a_unix_socket_left_behind_by_a_killed_server_is_no_obstacle() {
     let weir = Start::new().options(options).folder(folder).start();
     let mut client = client_at(&format!("redis+unix://{}", weir.dir().join("weir.sock").display()));
     redis::cmd("PING").exec(&mut client).expect("PING");
+}
+
+#[test]
+fn a_crowd_at_one_socket_keeps_nobody_waiting_at_the_others() {
+    const CROWD: usize = 100;
+    let options = ["--bind", "127.0.0.1", "127.0.0.2", "--unixsocket", "{dir}/weir.sock"];
+    let weir = Weir::with(options.into_iter().chain(["--max-new-connections-per-cycle", "1"]));
+    let path = weir.dir().join("weir.sock");
+    for _ in 0..3 {
+        let (crowd, mut tcp, mut unix) = weir.while_stopped(|| {
+            let crowd: Vec<Wire> = (0..CROWD).map(|_| weir.wire()).collect();
+            let tcp = Wire::connect(("127.0.0.2", weir.port));
+            (crowd, tcp, UnixStream::connect(&path).expect("a connection"))
+        });
+        unix.set_read_timeout(Some(PATIENCE)).expect("a limit on waiting");
+        unix.write_all(b"CLIENT ID\r\n").expect("the server reads");
+        tcp.send("CLIENT ID\r\n");
+        let mut unix_reply = String::new();
+        BufReader::new(unix).read_line(&mut unix_reply).expect("a reply");
+        let number = |reply: &str| reply.trim().trim_start_matches(':').parse::<usize>().expect("an id");
+        // Ids are given in the order of acceptance.
+        let (tcp_id, unix_id) = (number(&tcp.reply()), number(&unix_reply));
+        let mut crowd_ids: Vec<usize> =
+            crowd.into_iter().map(|mut wire| number(&wire.call(&["CLIENT", "ID"]))).collect();
+        crowd_ids.sort_unstable();
+        for id in [tcp_id, unix_id] {
+            let before = crowd_ids.iter().filter(|&&other| other < id).count();
+            assert!(before < 10, "{before} of the crowd came first");
+        }
+    }
 }
 
 /// An address of this machine that others can reach it by.

@@ -49,6 +49,27 @@ fn a_client_that_never_reads_costs_bounded_memory_and_gets_everything_in_the_end
 }
 
 #[test]
+fn big_replies_asked_for_one_by_one_and_not_taken_are_not_made() {
+    const GETS: usize = 40;
+    let weir = Weir::with([]);
+    let mut other = weir.wire();
+    assert_eq!(other.call(&["SET", "k", &"v".repeat(1 << 20)]), "+OK");
+    let mut slow = weir.wire();
+    let address = slow.address();
+    let waiting = || weir.client_field(&address, "omem").map_or(0, |bytes| bytes.parse::<u64>().expect("a number"));
+    for _ in 0..GETS {
+        slow.send(request(&["GETRANGE", "k", "0", "-1"]));
+        // Has been read when this is answered.
+        answers_quickly(&mut other);
+        assert!(waiting() < 6 << 20, "{} bytes wait", waiting());
+    }
+    assert!(waiting() > 3 << 20, "only {} bytes wait: the system's buffers are too big for this", waiting());
+    let reply_bytes = format!("${}\r\n\r\n", 1 << 20).len() + (1 << 20);
+    slow.skip((reply_bytes * GETS) as u64);
+    slow.ask("PING\r\n", "+PONG\r\n");
+}
+
+#[test]
 fn requests_of_who_takes_no_replies_stay_in_the_socket() {
     let weir = Weir::with([]);
     let mut other = weir.wire();
@@ -155,6 +176,26 @@ fn who_will_send_nothing_more_is_gone_when_everything_is_answered() {
     assert!(paused.is_closed());
     eventually("all are gone", || weir.info("connected_clients") == 2);
     weir.comes_to_rest();
+}
+
+#[test]
+fn who_will_send_nothing_more_still_gets_every_reply_and_has_every_request_executed() {
+    const GETS: usize = 40;
+    let weir = Weir::with([]);
+    let mut other = weir.wire();
+    assert_eq!(other.call(&["SET", "k", &"v".repeat(1 << 20)]), "+OK");
+    let mut half = weir.wire();
+    half.send(request(&["GETRANGE", "k", "0", "-1"]).repeat(GETS));
+    half.send(request(&["SET", "last", "1"]));
+    half.finish();
+    let address = half.address();
+    eventually("replies wait", || weir.client_field(&address, "omem").is_some_and(|bytes| bytes.len() >= 7));
+    weir.comes_to_rest();
+    assert_eq!(other.call(&["EXISTS", "last"]), ":0");
+    let reply_bytes = format!("${}\r\n\r\n", 1 << 20).len() + (1 << 20);
+    half.skip((reply_bytes * GETS) as u64);
+    assert_eq!(String::from_utf8_lossy(&half.rest()), "+OK\r\n");
+    assert_eq!(other.call(&["GET", "last"]), "$1 1");
 }
 
 #[test]

@@ -69,6 +69,24 @@ fn shutdown_ends_it_and_closes_the_connection() {
 }
 
 #[test]
+fn nothing_is_executed_or_answered_behind_shutdown() {
+    let mut weir = Weir::with([]);
+    let (mut monitor, mut one, mut other) = (weir.wire(), weir.wire(), weir.wire());
+    one.ask("PING\r\n", "+PONG\r\n");
+    other.ask("PING\r\n", "+PONG\r\n");
+    monitor.ask("MONITOR\r\n", "+OK\r\n");
+    weir.while_stopped(|| {
+        one.send("SET before 1\r\nSHUTDOWN NOSAVE\r\nSET behind 1\r\nPING\r\n");
+        other.send("SET beside 1\r\nPING\r\n");
+    });
+    assert_eq!(String::from_utf8_lossy(&one.rest()), "+OK\r\n");
+    assert_eq!(String::from_utf8_lossy(&other.rest()), "");
+    let seen = String::from_utf8_lossy(&monitor.rest()).into_owned();
+    assert!(seen.ends_with("\"SET\" \"before\" \"1\"\r\n") && seen.lines().count() == 1, "{seen}");
+    assert_eq!(weir.wait().code(), Some(0));
+}
+
+#[test]
 fn a_link_named_redis_server_starts_it_as_redis_is_started() {
     let weir = Start::new()
         .named("redis-server")

@@ -253,9 +253,18 @@ impl Weir {
 
     /// Resident memory of the process, in bytes.
     pub(crate) fn rss_bytes(&self) -> u64 {
+        self.memory_bytes("VmRSS:")
+    }
+
+    /// The most resident memory that the process has had so far, in bytes.
+    pub(crate) fn rss_peak_bytes(&self) -> u64 {
+        self.memory_bytes("VmHWM:")
+    }
+
+    fn memory_bytes(&self, figure: &str) -> u64 {
         let status = fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("the status of the process");
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("VmRSS");
-        let kib: u64 = line.trim().trim_end_matches(" kB").parse().expect("VmRSS is a number");
+        let line = status.lines().find_map(|line| line.strip_prefix(figure)).expect(figure);
+        let kib: u64 = line.trim().trim_end_matches(" kB").parse().expect("a number of kB");
         kib * 1024
     }
 
@@ -283,6 +292,17 @@ impl Weir {
         let ticks: u64 = words.map(|word| word.parse::<u64>().expect("a number of ticks")).sum();
         // Linux tells hundredths of a second everywhere.
         Duration::from_millis(ticks * 10)
+    }
+
+    /// Does something while the process is stopped, so that the server finds all of it in one turn.
+    #[track_caller]
+    pub(crate) fn while_stopped<T>(&self, act: impl FnOnce() -> T) -> T {
+        let is_stopped = || fs::read_to_string(format!("/proc/{}/stat", self.pid())).is_ok_and(|s| s.contains(") T "));
+        self.signal("STOP");
+        eventually("the process is stopped", is_stopped);
+        let result = act();
+        self.signal("CONT");
+        result
     }
 
     /// Sends a signal, `TERM` for example.

@@ -202,28 +202,29 @@ impl Keyspace {
         EntryMut { keyspace: self, slot, position }
     }
 
-    /// Adds a key or overwrites its value; one search. In place if the block's size allows.
+    /// Adds a key or overwrites its value; one search. In place if the block's size allows. `clock` says what the access
+    /// clock becomes, given the one that the entry had, if it was there.
     pub fn upsert(
         &mut self,
         position: u64,
         key: &[u8],
         value: NewStr<'_>,
         expire: ExpireChange,
-        clock: u16,
+        clock: impl FnOnce(Option<u16>) -> u16,
     ) -> Upserted {
         debug_assert_eq!(position, self.position(key));
         let Some(slot) = self.dict.find(position, key) else {
             let expire_at = if let ExpireChange::At(at) = expire { Some(at) } else { None };
-            self.add(position, key, Stored::new(value), expire_at, clock);
+            self.add(position, key, Stored::new(value), expire_at, clock(None));
             return Upserted { inserted: true, old_expire_at: None, freed: Freed::Nothing };
         };
-        let old_expire_at = self.entry(slot).expire_at();
+        let (old_expire_at, old_clock) = (self.entry(slot).expire_at(), self.entry(slot).clock());
         let expire_at = match expire {
             ExpireChange::Keep => old_expire_at,
             ExpireChange::Clear => None,
             ExpireChange::At(at) => Some(at),
         };
-        let freed = self.overwrite(slot, Stored::new(value), expire_at, clock);
+        let freed = self.overwrite(slot, Stored::new(value), expire_at, clock(Some(old_clock)));
         Upserted { inserted: false, old_expire_at, freed }
     }
 
@@ -599,6 +600,17 @@ impl EntryMut<'_> {
             Some(StrView::Blob(blob)) => blob.len(),
             None => return,
         };
+        match self.as_ref().kind() {
+            _ if len > old_len => {}
+            // Nothing grows; it only counts as modified from here on.
+            Kind::Str | Kind::StrRaw => {
+                let block = self.as_ref().block();
+                // SAFETY: the block is in the keyspace that we borrow exclusively; both kinds' payloads are the bytes.
+                return unsafe { entry::set_kind(block, Kind::StrRaw) };
+            }
+            Kind::Blob => return,
+            Kind::Int => {}
+        }
         self.grow(Payload { head: &[], tail: &[], zeros: len.saturating_sub(old_len) });
     }
 
@@ -644,9 +656,7 @@ impl EntryMut<'_> {
         };
         let len = old.len() + more.len();
         if len > BLOB_MIN {
-            let mut bytes = Vec::new();
-            bytes.reserve_exact(len + len.min(BLOB_RESERVE_MAX));
-            bytes.extend_from_slice(old);
+            let mut bytes = old.to_vec();
             push(&mut bytes, more);
             self.keyspace.overwrite(self.slot, Stored::blob(Arc::new(bytes)), expire_at, clock);
             return len;
@@ -691,7 +701,18 @@ impl EntryMut<'_> {
 fn push(bytes: &mut Vec<u8>, more: Payload<'_>) {
     let len = bytes.len() + more.len();
     if len > bytes.capacity() {
-        bytes.reserve_exact(more.len() + len.min(BLOB_RESERVE_MAX));
+        let capacity = len + len.min(BLOB_RESERVE_MAX);
+        if more.zeros > bytes.len() {
+            // Zero bytes from the system are not touched before somebody needs them.
+            let mut grown = vec![0; capacity];
+            grown.truncate(len);
+            let (old, rest) = grown.split_at_mut(bytes.len());
+            old.copy_from_slice(bytes);
+            rest[..more.head.len()].copy_from_slice(more.head);
+            *bytes = grown;
+            return;
+        }
+        bytes.reserve_exact(capacity - bytes.len());
     }
     bytes.extend_from_slice(more.head);
     bytes.extend_from_slice(more.tail);
@@ -815,7 +836,7 @@ mod tests {
                     new.expire_at = some_expiry(&mut rng);
                     keys.insert(position, &key, value, new.expire_at, clock);
                 } else {
-                    let upserted = keys.upsert(position, &key, value, ExpireChange::Keep, clock);
+                    let upserted = keys.upsert(position, &key, value, ExpireChange::Keep, |_| clock);
                     assert!(upserted.inserted && upserted.old_expire_at.is_none());
                 }
                 model.insert(key, new);
@@ -895,7 +916,7 @@ mod tests {
                         ExpireChange::Clear => None,
                         ExpireChange::At(at) => Some(at),
                     };
-                    let upserted = keys.upsert(position, &key, value, expire, clock);
+                    let upserted = keys.upsert(position, &key, value, expire, |_| clock);
                     assert_eq!((upserted.inserted, upserted.old_expire_at), (false, old_expire_at));
                 }
             }
@@ -930,7 +951,7 @@ mod tests {
         let key = b"0123456789abcdef";
         let position = keys.position(key);
         let mut block_bytes = |value: NewStr<'_>, expire| {
-            keys.upsert(position, key, value, expire, 0);
+            keys.upsert(position, key, value, expire, |_| 0);
             keys.slab_live_bytes()
         };
         assert_eq!(block_bytes(NewStr::Bytes(&[7; 16]), ExpireChange::Clear), 36);
@@ -944,12 +965,12 @@ mod tests {
         let mut keys = keyspace();
         let position = keys.position(b"k");
         let big = vec![1; BLOB_MIN + 1];
-        keys.upsert(position, b"k", NewStr::Bytes(&big), ExpireChange::Keep, 0);
+        keys.upsert(position, b"k", NewStr::Bytes(&big), ExpireChange::Keep, |_| 0);
         let blob = match keys.get(position, b"k").unwrap().str() {
             Some(StrView::Blob(blob)) => Blob::clone(&blob),
             other => panic!("{other:?}"),
         };
-        let upserted = keys.upsert(position, b"k", NewStr::Int(1), ExpireChange::Keep, 0);
+        let upserted = keys.upsert(position, b"k", NewStr::Int(1), ExpireChange::Keep, |_| 0);
         assert!(matches!(upserted.freed, Freed::Blob(freed) if Arc::ptr_eq(&freed, &blob)));
         assert_eq!(Arc::strong_count(&blob), 1);
         keys.get_mut(position, b"k").unwrap().set_str(NewStr::Blob(Arc::clone(&blob)));

@@ -59,7 +59,7 @@ pub(crate) mod testing {
 
         /// A number below `limit`.
         pub(crate) fn below(&mut self, limit: usize) -> usize {
-            (u128::from(self.next()) * limit as u128 >> 64) as usize
+            ((u128::from(self.next()) * limit as u128) >> 64) as usize
         }
     }
 }

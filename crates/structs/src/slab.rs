@@ -54,7 +54,7 @@ struct PageHeader {
 const HEADER_BYTES: usize = 32;
 const _: () = assert!(size_of::<PageHeader>() == HEADER_BYTES);
 const CLASS_BYTES_AT: usize = PAGES_PER_CHUNK * HEADER_BYTES;
-const _: () = assert!(CLASS_BYTES_AT % OS_PAGE_BYTES == 0 && CLASS_BYTES_AT + OS_PAGE_BYTES <= PAGE_BYTES);
+const _: () = assert!(CLASS_BYTES_AT.is_multiple_of(OS_PAGE_BYTES) && CLASS_BYTES_AT + OS_PAGE_BYTES <= PAGE_BYTES);
 
 #[derive(Clone, Copy)]
 struct Class {

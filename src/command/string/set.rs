@@ -12,6 +12,7 @@ use crate::command::table::{DataFn, Row};
 use crate::command::{Cx, Error};
 use crate::store::{BLOB_MIN, ExpireChange, Key, NewStr, Removal, StrView};
 use std::sync::Arc;
+use weir_resp::BATCH_BYTES_MAX;
 use weir_structs::digest::{DIGEST_HEX_LEN, digest_hex};
 
 const WRITE_DENYOOM: Flags = Flags::WRITE.union(Flags::DENYOOM);
@@ -532,9 +533,9 @@ fn setrange_command(cx: &mut Cx<'_>) -> Result<(), Error> {
             return Ok(());
         }
         check_len(offset, patch.len(), len_max)?;
-        let mut value = vec![0; offset];
-        value.extend_from_slice(patch);
-        let len = value.len();
+        let len = offset + patch.len();
+        let mut value = vec![0; len];
+        value[offset..].copy_from_slice(patch);
         let value = if len > BLOB_MIN { NewStr::Blob(Arc::new(value)) } else { NewStr::Raw(&value) };
         cx.db().set(key, value, ExpireChange::Clear);
         changed(cx, key, true, "setrange");
@@ -546,7 +547,7 @@ fn setrange_command(cx: &mut Cx<'_>) -> Result<(), Error> {
 /// Refuses strings that would become too long.
 fn check_len(len: usize, more: usize, len_max: u64) -> Result<(), Error> {
     match len.checked_add(more) {
-        Some(len) if len as u64 <= len_max => Ok(()),
+        Some(len) if len as u64 <= len_max && len <= BATCH_BYTES_MAX => Ok(()),
         _ => Err(Error::STRING_TOO_LONG),
     }
 }

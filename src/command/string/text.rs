@@ -105,7 +105,7 @@ pub(super) fn changed(cx: &mut Cx<'_>, key: Key<'_>, is_new: bool, event: &'stat
 /// # Errors
 /// The value is no string.
 #[inline]
-pub(super) fn with_string<'c, T>(
+pub(in crate::command) fn with_string<'c, T>(
     cx: &mut Cx<'c>,
     key: Key<'_>,
     read: impl FnOnce(&mut crate::command::reply::Reply<'c>, Option<StrView<'_>>) -> T,

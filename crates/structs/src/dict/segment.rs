@@ -16,8 +16,8 @@ const BUCKET_BYTES: usize = 64;
 pub(super) const NB_MAX: usize = PAGE_BYTES / BUCKET_BYTES;
 /// Up to here a segment is on the global allocator, with exactly the bytes it needs.
 const NB_HEAP_MAX: usize = OS_PAGE_BYTES / BUCKET_BYTES;
-/// Items that a segment may have, in 32nds of its slots. Measured: 31 costs a few nanoseconds a search against 30 and
-/// saves a third of a byte a key.
+/// Items that a segment may have, in 32nds of its slots. Against 30 this saves a third of a byte a key; what it costs is
+/// in the decision page on entries and their table.
 const LOAD_MAX_32NDS: usize = 31;
 const ADDRESS_BITS: u32 = 48;
 const ADDRESS_MASK: u64 = (1 << ADDRESS_BITS) - 1;
@@ -37,6 +37,12 @@ pub(super) fn slot_of(tag: u16, block: NonNull<u8>) -> u64 {
     let address = block.as_ptr().expose_provenance() as u64;
     assert!(address >> ADDRESS_BITS == 0, "an address with more than 48 bits");
     u64::from(tag) << ADDRESS_BITS | address
+}
+
+/// The address in a slot; 0 in a free one.
+#[inline]
+pub(super) fn address_of(slot: u64) -> *const u8 {
+    std::ptr::without_provenance((slot & ADDRESS_MASK) as usize)
 }
 
 /// The block of an occupied slot.
@@ -174,7 +180,7 @@ impl Segment {
     /// The bucket where a search for the tag starts.
     #[inline]
     pub(super) fn home(self, tag: u16) -> usize {
-        usize::from(tag) * self.nb() >> 16
+        (usize::from(tag) * self.nb()) >> 16
     }
 
     /// The smallest tag whose home is `bucket`; 2^16 if no tag's is.
@@ -278,30 +284,48 @@ impl Segment {
         while self.goes_on(bucket, tag) {
             bucket = self.after(bucket);
         }
-        let order = self.order(tag, bucket);
-        let count = self.count(bucket);
-        let behind = |&slot: &usize| self.order(tag_of(self.read(bucket, slot)), bucket) > order;
-        let slot = (0..count).find(behind).unwrap_or(count);
-        let mut pushed_out = self.push(bucket, slot, count, value);
+        let slot = self.rank(bucket, tag);
         let mut next = bucket;
+        let mut pushed_out = self.push(bucket, slot, value);
         while pushed_out != 0 {
             next = self.after(next);
-            pushed_out = self.push(next, 0, self.count(next), pushed_out);
+            pushed_out = self.push(next, 0, pushed_out);
         }
         (self.slot_ptr(bucket, slot), self.distance(home, bucket))
     }
 
-    /// Inserts into a bucket's `count` items; gives the last one if it has no room any more, else 0.
+    /// How many items of a bucket are not behind a tag.
     #[inline]
-    fn push(self, bucket: usize, slot: usize, count: usize, value: u64) -> u64 {
-        debug_assert!(slot < SLOTS && slot <= count && !self.is_empty_segment());
-        let pushed_out = if count == SLOTS { self.read(bucket, SLOTS - 1) } else { 0 };
-        let from = self.slot_ptr(bucket, slot).as_ptr();
-        let moved = count.min(SLOTS - 1) - slot;
-        // SAFETY: `slot + 1 + moved <= SLOTS`, so source and target lie inside of the bucket; the table is borrowed exclusively.
-        unsafe { std::ptr::copy(from, from.add(1), moved) };
-        self.write(bucket, slot, value);
-        pushed_out
+    fn rank(self, bucket: usize, tag: u16) -> usize {
+        let slots = self.slots(bucket);
+        let order = self.order(tag, bucket);
+        // Those that came around the end are the first; without them the tags alone decide, and a slot starts with its tag.
+        if order >> 16 == 1 && self.home(tag_of(slots[0])) <= bucket {
+            let bound = u64::from(tag) << ADDRESS_BITS | ADDRESS_MASK;
+            return slots.iter().map(|&slot| usize::from(slot != 0) & usize::from(slot <= bound)).sum();
+        }
+        slots.iter().take_while(|&&slot| slot != 0 && self.order(tag_of(slot), bucket) <= order).count()
+    }
+
+    /// Inserts before one of a bucket's slots; gives the last one, which has no room any more, or 0.
+    #[inline]
+    fn push(self, bucket: usize, slot: usize, value: u64) -> u64 {
+        debug_assert!(!self.is_empty_segment());
+        let old = self.slots(bucket);
+        let shifted = |i: usize| if i == 0 { 0 } else { old[i - 1] };
+        // Without branches on the slot's number, which cannot be foretold.
+        let slots = std::array::from_fn(|i| {
+            if i < slot {
+                old[i]
+            } else if i == slot {
+                value
+            } else {
+                shifted(i)
+            }
+        });
+        // SAFETY: the bucket is inside of the segment, and the table is borrowed exclusively by all who write.
+        unsafe { self.bucket_ptr(bucket).write(Bucket { slots }) };
+        old[SLOTS - 1]
     }
 
     /// Empties all slots and puts the items in; they fit. Gives the longest distance of an item from its home. Linear
@@ -359,12 +383,12 @@ impl Segment {
     /// Removes from a bucket's items; says whether the bucket was full.
     #[inline]
     fn pull(self, bucket: usize, slot: usize) -> bool {
-        let was_full = self.is_full(bucket);
-        let to = self.slot_ptr(bucket, slot).as_ptr();
-        // SAFETY: source and target lie inside of the bucket; the table is borrowed exclusively.
-        unsafe { std::ptr::copy(to.add(1), to, SLOTS - 1 - slot) };
-        self.write(bucket, SLOTS - 1, 0);
-        was_full
+        let old = self.slots(bucket);
+        let shifted = |i: usize| if i + 1 == SLOTS { 0 } else { old[i + 1] };
+        let slots = std::array::from_fn(|i| if i < slot { old[i] } else { shifted(i) });
+        // SAFETY: the bucket is inside of the segment, and the table is borrowed exclusively by all who write.
+        unsafe { self.bucket_ptr(bucket).write(Bucket { slots }) };
+        old[SLOTS - 1] != 0
     }
 
     /// Appends all items to `items`, in the order of their tags.

@@ -6,6 +6,10 @@
 //! segment, one whose items share so long a prefix that dividing them would take a directory out of proportion to the
 //! table, grows by eighths of its own size.
 //!
+//! Positions that are unevenly spread (in cluster mode their top bits are the slot) crowd a segment's items into a part of
+//! it, and make runs of full buckets long. A segment in which an item had to go too far is therefore divided before it is
+//! full, for which the directory may have 2^16 entries in any case and more in proportion to the items.
+//!
 //! Growing and shrinking have room between them: a segment grows at 31/32 of its slots and shrinks below 3/8 of them, to
 //! four fifths full; it splits when its items outgrow 512 buckets and merges when it and its neighbour together would fill
 //! 3/8 of them. So no sequence of insertions and removals makes the table do either again and again.
@@ -14,7 +18,8 @@ use std::marker::PhantomData;
 use std::ptr::NonNull;
 
 use super::segment::{
-    Bucket, NB_MAX, SLOTS, Segment, block_of, buckets_for, slot_of, tag_of, with_block, with_scratch, with_tag,
+    Bucket, NB_MAX, SLOTS, Segment, address_of, block_of, buckets_for, slot_of, tag_of, with_block, with_scratch,
+    with_tag,
 };
 use crate::arena::SEGMENT_ARENA;
 use crate::prefetch;
@@ -36,6 +41,9 @@ const MERGE_BELOW: usize = NB_MAX * SLOTS * 3 / 8;
 const MERGE_CHECK_EVERY: u32 = 64;
 /// How many keys ahead of the one it reads a split prefetches.
 const SPLIT_AHEAD: usize = 12;
+
+/// How far a prefetch follows a run of full buckets.
+const PREFETCH_BUCKETS: usize = 4;
 
 /// Where the blocks of a table have their keys.
 ///
@@ -242,32 +250,34 @@ impl<L: Layout> Dict<L> {
         Some(unsafe { self.remove_at(position, slot) })
     }
 
-    /// Hints that the bucket of a position will be read.
+    /// Hints that the bucket of a position will be read, and the next one, where items of a well filled segment often are.
     #[inline]
     pub fn prefetch_bucket(&self, position: u64) {
         let (segment, tag) = self.locate(position);
-        prefetch(segment.bucket_ptr(segment.home(tag)).cast().as_ptr());
+        let bucket = segment.bucket_ptr(segment.home(tag)).cast().as_ptr();
+        prefetch(bucket);
+        prefetch(bucket.wrapping_add(64));
     }
 
-    /// Hints that the block of a position will be read: looks at the bucket (which should be near by now) and prefetches the
-    /// first two cache lines of every block with the right tag.
+    /// Hints that the block of a position will be read: looks for its tag, as a search would (the buckets should be near by
+    /// now), and prefetches the first two cache lines of the blocks that have it.
     #[inline]
     pub fn prefetch_block(&self, position: u64) {
         let (segment, tag) = self.locate(position);
-        let bucket = segment.home(tag);
-        let mut matches = segment.matches(bucket, tag);
-        if matches == 0 && segment.goes_on(bucket, tag) {
-            prefetch(segment.bucket_ptr(segment.after(bucket)).cast().as_ptr());
-            return;
-        }
-        while matches != 0 {
-            let slot = segment.read(bucket, matches.trailing_zeros() as usize);
-            matches &= matches - 1;
-            if slot != 0 {
-                let block = block_of(slot).as_ptr();
+        let mut bucket = segment.home(tag);
+        for _ in 0..PREFETCH_BUCKETS {
+            let mut matches = segment.matches(bucket, tag);
+            while matches != 0 {
+                // Of a free slot this is address 0, which may be prefetched like any other.
+                let block = address_of(segment.read(bucket, matches.trailing_zeros() as usize));
+                matches &= matches - 1;
                 prefetch(block);
                 prefetch(block.wrapping_add(64));
             }
+            if !segment.goes_on(bucket, tag) {
+                return;
+            }
+            bucket = segment.after(bucket);
         }
     }
 

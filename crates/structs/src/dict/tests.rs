@@ -159,7 +159,7 @@ fn agrees_with_a_map(position: Position, keys: usize, steps: usize, seed: u64) {
 
 #[test]
 fn agrees_with_a_map_when_positions_are_spread() {
-    agrees_with_a_map(spread, 60_000, 400_000, 1);
+    agrees_with_a_map(spread, 20_000, 120_000, 1);
 }
 
 #[test]
@@ -171,22 +171,22 @@ fn agrees_with_a_map_when_it_is_tiny() {
 
 #[test]
 fn agrees_with_a_map_when_all_keys_are_in_one_slot() {
-    agrees_with_a_map(in_one_slot, 60_000, 300_000, 2);
+    agrees_with_a_map(in_one_slot, 10_000, 60_000, 2);
 }
 
 #[test]
 fn agrees_with_a_map_when_positions_collide() {
-    agrees_with_a_map(in_few_places, 20_000, 100_000, 3);
-    agrees_with_a_map(equal, 2_000, 12_000, 4);
+    agrees_with_a_map(in_few_places, 5_000, 30_000, 3);
+    agrees_with_a_map(equal, 500, 4_000, 4);
 }
 
 #[test]
-fn ten_thousand_equal_positions_cost_no_more_than_the_smallest_directory_limit() {
-    let mut tested = Tested::filled(equal, 10_000);
+fn thousands_of_equal_positions_cost_no_more_than_the_smallest_directory_limit() {
+    let mut tested = Tested::filled(equal, 4_000);
     assert!(tested.dict.directory_len() <= 1 << 16);
-    assert!(tested.dict.memory_bytes() < (1 << 20) + 10_000 * 12);
+    assert!(tested.dict.memory_bytes() < (1 << 20) + 4_000 * 12);
     tested.check();
-    for number in 0..10_000 {
+    for number in 0..4_000 {
         tested.remove(&name(number));
     }
     assert_eq!(tested.dict.directory_len(), 1);
@@ -194,9 +194,9 @@ fn ten_thousand_equal_positions_cost_no_more_than_the_smallest_directory_limit()
 
 #[test]
 fn keys_of_one_slot_are_not_crowded() {
-    let tested = Tested::filled(in_one_slot, 60_000);
+    let tested = Tested::filled(in_one_slot, 40_000);
     assert!(tested.dict.directory_len() <= 1 << 16);
-    assert!(tested.dict.segment_bytes < 60_000 * 12);
+    assert!(tested.dict.segment_bytes < 40_000 * 12);
     let farthest = tested.dict.segments().map(|view| view.segment.farthest()).max();
     assert!(farthest <= Some(DISTANCE_MAX), "{farthest:?}");
     tested.dict.check(&(in_one_slot as Position));
@@ -276,7 +276,7 @@ fn scan_sees_what_stays_while_the_table_grows_and_shrinks() {
 #[test]
 fn scan_of_an_unchanged_table_gives_every_item_once() {
     for (position, count) in
-        [(spread as Position, 50_000), (spread, 0), (spread, 5), (in_few_places, 5_000), (equal, 900)]
+        [(spread as Position, 50_000), (spread, 0), (spread, 5), (in_few_places, 3_000), (equal, 300)]
     {
         let tested = Tested::filled(position, count);
         let mut seen = Vec::new();
@@ -333,9 +333,9 @@ fn random_is_even() {
 
 #[test]
 fn random_is_even_when_positions_are_skewed() {
-    draws_evenly(&Tested::filled(in_one_slot, 6_000), 20);
-    draws_evenly(&Tested::filled(in_few_places, 5_000), 20);
-    draws_evenly(&Tested::filled(equal, 500), 50);
+    draws_evenly(&Tested::filled(in_one_slot, 2_000), 10);
+    draws_evenly(&Tested::filled(in_few_places, 1_000), 10);
+    draws_evenly(&Tested::filled(equal, 300), 20);
 }
 
 #[test]
@@ -355,6 +355,9 @@ fn items_are_found_by_the_top_of_their_position() {
             assert!(found.contains(&tested.blocks[&key]));
             // SAFETY: the blocks are in the table.
             assert!(found.iter().all(|&block| position(unsafe { Plain::key(block) }) >> 16 == prefix));
+            if number % 49 > 0 {
+                continue;
+            }
             let others = tested.blocks.keys().filter(|key| position(key) >> 16 == prefix).count();
             assert_eq!(found.len(), others);
             if std::ptr::fn_addr_eq(position, in_few_places as Position) && number > 700 {

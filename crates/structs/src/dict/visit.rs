@@ -7,6 +7,8 @@
 
 use std::ptr::NonNull;
 
+use crate::prefetch;
+
 use super::segment::{SLOTS, Segment, block_of, tag_of, with_scratch};
 use super::table::{Dict, Layout, tag_at};
 
@@ -28,6 +30,9 @@ impl<L: Layout> Dict<L> {
         let last_tag = u16::try_from(end_tag - 1).unwrap_or(u16::MAX);
         let mut bucket = home;
         loop {
+            for slot in segment.slots(bucket).into_iter().take_while(|&slot| slot != 0) {
+                prefetch(block_of(slot).as_ptr());
+            }
             for slot in segment.slots(bucket).into_iter().take_while(|&slot| slot != 0) {
                 let tag = tag_of(slot);
                 if tag >= from_tag && segment.home(tag) == home {
@@ -146,5 +151,5 @@ impl<L: Layout> Iterator for Iter<'_, L> {
 /// A number below `limit`, as evenly as 64 bits allow.
 #[inline]
 fn below(random: u64, limit: u64) -> u64 {
-    (u128::from(random) * u128::from(limit) >> 64) as u64
+    ((u128::from(random) * u128::from(limit)) >> 64) as u64
 }
