@@ -53,12 +53,12 @@ fn big_replies_asked_for_one_by_one_and_not_taken_are_not_made() {
     const GETS: usize = 40;
     let weir = Weir::with([]);
     let mut other = weir.wire();
-    assert_eq!(other.call(&["SET", "k", &"v".repeat(1 << 20)]), "+OK");
+    assert_eq!(other.call(&["SET", "k", &"v".repeat((1 << 20) + 1)]), "+OK");
     let mut slow = weir.wire();
     let address = slow.address();
     let waiting = || weir.client_field(&address, "omem").map_or(0, |bytes| bytes.parse::<u64>().expect("a number"));
     for _ in 0..GETS {
-        slow.send(request(&["GETRANGE", "k", "0", "-1"]));
+        slow.send(request(&["GETRANGE", "k", "1", "-1"]));
         // Has been read when this is answered.
         answers_quickly(&mut other);
         assert!(waiting() < 6 << 20, "{} bytes wait", waiting());
@@ -183,9 +183,9 @@ fn who_will_send_nothing_more_still_gets_every_reply_and_has_every_request_execu
     const GETS: usize = 40;
     let weir = Weir::with([]);
     let mut other = weir.wire();
-    assert_eq!(other.call(&["SET", "k", &"v".repeat(1 << 20)]), "+OK");
+    assert_eq!(other.call(&["SET", "k", &"v".repeat((1 << 20) + 1)]), "+OK");
     let mut half = weir.wire();
-    half.send(request(&["GETRANGE", "k", "0", "-1"]).repeat(GETS));
+    half.send(request(&["GETRANGE", "k", "1", "-1"]).repeat(GETS));
     half.send(request(&["SET", "last", "1"]));
     half.finish();
     let address = half.address();
