@@ -53,7 +53,7 @@ impl Listener {
     }
 
     /// The TCP part of it, but for what is open already.
-    pub(super) fn open_tcp_beside(config: &Config, open: &[&Listener]) -> Result<Vec<Listener>, ListenError> {
+    pub(super) fn open_tcp_beside(config: &Config, open: &[Listener]) -> Result<Vec<Listener>, ListenError> {
         let mut all = Vec::new();
         for (host, optional) in hosts(config) {
             if open.iter().any(|listener| listener.is_at(host, config.port)) {
@@ -66,6 +66,20 @@ impl Listener {
             }
         }
         Ok(all)
+    }
+
+    /// One TCP address.
+    pub(super) fn open_at(config: &Config, host: &str, port: u16) -> Result<Listener, ListenError> {
+        let config = Config { port, ..config.clone() };
+        open_tcp(host, &config).map_err(|error| ListenError { address: format!("{host}:{port}"), error })
+    }
+
+    /// The configuration's part that has it open: address and port, of TCP.
+    pub(super) fn place(&self) -> Option<(String, u16)> {
+        match self {
+            Listener::Tcp { host, addr, .. } => Some((host.clone(), addr.port())),
+            Listener::Unix(..) => None,
+        }
     }
 
     /// Whether a configuration asks for it.
@@ -105,11 +119,6 @@ impl Listener {
                 Ok((Stream::Unix(stream), accepted))
             }
         }
-    }
-
-    /// Whether it is TCP.
-    pub(super) fn is_tcp(&self) -> bool {
-        matches!(self, Listener::Tcp { .. })
     }
 
     /// For the log: `tcp` or `unix`, and where it listens.
@@ -173,18 +182,34 @@ pub fn can_listen(current: &Config, next: &Config) -> Result<(), String> {
         match open_tcp(host, next) {
             Ok(_) => {}
             Err(error) if optional && is_absent(&error) => {}
-            // The address is taken by the server itself, as one of its more general ones.
-            Err(error)
-                if error.kind() == io::ErrorKind::AddrInUse && next.port == current.port && is_general(current) => {}
+            // The address is taken by the server itself, by a more general one or a part of it.
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse && is_own(current, host, next.port) => {}
             Err(error) => return Err(ListenError { address: format!("{host}:{}", next.port), error }.to_string()),
         }
     }
     Ok(())
 }
 
-/// Whether a server listens on every address of some kind.
-fn is_general(config: &Config) -> bool {
-    hosts(config).any(|(host, _)| ["*", "::*", "0.0.0.0", "::"].contains(&host))
+/// Whether a server's own socket is what stands in the way of another one: on the same port, of the same kind, and one
+/// of the two for every address.
+fn is_own(current: &Config, host: &str, port: u16) -> bool {
+    let wanted = Reach::of(host);
+    current.port == port
+        && hosts(current)
+            .map(|(open, _)| Reach::of(open))
+            .any(|open| open.v6 == wanted.v6 && (open.everywhere || wanted.everywhere))
+}
+
+/// What an address to listen on covers.
+struct Reach {
+    v6: bool,
+    everywhere: bool,
+}
+
+impl Reach {
+    fn of(host: &str) -> Reach {
+        Reach { v6: host.contains(':'), everywhere: ["*", "::*", "0.0.0.0", "::"].contains(&host) }
+    }
 }
 
 /// Addresses to listen on, and whether each may be missing on this machine.

@@ -614,30 +614,31 @@ impl EventLoop {
     /// Changes the TCP sockets after `port` or `bind` changed. The server has made sure before that it is possible; if it
     /// is not after all, the old ones stay.
     fn listen_anew(&mut self) {
-        let config = &self.server.config;
-        let open: Vec<&Listener> = self.listeners.iter().map(|l| &l.listener).collect();
-        let opened = match Listener::open_tcp_beside(config, &open) {
-            Ok(opened) => opened,
+        let config = self.server.config.clone();
+        let mut listeners: Vec<Listener> = self.listeners.drain(..).map(|state| state.listener).collect();
+        for listener in &mut listeners {
+            // An error means that it is not registered, which is what is wanted.
+            let _ = self.poll.registry().deregister(listener);
+        }
+        let opened = match Listener::open_tcp_beside(&config, &listeners) {
+            Ok(opened) => {
+                listeners.retain(|listener| listener.is_wanted(&config));
+                opened
+            }
             // Perhaps an old socket is in the way of a more general new one.
             Err(_) => {
-                self.listeners.retain(|l| !l.listener.is_tcp() || l.listener.is_wanted(config));
-                let open: Vec<&Listener> = self.listeners.iter().map(|l| &l.listener).collect();
-                Listener::open_tcp_beside(config, &open).unwrap_or_else(|error| {
-                    tracing::error!("{error}");
-                    Vec::new()
+                let (wanted, old): (Vec<_>, Vec<_>) = listeners.into_iter().partition(|l| l.is_wanted(&config));
+                listeners = wanted;
+                let places: Vec<_> = old.iter().filter_map(Listener::place).collect();
+                drop(old);
+                Listener::open_tcp_beside(&config, &listeners).unwrap_or_else(|error| {
+                    tracing::error!("{error}; the old addresses stay in use");
+                    places.iter().flat_map(|(host, port)| Listener::open_at(&config, host, *port)).collect()
                 })
             }
         };
-        let mut kept = Vec::new();
-        for mut state in self.listeners.drain(..) {
-            // An error means that it is not registered, which is what is wanted.
-            let _ = self.poll.registry().deregister(&mut state.listener);
-            if state.listener.is_wanted(&self.server.config) {
-                kept.push(state.listener);
-            }
-        }
-        kept.extend(opened);
-        if let Err(error) = self.listen_on(kept) {
+        listeners.extend(opened);
+        if let Err(error) = self.listen_on(listeners) {
             tracing::error!("could not watch the listening sockets: {error}");
         }
     }

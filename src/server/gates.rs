@@ -61,6 +61,7 @@ impl Server {
     pub(super) fn rearm(&mut self) {
         self.armed.set(Armed::MEMORY, self.config.maxmemory > 0);
         self.armed.set(Armed::PAUSE, self.pause.current().is_some());
+        self.store.keep_expired(self.pause.current().is_some());
     }
 }
 

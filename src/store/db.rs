@@ -104,7 +104,7 @@ impl<'a> Db<'a> {
         };
         let deadline = entry.as_ref().expire_at();
         if deadline.is_some_and(|at| at <= self.env.now_ms) {
-            expire(entry, self.meta, self.env, key, self.index);
+            meet_expired(entry, self.meta, self.env, key, self.index);
             self.env.counters.misses += 1;
             return None;
         }
@@ -266,10 +266,19 @@ fn live<'a>(
 ) -> Option<EntryRef<'a>> {
     let entry = keys.get_mut(key.position, key.name)?;
     if entry.as_ref().expire_at().is_some_and(|at| at <= env.now_ms) {
-        expire(entry, meta, env, key, index);
+        meet_expired(entry, meta, env, key, index);
         return None;
     }
     Some(entry.into_ref())
+}
+
+/// Removes an entry that a reader has met and whose time has come, unless nothing may be removed now: then it is only
+/// not shown.
+#[cold]
+fn meet_expired(entry: EntryMut<'_>, meta: &mut Meta, env: &mut Env, key: Key<'_>, db: usize) {
+    if !env.keep_expired {
+        expire(entry, meta, env, key, db);
+    }
 }
 
 /// Removes an entry whose time has come.

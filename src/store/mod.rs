@@ -75,6 +75,7 @@ struct Env {
     touch: bool,
     counters: StoreCounters,
     garbage: Vec<Garbage>,
+    keep_expired: bool,
     tell_expired: bool,
     expired: Vec<Expired>,
     rng: rand::rngs::SmallRng,
@@ -145,6 +146,7 @@ impl Store {
                 touch: true,
                 counters: StoreCounters::default(),
                 garbage: Vec::new(),
+                keep_expired: false,
                 tell_expired: false,
                 expired: Vec::new(),
                 rng: rand::SeedableRng::seed_from_u64(random_seed),
@@ -282,6 +284,11 @@ impl Store {
     /// Sets the counters to zero.
     pub fn reset_counters(&mut self) {
         self.env.counters = StoreCounters::default();
+    }
+
+    /// Whether expired keys stay, unseen by readers, as they must while writes are paused.
+    pub fn keep_expired(&mut self, keep: bool) {
+        self.env.keep_expired = keep;
     }
 
     /// Whether expired keys are recorded for [`Store::take_expired`].

@@ -209,3 +209,30 @@ fn config_rewrite_without_a_file_is_an_error() {
     let weir = Weir::with([]);
     weir.wire().ask("CONFIG REWRITE\r\n", "-ERR The server is running without a config file\r\n");
 }
+
+#[test]
+fn config_set_bind_widens_to_every_address_and_narrows_again() {
+    let weir = Weir::with(["--protected-mode", "no"]);
+    let mut wire = weir.wire();
+    assert_eq!(wire.call(&["CONFIG", "SET", "bind", "*"]), "+OK");
+    eventually("other addresses are open", || TcpStream::connect(("127.0.0.2", weir.port)).is_ok());
+    weir.wire().ask("PING\r\n", "+PONG\r\n");
+    assert_eq!(wire.call(&["CONFIG", "SET", "bind", "127.0.0.1"]), "+OK");
+    eventually("other addresses are closed", || TcpStream::connect(("127.0.0.2", weir.port)).is_err());
+    weir.wire().ask("PING\r\n", "+PONG\r\n");
+}
+
+#[test]
+fn config_set_bind_from_every_ipv4_address_to_a_taken_ipv6_address_changes_nothing() {
+    if TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).is_err() {
+        eprintln!("skipped: this machine has no IPv6");
+        return;
+    }
+    let weir = Weir::with(["--bind", "*", "--protected-mode", "no"]);
+    let _taken = TcpListener::bind((Ipv6Addr::LOCALHOST, weir.port)).expect("the port over IPv6");
+    let mut wire = weir.wire();
+    let reply = wire.call(&["CONFIG", "SET", "bind", "::1"]);
+    assert!(reply.starts_with("-ERR") && reply.ends_with("Failed to bind to specified addresses."), "{reply}");
+    assert_eq!(settings(&weir)["bind"], "*");
+    weir.wire().ask("PING\r\n", "+PONG\r\n");
+}
