@@ -19,7 +19,7 @@ use weir_resp::Argv;
 
 /// Commands that are prepared together: enough to hide a memory access behind others, few enough to stay in the first
 /// cache.
-const WINDOW: usize = 32;
+const WINDOW: usize = 64;
 
 /// A command of the window.
 #[derive(Clone, Copy, Debug)]

@@ -110,8 +110,12 @@ impl<'a> Db<'a> {
         }
         self.env.counters.hits += 1;
         if self.env.touch {
-            let clock = self.env.access.accessed(entry.as_ref().clock(), &mut self.env.rng);
-            entry.set_clock(clock);
+            let old = entry.as_ref().clock();
+            let clock = self.env.access.accessed(old, &mut self.env.rng);
+            // A read within the same second leaves the cache line as it is.
+            if clock != old {
+                entry.set_clock(clock);
+            }
         }
         Some(entry.into_ref())
     }
