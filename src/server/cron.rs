@@ -66,9 +66,10 @@ impl Server {
             self.rearm();
             self.outbox.order(Order::Resume);
         }
-        let due = !self.cron_paused && (now_ms >= self.cron.next_ms || self.cron.next_ms > now_ms + 10_000);
+        let hz = i64::from(self.config.hz.clamp(1, 500));
+        // Further ahead than one period is what a clock that was set back leaves.
+        let due = !self.cron_paused && (now_ms >= self.cron.next_ms || self.cron.next_ms > now_ms + 1000 / hz);
         if due {
-            let hz = i64::from(self.config.hz.clamp(1, 500));
             self.cron.next_ms = now_ms + 1000 / hz;
             self.periodic(hz);
         }
