@@ -120,6 +120,11 @@ fn start(mut config: Config, loaded: &Loaded) -> Result<ExitCode, String> {
         let _ = process::disable_huge_pages();
     }
     process::log_start(VERSION);
+    if let Some(list) = &config.server_cpulist
+        && let Err(error) = process::run_on(list)
+    {
+        tracing::warn!("server-cpulist '{list}' cannot be followed: {error}");
+    }
     process::log_configuration(loaded.config_file.is_some() || std::env::args_os().count() > 1, &executable);
     for line in &loaded.ignored {
         tracing::warn!("directive '{}' is ignored: {}", line.name, line.reason);

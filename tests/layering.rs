@@ -27,6 +27,7 @@ const UNSAFE_FILES: &[&str] = &[
     "src/allocator.rs",
     "src/logging/local_time.rs",
     "src/logging/sink.rs",
+    "src/process/affinity.rs",
     "src/process/daemon.rs",
     "src/process/huge_pages.rs",
     "src/process/lone_process.rs",

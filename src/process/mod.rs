@@ -11,6 +11,7 @@
 //!
 //! What must stay true: nothing here fails a start but the file limit and `daemonize`; all else is told and gone without.
 
+mod affinity;
 mod banner;
 mod daemon;
 mod huge_pages;
@@ -23,6 +24,7 @@ mod signals;
 mod supervisor;
 mod title;
 
+pub use affinity::run_on;
 pub use banner::{
     Banner, READY_TCP, READY_UNIX, SERVER_INITIALIZED, log_clock, log_configuration, log_start, shows_banner,
 };

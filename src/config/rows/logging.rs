@@ -22,6 +22,7 @@ pub(super) static ROWS: &[Directive] = &[
         .immutable()
         .doc("Facility of the system log."),
     row("hide-user-data-from-log", flag!(hide_user_data_from_log), "yes")
+        .not_needed("the log never holds keys or values")
         .doc("Leaves keys, values and arguments out of log messages."),
     row("slowlog-log-slower-than", int!(slowlog_log_slower_than, -1, LONG_MAX), "10000")
         .alias("commandlog-execution-slower-than")

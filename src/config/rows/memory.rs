@@ -6,6 +6,9 @@ use super::super::model::Config;
 use super::super::special;
 use super::super::values::MaxmemoryPolicy;
 
+/// Why the `lazyfree-*` directives change nothing.
+const ALWAYS_IN_BACKGROUND: &str = "big values are freed in the background in any case";
+
 const EVICTION: &str = "at the limit writes are refused, as with noeviction";
 const DEFRAG: &str = "values are not moved in memory";
 
@@ -32,12 +35,20 @@ pub(super) static ROWS: &[Directive] = &[
         .doc("Minutes after which the counter of uses of an idle key shrinks by one; 0 never shrinks it."),
     row("active-expire-effort", int!(active_expire_effort, 1, 10), "1")
         .doc("How much time is spent on removing expired keys that nobody asks for."),
-    row("lazyfree-lazy-eviction", flag!(lazyfree_lazy_eviction), "yes").doc("Frees evicted values in the background."),
-    row("lazyfree-lazy-expire", flag!(lazyfree_lazy_expire), "yes").doc("Frees expired values in the background."),
+    row("lazyfree-lazy-eviction", flag!(lazyfree_lazy_eviction), "yes")
+        .not_needed(ALWAYS_IN_BACKGROUND)
+        .doc("Frees evicted values in the background."),
+    row("lazyfree-lazy-expire", flag!(lazyfree_lazy_expire), "yes")
+        .not_needed(ALWAYS_IN_BACKGROUND)
+        .doc("Frees expired values in the background."),
     row("lazyfree-lazy-server-del", flag!(lazyfree_lazy_server_del), "yes")
+        .not_needed(ALWAYS_IN_BACKGROUND)
         .doc("Frees values that a command replaces in the background."),
-    row("lazyfree-lazy-user-del", flag!(lazyfree_lazy_user_del), "yes").doc("Lets DEL work like UNLINK."),
+    row("lazyfree-lazy-user-del", flag!(lazyfree_lazy_user_del), "yes")
+        .not_needed(ALWAYS_IN_BACKGROUND)
+        .doc("Lets DEL work like UNLINK."),
     row("lazyfree-lazy-user-flush", flag!(lazyfree_lazy_user_flush), "yes")
+        .not_needed(ALWAYS_IN_BACKGROUND)
         .doc("Lets FLUSHDB and FLUSHALL free in the background unless told otherwise."),
     row("activerehashing", flag!(activerehashing), "yes")
         .not_needed("tables grow segment by segment")

@@ -27,7 +27,9 @@ pub(super) static ROWS: &[Directive] = &[
         .adjust(|config| config.hz = config.hz.clamp(HZ_MIN, HZ_MAX))
         .apply(Apply::Hz)
         .doc("Rounds of housekeeping a second, kept between 1 and 500."),
-    row("dynamic-hz", flag!(dynamic_hz), "yes").doc("Does housekeeping more often when many clients are connected."),
+    row("dynamic-hz", flag!(dynamic_hz), "yes")
+        .not_needed("a turn of housekeeping costs as much with many clients as with few")
+        .doc("Does housekeeping more often when many clients are connected."),
     row("always-show-logo", flag!(always_show_logo), "no")
         .immutable()
         .doc("Shows the start-up banner even when the log is not a terminal."),
@@ -73,14 +75,19 @@ pub(super) static ROWS: &[Directive] = &[
         .not_needed(NO_CHILDREN)
         .doc("Processors for the process that writes snapshots."),
     row("shutdown-timeout", int!(shutdown_timeout, 0, INT_MAX), "10")
+        .until(piece::REPLICATION, "there are no replicas to wait for")
         .doc("Seconds for which a shutdown waits for replicas that lag behind."),
     row("shutdown-on-sigint", Special(&special::SHUTDOWN_ON_SIGINT), "default")
         .multi_arg()
+        .until(piece::PERSISTENCE, "there is nothing to save")
         .doc("How to shut down on SIGINT."),
     row("shutdown-on-sigterm", Special(&special::SHUTDOWN_ON_SIGTERM), "default")
         .multi_arg()
+        .until(piece::PERSISTENCE, "there is nothing to save")
         .doc("How to shut down on SIGTERM."),
-    row("crash-log-enabled", flag!(crash_log_enabled), "yes").doc("Logs the state of the server when it crashes."),
+    row("crash-log-enabled", flag!(crash_log_enabled), "yes")
+        .until(piece::SERVICES, "a crash says where it was, and nothing more")
+        .doc("Logs the state of the server when it crashes."),
     row("crash-memcheck-enabled", flag!(crash_memcheck_enabled), "yes")
         .not_needed("a crash leaves memory as it is")
         .doc("Tests memory after a crash."),
@@ -93,9 +100,9 @@ pub(super) static ROWS: &[Directive] = &[
         .not_needed("long turns of the loop are seen by the latency monitor")
         .doc("Milliseconds after which a turn of the loop is logged with its stack; 0 logs none."),
     row("extended-redis-compatibility", flag!(extended_redis_compatibility), "no")
+        .not_needed("HELLO and INFO say so in any case")
         .doc("Says `redis` and Redis's version where a client may depend on it."),
     row("availability-zone", text!(availability_zone), "")
-        .until(piece::SERVICES, "HELLO and INFO do not show it yet")
         .doc("Zone of this server, shown to clients that prefer a near one."),
     row("enable-debug-command", choice!(enable_debug_command, LocalAccess), "no").immutable().doc("Who may use DEBUG."),
     row("enable-module-command", choice!(enable_module_command, LocalAccess), "no")

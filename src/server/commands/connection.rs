@@ -256,8 +256,9 @@ fn hello_command(cx: &mut ServerCx<'_>) -> Result<(), Error> {
         cx.reply.set_resp(resp);
     }
     let id = cx.client().id.0;
+    let zone = &cx.server.config.availability_zone;
     let reply = &mut cx.reply;
-    reply.map(7);
+    reply.map(7 + usize::from(!zone.is_empty()));
     reply.text("server");
     reply.text("redis");
     reply.text("version");
@@ -272,5 +273,9 @@ fn hello_command(cx: &mut ServerCx<'_>) -> Result<(), Error> {
     reply.text("master");
     reply.text("modules");
     reply.array(0);
+    if !zone.is_empty() {
+        reply.text("availability_zone");
+        reply.text(zone);
+    }
     Ok(())
 }
