@@ -9,15 +9,15 @@ ask for the others. Printed are the seconds after the deadline until half of the
 `used_memory` and RSS have come down to where they stay (within 2 % of what the keys took), how much of what the keys took that
 is, and the times of the GETs.
 
-The columns `own` leave out what the kernel says that server and probe waited for a processor. The server runs on core 0,
-everything else on core 1.
+`own` leaves out what server and probe waited for a processor; `ran` is the part of it in which the server was on one. The
+server runs on core 0, everything else on core 1.
 """
 
 import argparse
 import os
 import time
 from measured_server import Failed, Server, command_bytes, figure, fill, key_name, named_commands, print_table, run
-from reply_times import Probe, ReplyTimes, gets, milliseconds, single_requests
+from reply_times import Probe, ReplyTimes, gets, single_requests
 
 OTHERS = 100_000
 LOOK_SECONDS = 0.02
@@ -41,8 +41,8 @@ def main():
     for name, command in named_commands(options.servers):
         with Server(name, command, core=0) as server, server.connect() as connection:
             measure(options, server, connection, returns, replies, notes)
-    shown = ["server", "keys", "half gone", "all gone", "used_memory back", "of it", "RSS back", "of it", "MB before", "full"]
-    print_table("Seconds after the deadline", [*shown, "after"], returns)
+    times = ["half gone", "all gone", "used_memory back", "of it", "RSS back", "of it"]
+    print_table("Seconds after the deadline", ["server", "keys", *times, "MB before", "full", "after"], returns)
     print_table("Time of GETs of other keys, ms", ["server", "when", *ReplyTimes.HEADER], replies)
     print("\n".join(notes))
 
@@ -82,21 +82,26 @@ def measure(options, server, connection, returns, replies, notes):
             f"{(used_full - used_last) / (used_full - used_before):.0%}",
             f"{rss_back:.2f}",
             f"{(rss_full - rss_last) / (rss_full - rss_before):.0%}",
-            *(f"{rss / 1e6:.0f} RSS, {used / 1e6:.0f} used" for rss, used in ((rss_before, used_before), (rss_full, used_full), (rss_last, used_last))),
+            sizes(rss_before, used_before),
+            sizes(rss_full, used_full),
+            sizes(rss_last, used_last),
         ]
     )
     gone_ns = deadline_ns + int(max(gone or end, used_back) * 1e9)
     replies.append([server.name, "before", *times.between(0, deadline_ns).cells()])
     replies.append([server.name, "until all is back", *times.between(deadline_ns, gone_ns).cells()])
-    replies.append([server.name, f"{SETTLE_SECONDS} s after", *times.between(gone_ns, gone_ns + SETTLE_SECONDS * 10**9).cells()])
+    afterwards = times.between(gone_ns, gone_ns + SETTLE_SECONDS * 10**9)
+    replies.append([server.name, f"{SETTLE_SECONDS} s after", *afterwards.cells()])
     if options.timeline:
         for before, now in zip(seen, seen[1:]):
             if before[1:] != now[1:]:
                 at, keys, used, rss = now
-                notes.append(f"{server.name} at {at:6.2f} s: {keys} keys, {used / 1e6:.1f} MB used, {rss / 1e6:.1f} MB RSS")
-    for at_ns, took_ns, waited_ns in times.worst(options.worst):
-        at = (at_ns - deadline_ns) / 1e9
-        notes.append(f"{server.name} at {at:6.3f} s: GET {milliseconds(took_ns)} ms, waited {milliseconds(waited_ns)} ms")
+                notes.append(f"{server.name} at {at:6.2f} s: {keys} keys, MB: {sizes(rss, used)}")
+    notes += [f"{server.name} {line}" for line in times.worst(options.worst, deadline_ns)]
+
+
+def sizes(rss, used):
+    return f"{rss / 1e6:.0f} RSS, {used / 1e6:.0f} used"
 
 
 def first_time(seen, column, limit):

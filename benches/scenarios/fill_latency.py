@@ -12,15 +12,15 @@ work shows in the GETs. What the machine itself causes is measured beside it:
     idle      PINGs while nothing else happens
     clock     no server: gaps in the time of a process that does nothing but look at the clock
 
-Times are milliseconds. The columns `own` leave out what the kernel says that server and probe waited for a processor. The
-server runs on core 0, fill and probe on core 1, the probe at a higher priority.
+Times are milliseconds. `own` leaves out what server and probe waited for a processor; `ran` is the part of it in which the
+server was on one. The server runs on core 0, fill and probe on core 1, the probe at a higher priority.
 """
 
 import argparse
 import os
 import time
 from measured_server import Server, command_bytes, key_name, named_commands, print_table, run
-from reply_times import Probe, ReplyTimes, clock_gaps, gets, milliseconds, single_requests
+from reply_times import Probe, ReplyTimes, clock_gaps, gets, single_requests
 
 PIPELINE = 100
 VALUE = b"v" * 16
@@ -52,9 +52,7 @@ def main():
             times = probe.finish()
             rows.append([name, "fill", *times.cells()])
             notes.append(f"{name}: {options.n} keys in {seconds:.0f} s, {server.rss_bytes() / options.n:.0f} bytes of RSS a key")
-            for at_ns, took_ns, waited_ns in times.worst(options.worst):
-                at = (at_ns - began_ns) / 1e9
-                notes.append(f"  at {at:.3f} s: {milliseconds(took_ns)} ms, waited {milliseconds(waited_ns)} ms")
+            notes += [f"  {line}" for line in times.worst(options.worst, began_ns)]
     probe = Probe(clock_gaps)
     time.sleep(options.control_seconds)
     rows.append(["-", "clock", *probe.finish().cells()])

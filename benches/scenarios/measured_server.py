@@ -89,8 +89,7 @@ class Server:
 
     def processor_ns(self):
         """Processor time that all its threads have used, in nanoseconds, user's and system's together."""
-        # The kernel's number for the clock of a whole process, as clock_getcpuclockid(3) makes it.
-        return time.clock_gettime_ns((~self.pid << 3) | 2)
+        return time.clock_gettime_ns(process_clock(self.pid))
 
     def user_share(self):
         """Ticks of processor time (in user space, in all); coarser than `processor_ns`, but divided."""
@@ -178,6 +177,11 @@ class Connection:
             self._more()
         taken, self._buffer = self._buffer[:length], self._buffer[length:]
         return taken
+
+
+def process_clock(pid):
+    """The clock of a process's processor time, as clock_getcpuclockid(3) makes it."""
+    return (~pid << 3) | 2
 
 
 def command_bytes(*arguments):

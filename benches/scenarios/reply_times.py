@@ -1,9 +1,15 @@
 """Times of single requests, taken by a process of its own, each with what of it was waiting for a processor.
 
-A reply can be late because the server was busy or because the machine ran something else meanwhile. The kernel knows which: it
-counts for every thread how long it was ready to run and did not (`/proc/PID/schedstat`, second number). The probe reads that
-count, its own and that of the server's main thread, before and after each request; what it grew by was not the server's doing.
-What a hypervisor takes away is counted nowhere; a probe that only looks at the clock (`clock_gaps`) shows how much that is.
+A reply can be late because the server was busy or because the machine did something else meanwhile. The kernel tells which, by
+two counts that the probe reads before and after each request:
+
+- how long the server's main thread and the probe were ready to run and did not (`/proc/PID/schedstat`, second number). What is
+  left of a request's time without that is its `own` time.
+- how long the server was on a processor (the clock of its process). `ran` is that, and never more than the own time: a reply that
+  is late while the server hardly ran was late because something did not wake up in time, which virtual machines are prone to.
+
+What a hypervisor takes away from a thread that runs is counted nowhere, and is in `ran`. A probe that only looks at the clock
+(`clock_gaps`) shows how much to expect.
 """
 
 import array
@@ -12,7 +18,7 @@ import os
 import random
 import select
 import time
-from measured_server import CALL_SECONDS_MAX, Connection, Failed, at_share, command_bytes, key_name
+from measured_server import CALL_SECONDS_MAX, Connection, Failed, at_share, command_bytes, key_name, process_clock
 
 SLOW_NS = 5_000_000
 # Between requests, so that the probe leaves its processor to the load most of the time.
@@ -22,35 +28,44 @@ PAUSE_SECONDS = 0.0002
 class ReplyTimes:
     """Times of requests in nanoseconds, in the order they were made."""
 
-    def __init__(self, began_ns, took_ns, waited_ns):
-        self.began_ns, self.took_ns, self.waited_ns = began_ns, took_ns, waited_ns
+    HEADER = (
+        *("requests", "p50", "p99.9", "p99.99", "max", "over 5 ms"),
+        *("own max", "over 5 ms", "ran max", "over 5 ms"),
+    )
+
+    def __init__(self, began_ns, took_ns, waited_ns, server_ns):
+        """`server_ns`: processor time of the server; empty where there is no server."""
+        self.began_ns, self.took_ns, self.waited_ns, self.server_ns = began_ns, took_ns, waited_ns, server_ns
 
     def between(self, from_ns, to_ns):
         """Those that began in a span of `time.monotonic_ns`."""
         chosen = [i for i, began in enumerate(self.began_ns) if from_ns <= began < to_ns]
-        return ReplyTimes(*([column[i] for i in chosen] for column in (self.began_ns, self.took_ns, self.waited_ns)))
-
-    HEADER = ("requests", "p50", "p99.9", "p99.99", "max", "over 5 ms", "max, own", "over 5 ms, own")
+        columns = (self.began_ns, self.took_ns, self.waited_ns, self.server_ns)
+        return ReplyTimes(*([column[i] for i in chosen] for column in columns))
 
     def cells(self):
-        """One row for `HEADER`, milliseconds; `own`: without the time that was waited for a processor."""
+        """One row for `HEADER`, milliseconds."""
         if not self.took_ns:
             return ["0", *["-"] * (len(self.HEADER) - 1)]
         took = sorted(self.took_ns)
-        own = [max(took - waited, 0) for took, waited in zip(self.took_ns, self.waited_ns)]
+        row = [len(took), *(milliseconds(at_share(took, share)) for share in (0.5, 0.999, 0.9999))]
+        for times in (took, self._own_ns(), self._ran_ns()):
+            row += [milliseconds(max(times)), sum(time_ns > SLOW_NS for time_ns in times)] if times else ["-", "-"]
+        return row
+
+    def worst(self, count, origin_ns):
+        """Lines about the slowest, those in which the server ran longest first; times are counted from `origin_ns`."""
+        rows = sorted(zip(self._ran_ns(), self._own_ns(), self.took_ns, self.began_ns), reverse=True)
         return [
-            len(took),
-            *(milliseconds(at_share(took, share)) for share in (0.5, 0.999, 0.9999)),
-            milliseconds(took[-1]),
-            sum(time_ns > SLOW_NS for time_ns in took),
-            milliseconds(max(own)),
-            sum(time_ns > SLOW_NS for time_ns in own),
+            f"at {(began - origin_ns) / 1e9:.3f} s: {milliseconds(took)} ms, own {milliseconds(own)}, ran {milliseconds(ran)}"
+            for ran, own, took, began in rows[:count]
         ]
 
-    def worst(self, count):
-        """The slowest as (began, took, waited), slowest own time first."""
-        rows = zip(self.began_ns, self.took_ns, self.waited_ns)
-        return sorted(rows, key=lambda row: row[2] - row[1])[:count]
+    def _own_ns(self):
+        return [max(took - waited, 0) for took, waited in zip(self.took_ns, self.waited_ns)]
+
+    def _ran_ns(self):
+        return [min(own, ran) for own, ran in zip(self._own_ns(), self.server_ns)]
 
 
 class Probe:
@@ -99,8 +114,9 @@ def _in_process(measure, sender, stop, arguments):
 
 def single_requests(stop, ready, port, server_pid, requests):
     """Sends one of `requests` (complete commands), chosen by chance, waits for its reply, and so on."""
-    times = tuple(array.array("q") for _ in range(3))
-    began, took, waited = times
+    times = tuple(array.array("q") for _ in range(4))
+    began, took, waited, ran = times
+    server_clock = process_clock(server_pid)
     server_runs, probe_runs = (os.open(f"/proc/{pid}/schedstat", os.O_RDONLY) for pid in (server_pid, os.getpid()))
 
     def processor_waits():
@@ -113,12 +129,13 @@ def single_requests(stop, ready, port, server_pid, requests):
         ready()
         while not stopped.poll(0):
             request = random.choice(requests)
-            waits = processor_waits()
+            waits, runs = processor_waits(), time.clock_gettime_ns(server_clock)
             start = time.monotonic_ns()
             send(request)
             if not receive(65536):
                 raise Failed("the server has closed the connection")
             end = time.monotonic_ns()
+            ran.append(time.clock_gettime_ns(server_clock) - runs)
             began.append(start)
             took.append(end - start)
             waited.append(processor_waits() - waits)
@@ -128,8 +145,8 @@ def single_requests(stop, ready, port, server_pid, requests):
 
 def clock_gaps(stop, ready):
     """Looks at the clock without end: a gap between two looks is time in which this processor did something else."""
-    times = tuple(array.array("q") for _ in range(3))
-    began, took, waited = times
+    times = tuple(array.array("q") for _ in range(4))
+    began, took, waited, _ = times
     runs = os.open("/proc/self/schedstat", os.O_RDONLY)
     stopped = select.poll()
     stopped.register(stop.fileno(), select.POLLIN)

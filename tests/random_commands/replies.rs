@@ -139,3 +139,55 @@ fn is_big_number(text: &[u8]) -> bool {
     let digits = text.strip_prefix(b"-").unwrap_or(text);
     !digits.is_empty() && digits.iter().all(u8::is_ascii_digit)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(resp3: bool, received: &[u8]) -> Result<u64, String> {
+        let mut replies = Replies { count: 0, resp3 };
+        replies.read(received).map(|()| replies.count)
+    }
+
+    #[test]
+    fn whole_replies_are_counted_and_pushes_are_not() {
+        assert_eq!(read(false, b"+OK\r\n-ERR no\r\n:-5\r\n$-1\r\n*-1\r\n$2\r\n\r\n\r\n*2\r\n$0\r\n\r\n*0\r\n"), Ok(7));
+        assert_eq!(read(true, b"_\r\n#t\r\n,-1.5e-7\r\n(-12\r\n=5\r\ntxt:a\r\n%1\r\n+a\r\n~0\r\n"), Ok(6));
+        assert_eq!(read(true, b">1\r\n+a\r\n|1\r\n+a\r\n+b\r\n+c\r\n"), Ok(1));
+        assert_eq!(read(false, b"%1\r\n$6\r\nserver\r\n$5\r\nredis\r\n,inf\r\n"), Ok(2));
+    }
+
+    #[test]
+    fn what_is_cut_short_overlong_or_malformed_is_refused() {
+        let wrong: [&[u8]; 16] = [
+            b"+OK",
+            b"+OK\n",
+            b"+O\rK\r\n",
+            b"$3\r\nab\r\n",
+            b"$1\r\nab\r\n",
+            b"$01\r\na\r\n",
+            b"$-2\r\n",
+            b"*2\r\n+a\r\n",
+            b":+1\r\n",
+            b":\r\n",
+            b"#x\r\n",
+            b",1,5\r\n",
+            b"=3\r\ntxt\r\n",
+            b"*1\r\n>1\r\n+a\r\n",
+            b"OK\r\n",
+            b"\r\n",
+        ];
+        for received in wrong {
+            assert!(read(true, received).is_err(), "{}", shown(received));
+        }
+        assert!(read(true, &b"*1\r\n".repeat(100)).is_err());
+    }
+
+    #[test]
+    fn resp3_is_not_for_those_who_have_not_asked_for_it() {
+        for received in [&b"_\r\n"[..], b"*1\r\n#t\r\n", b"%1\r\n+a\r\n+b\r\n"] {
+            assert!(read(false, received).is_err(), "{}", shown(received));
+            assert!(read(true, received).is_ok(), "{}", shown(received));
+        }
+    }
+}

@@ -1,0 +1,71 @@
+//! Some twenty thousand random commands, the same at every run, in conversations of several clients with a server: no
+//! panic, whole replies, one for each command, and data that are what is counted.
+//!
+//! The fuzz target `commands` does the same for as long as it is let, with inputs that it finds by itself. A conversation
+//! that fails is held a second time, telling each step.
+
+#[path = "random_commands/mod.rs"]
+mod random_commands;
+
+use random_commands::{Telling, hold};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::time::{Duration, Instant};
+use weir::allocator::{Counting, bytes_in_use};
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting::new();
+
+const COMMANDS: usize = 20_000;
+const INPUT_BYTES: usize = 2_000;
+/// Conversations after which everything that is made once is there.
+const WARM: u64 = 20;
+
+#[test]
+fn twenty_thousand_random_commands_leave_the_server_whole_and_no_memory_behind() {
+    let (mut commands, mut seed, mut warm_bytes) = (0, 0, 0);
+    while commands < COMMANDS {
+        commands += hold_seeded(seed);
+        seed += 1;
+        if seed == WARM {
+            warm_bytes = settled_bytes(0);
+        }
+    }
+    assert!(seed > 2 * WARM, "{seed} conversations are too few to see memory grow");
+    let limit = warm_bytes + (2 << 20);
+    let bytes = settled_bytes(limit);
+    assert!(bytes <= limit, "{warm_bytes} bytes in use after {WARM} conversations, {bytes} after {seed}");
+}
+
+/// Holds the conversation of a seed.
+fn hold_seeded(seed: u64) -> usize {
+    let mut input = vec![0; INPUT_BYTES];
+    let mut random = seed;
+    for chunk in input.chunks_mut(8) {
+        chunk.copy_from_slice(&next(&mut random).to_le_bytes()[..chunk.len()]);
+    }
+    catch_unwind(AssertUnwindSafe(|| hold(&input, Telling::Nothing))).unwrap_or_else(|first| {
+        eprintln!("the conversation of seed {seed}:");
+        let _ = catch_unwind(AssertUnwindSafe(|| hold(&input, Telling::Steps)));
+        resume_unwind(first)
+    })
+}
+
+/// Bytes in use when the servers' background threads are done: waits for at most `limit` bytes, but not for ever.
+fn settled_bytes(limit: usize) -> usize {
+    let deadline = Instant::now() + Duration::from_secs(2);
+    loop {
+        let bytes = bytes_in_use();
+        if bytes <= limit || Instant::now() > deadline {
+            return bytes;
+        }
+        std::thread::yield_now();
+    }
+}
+
+/// SplitMix64.
+fn next(random: &mut u64) -> u64 {
+    *random = random.wrapping_add(0x9E37_79B9_7F4A_7C15);
+    let mut mixed = (*random ^ (*random >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    mixed ^ (mixed >> 31)
+}
