@@ -44,7 +44,8 @@ def main():
     times = ["half gone", "all gone", "used_memory back", "of it", "RSS back", "of it"]
     print_table("Seconds after the deadline", ["server", "keys", *times, "MB before", "full", "after"], returns)
     print_table("Time of GETs of other keys, ms", ["server", "when", *ReplyTimes.HEADER], replies)
-    print("\n".join(notes))
+    if notes:
+        print("\n" + "\n".join(notes))
 
 
 def measure(options, server, connection, returns, replies, notes):

@@ -57,7 +57,7 @@ def main():
     time.sleep(options.control_seconds)
     rows.append(["-", "clock", *probe.finish().cells()])
     print_table("Time of single requests, ms", ["server", "run", *ReplyTimes.HEADER], rows)
-    print("\n".join(notes))
+    print("\n" + "\n".join(notes))
 
 
 def fill_some(connection, first, count):

@@ -10,6 +10,7 @@ What must stay true: only the standard library, and no figure comes from the ser
 import os
 import shlex
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -37,15 +38,16 @@ class Server:
         arguments = shlex.split(command) + ["--port", str(self.port), "--bind", "127.0.0.1", "--save", ""]
         arguments += ["--appendonly", "no", "--dir", self.directory, *options]
         self.log = open(os.path.join(self.directory, "log"), "wb+")
-        self.process = subprocess.Popen(
-            arguments,
-            stdin=subprocess.DEVNULL,
-            stdout=self.log,
-            stderr=subprocess.STDOUT,
-            preexec_fn=None if core is None else lambda: os.sched_setaffinity(0, {core}),
-        )
-        self.pid = self.process.pid
+        self.process = None
         try:
+            self.process = subprocess.Popen(
+                arguments,
+                stdin=subprocess.DEVNULL,
+                stdout=self.log,
+                stderr=subprocess.STDOUT,
+                preexec_fn=None if core is None else lambda: os.sched_setaffinity(0, {core}),
+            )
+            self.pid = self.process.pid
             self._wait_until_ready()
         except BaseException:
             self.stop()
@@ -74,12 +76,13 @@ class Server:
 
     def stop(self):
         """Ends the process, by force if it does not end by itself."""
-        self.process.terminate()
-        try:
-            self.process.wait(STOP_SECONDS_MAX)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
+        if self.process is not None:
+            self.process.terminate()
+            try:
+                self.process.wait(STOP_SECONDS_MAX)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
         self.log.close()
         shutil.rmtree(self.directory, ignore_errors=True)
 
@@ -264,7 +267,8 @@ def print_table(title, header, rows):
 
 
 def run(main):
-    """Runs a scenario; what stops it is told in one line."""
+    """Runs a scenario; what stops it is told in one line. Servers are ended however it ends."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
         main()
     except (Failed, OSError) as error:

@@ -17,6 +17,7 @@ import multiprocessing
 import os
 import random
 import select
+import signal
 import time
 from measured_server import CALL_SECONDS_MAX, Connection, Failed, at_share, command_bytes, key_name, process_clock
 
@@ -101,6 +102,8 @@ class Probe:
 
 
 def _in_process(measure, sender, stop, arguments):
+    # The handler of the parent would end its servers from here.
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     try:
         # Ahead of the load on the same processor, where the system allows it.
         os.setpriority(os.PRIO_PROCESS, 0, -15)
