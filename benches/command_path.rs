@@ -258,6 +258,7 @@ fn facts() -> Facts {
         sleep: std::thread::sleep,
         apply: |_, _| Ok(()),
         give_back_memory: allocator::give_back,
+        tidy_memory: || {},
         allocator_report: allocator::report,
         can_listen: |_, _| Ok(()),
     }

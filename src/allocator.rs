@@ -46,6 +46,13 @@ pub fn give_back() {
     unsafe { libmimalloc_sys::mi_collect(true) };
 }
 
+/// Lets mimalloc do what it has put off: pages that have been unused for longer than it waits go back to the system. It
+/// does so by itself only when it allocates, so a server that has nothing more to do would hold on to them.
+pub fn tidy() {
+    // SAFETY: may be called at any time, from any thread.
+    unsafe { libmimalloc_sys::mi_collect(false) };
+}
+
 /// What mimalloc says of itself, as text.
 pub fn report() -> String {
     extern "C" fn append(line: *const c_char, report: *mut c_void) {

@@ -162,6 +162,7 @@ fn start(mut config: Config, loaded: &Loaded) -> Result<ExitCode, String> {
         sleep: std::thread::sleep,
         apply: apply_to_process,
         give_back_memory: allocator::give_back,
+        tidy_memory: allocator::tidy,
         allocator_report: allocator::report,
         can_listen,
     };

@@ -141,6 +141,9 @@ impl Server {
         self.stats.sample(used, self.store.now_ms());
         self.disconnect_idle();
         self.sweep_clocks(hz);
+        if self.cron.runs.is_multiple_of(hz.unsigned_abs()) {
+            (self.facts.tidy_memory)();
+        }
     }
 
     /// CONFIG timeout.

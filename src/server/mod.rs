@@ -72,6 +72,8 @@ pub struct Facts {
     pub apply: fn(Apply, &Config) -> Result<(), String>,
     /// Asks the allocator to give unused pages back to the system (MEMORY PURGE).
     pub give_back_memory: fn(),
+    /// Lets the allocator do what it has put off, such as giving back pages that have been unused for a while. Quick.
+    pub tidy_memory: fn(),
     /// What the allocator says of itself (MEMORY MALLOC-STATS).
     pub allocator_report: fn() -> String,
     /// Whether the addresses of the second configuration can be listened on by a server that listens on those of the first.

@@ -108,6 +108,7 @@ impl World {
             sleep,
             apply: |_, _| Ok(()),
             give_back_memory: || {},
+            tidy_memory: || {},
             allocator_report: || "the allocator of the tests".to_owned(),
             can_listen: |_, _| Ok(()),
         };
