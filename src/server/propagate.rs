@@ -1,8 +1,8 @@
 //! Telling everybody what a command changed.
 //!
-//! One place, one order: changes are counted, then keys that expired are told, then events, then what is to be freed goes
-//! to the background, then MONITOR. The append-only file and replicas will stand first in this order, since what they
-//! must have comes before what anybody may see of it.
+//! One place, one order. After each command its changes are counted and MONITOR is told; after the last one of a turn what
+//! is to be freed goes to the background. Nobody listens to events or to keys that expire yet. The append-only file and
+//! replicas will stand first in this order, since what they must have comes before what anybody may see of it.
 
 use super::client::Slot;
 use super::message::Order;
