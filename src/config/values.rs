@@ -250,6 +250,13 @@ pub struct OutputBufferLimit {
     pub soft_seconds: u64,
 }
 
+impl OutputBufferLimit {
+    /// Whether a client may leave as much unread as it likes.
+    pub fn is_unlimited(self) -> bool {
+        self == Self::default()
+    }
+}
+
 /// An amount of memory, absolute or as a share of `maxmemory`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MemoryOrPercent {

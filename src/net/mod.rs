@@ -23,7 +23,7 @@ mod listener;
 pub use listener::{ListenError, can_listen};
 
 use crate::command::reply::Output;
-use crate::config::{ClientClass, OutputBufferLimit};
+use crate::config::ClientClass;
 use crate::server::Server;
 use crate::server::client::{Accepted, ClientId, IoFacts, Slot};
 use crate::server::message::{Job, JobState, Order};
@@ -263,7 +263,7 @@ impl EventLoop {
     /// Reads a connection once, cuts what came in, and makes a job of it if there is something to execute.
     fn read(&mut self, named: Named) {
         let query_limit = usize::try_from(self.server.config.client_query_buffer_limit).unwrap_or(usize::MAX);
-        let unlimited = self.server.config.output_buffer_limit(ClientClass::Normal) == OutputBufferLimit::default();
+        let unlimited = self.server.config.output_buffer_limit(ClientClass::Normal).is_unlimited();
         let Some(connection) =
             self.connections.get_mut(named.0.0 as usize).and_then(Option::as_deref_mut).filter(|c| c.id == named.1)
         else {
@@ -370,7 +370,7 @@ impl EventLoop {
 
     fn make_job(&mut self, named: Named, batch: Batch, next: usize) {
         let hard_bytes = self.server.output_limit(named.0).hard_bytes;
-        let unlimited = self.server.config.output_buffer_limit(ClientClass::Normal) == OutputBufferLimit::default();
+        let unlimited = self.server.config.output_buffer_limit(ClientClass::Normal).is_unlimited();
         let out = Output::reusing(self.spare_outputs.pop().unwrap_or_default());
         let Some(connection) = self.connection(named) else { return };
         let waiting = connection.pending_bytes();

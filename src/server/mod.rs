@@ -222,7 +222,7 @@ impl Server {
     pub fn output_limit(&self, slot: Slot) -> OutputBufferLimit {
         let [normal, _, subscriber] = self.config.client_output_buffer_limit;
         let monitors = self.clients.get(slot).is_some_and(|c| c.flags.contains(ClientFlags::MONITOR));
-        if monitors && normal == OutputBufferLimit::default() { subscriber } else { normal }
+        if monitors && normal.is_unlimited() { subscriber } else { normal }
     }
 
     /// Bytes in use: what the allocator gave out, and what the store has beside it.
