@@ -7,6 +7,7 @@
 //!  ├─ entry      one key, its value, expiry and clock in one block
 //!  ├─ slab       blocks of up to 512 bytes without overhead
 //!  └─ arena      pages from the kernel, for slab and dict
+//!  members       members of a big hash, set or sorted set: a table of its own
 //!  expiry_wheel  which keys are due
 //!  number, decimal, glob, lcs, digest   what commands do with bytes
 //! ```
@@ -23,6 +24,7 @@ pub mod expiry_wheel;
 pub mod glob;
 pub mod keyspace;
 pub mod lcs;
+pub mod members;
 pub mod number;
 pub mod slab;
 
