@@ -9,6 +9,7 @@
 //!  └─ arena      pages from the kernel, for slab and dict
 //!  members       members of a big hash, set or sorted set: a table of its own
 //!  expiry_wheel  which keys are due
+//!  packed        small collections as one run of bytes
 //!  number, decimal, glob, lcs, digest   what commands do with bytes
 //! ```
 //!
@@ -26,6 +27,7 @@ pub mod keyspace;
 pub mod lcs;
 pub mod members;
 pub mod number;
+pub mod packed;
 pub mod slab;
 
 /// Hints that a cache line will be read soon. Any address is fine.
