@@ -10,6 +10,7 @@
 //!  members       members of a big hash, set or sorted set: a table of its own
 //!  expiry_wheel  which keys are due
 //!  packed        small collections as one run of bytes
+//!  intset        small sets of integers: sorted bytes
 //!  number, decimal, glob, lcs, digest   what commands do with bytes
 //! ```
 //!
@@ -23,6 +24,7 @@ pub mod digest;
 pub mod entry;
 pub mod expiry_wheel;
 pub mod glob;
+pub mod intset;
 pub mod keyspace;
 pub mod lcs;
 pub mod members;
