@@ -8,6 +8,7 @@
 //!  ├─ slab       blocks of up to 512 bytes without overhead
 //!  └─ arena      pages from the kernel, for slab and dict
 //!  members       members of a big hash, set or sorted set: a table of its own
+//!  stream        logs of entries and their consumer groups
 //!  expiry_wheel  which keys are due
 //!  packed        small collections as one run of bytes
 //!  intset        small sets of integers: sorted bytes
@@ -31,6 +32,7 @@ pub mod members;
 pub mod number;
 pub mod packed;
 pub mod slab;
+pub mod stream;
 
 /// Hints that a cache line will be read soon. Any address is fine.
 #[inline(always)]

@@ -1,0 +1,245 @@
+//! The stream: an append-only log of entries, and the consumer groups that read it.
+//!
+//! ```text
+//!  Stream
+//!  ├─ Log          entries in packed blocks, in order of id; counters that survive trimming
+//!  ├─ Group ...    how far a group has read; what it was given and has not acknowledged (pending entries)
+//!  │   └─ Consumer ...   whose pending entries are whose
+//!  └─ Idempotency  which messages of which producers were added already
+//! ```
+//!
+//! The log and the groups know nothing of each other: a pending entry may outlive its entry in the log. What concerns
+//! both (deleting an entry with its references) is done here.
+//!
+//! What must stay true: `memory_bytes` is a running total, so no operation may change a group behind its back;
+//! therefore groups are changed through [`GroupMut`].
+
+mod group;
+mod id;
+mod idempotency;
+mod log;
+
+pub use group::{Consumer, ConsumerSlot, Group, Pending};
+pub use id::{ID_TEXT_MAX, IdText, StreamId};
+pub use idempotency::{Idempotency, IdempotencyCounts, automatic_message_id};
+pub use log::{Entry, Log, NodeLimits, Pairs, Range, RangeReversed, Threshold, Trim, Value};
+
+/// What deleting an entry does to the references that groups hold to it (`KEEPREF`, `DELREF`, `ACKED`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum References {
+    /// Pending entries stay, although what they name is gone.
+    #[default]
+    Keep,
+    /// Pending entries of every group go as well.
+    Delete,
+    /// Only an entry goes that every group has read and acknowledged.
+    Acked,
+}
+
+/// What became of an entry that was to be deleted. The numbers of XDELEX are -1, 1, 2.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Deletion {
+    /// There is no such entry.
+    Missing,
+    /// The entry was deleted.
+    Deleted,
+    /// A group has still to read or to acknowledge it; nothing changed.
+    Referenced,
+}
+
+/// A stream: the log of entries, its consumer groups, and its producers.
+#[derive(Clone, Debug, Default)]
+pub struct Stream {
+    log: Log,
+}
+
+impl Stream {
+    /// An empty stream, with last id `0-0`.
+    pub fn new() -> Stream {
+        Stream::default()
+    }
+
+    /// The entries and their counters. For what only reads: `stream.log().range(..)`, `.len()`, `.last_id()`.
+    #[inline]
+    pub fn log(&self) -> &Log {
+        &self.log
+    }
+
+    /// Number of entries. O(1).
+    #[inline]
+    pub fn items(&self) -> usize {
+        self.log.len() as usize
+    }
+
+    /// All bytes that the stream owns besides itself. O(1).
+    #[inline]
+    pub fn memory_bytes(&self) -> usize {
+        0
+    }
+
+    /// The part of [`Stream::memory_bytes`] in pages that the allocator does not know: none. O(1).
+    #[inline]
+    pub fn mapped_bytes(&self) -> usize {
+        0
+    }
+
+    /// The id that `XADD *` gives now: `now_ms-0`, or the one above the last id when the clock is not beyond it.
+    /// `None` if there is no id above the last one.
+    pub fn next_id(&self, now_ms: u64) -> Option<StreamId> {
+        let last = self.log.last_id();
+        if now_ms > last.ms { Some(StreamId::new(now_ms, 0)) } else { last.next() }
+    }
+
+    /// The id that `XADD <ms>-*` gives: the lowest one in `ms` above the last id. `None` if there is none.
+    pub fn next_id_in(&self, ms: u64) -> Option<StreamId> {
+        let last = self.log.last_id();
+        match ms.cmp(&last.ms) {
+            std::cmp::Ordering::Less => None,
+            std::cmp::Ordering::Equal => Some(StreamId::new(ms, last.seq.checked_add(1)?)),
+            std::cmp::Ordering::Greater => Some(StreamId::new(ms, 0)),
+        }
+    }
+
+    /// Appends an entry with the given fields and values. `pairs` is walked more than once.
+    ///
+    /// False, and nothing changes, unless `id` is above the last id. O(size of the entry).
+    pub fn append<'p>(
+        &mut self,
+        id: StreamId,
+        pairs: impl Iterator<Item = (&'p [u8], &'p [u8])> + Clone,
+        limits: NodeLimits,
+    ) -> bool {
+        let _ = (id, pairs, limits);
+        false
+    }
+
+    /// Deletes one entry as XDEL (`References::Keep`), XDELEX and XACKDEL do. What a group read keeps counting as
+    /// read. O(log n + entries of a block), and O(groups × log pending) unless references are kept.
+    ///
+    /// With `References::Delete` pending entries go also when the entry is missing.
+    pub fn delete(&mut self, id: StreamId, references: References) -> Deletion {
+        let _ = (id, references);
+        Deletion::Missing
+    }
+
+    /// Deletes entries from the front until the threshold holds; returns how many. O(deleted blocks), and with
+    /// `References::Delete` or `Acked` O(deleted entries × groups).
+    ///
+    /// With `References::Acked` entries that are still referenced are passed over and stay.
+    pub fn trim(&mut self, trim: Trim, references: References) -> u64 {
+        let _ = (trim, references);
+        0
+    }
+
+    /// Sets the last id and, where given, the counters (XSETID). The caller has checked them against each other and
+    /// against the highest entry.
+    pub fn set_id(&mut self, last_id: StreamId, entries_added: Option<u64>, max_deleted_id: Option<StreamId>) {
+        let _ = (last_id, entries_added, max_deleted_id);
+    }
+
+    /// Number of groups. O(1).
+    pub fn group_count(&self) -> usize {
+        0
+    }
+
+    /// The groups in the order of their names.
+    pub fn groups(&self) -> impl Iterator<Item = (&[u8], &Group)> {
+        std::iter::empty()
+    }
+
+    /// The group of a name. O(log groups).
+    pub fn group(&self, name: &[u8]) -> Option<&Group> {
+        let _ = name;
+        None
+    }
+
+    /// The group of a name, to be changed. O(log groups).
+    pub fn group_mut(&mut self, name: &[u8]) -> Option<GroupMut<'_>> {
+        let _ = name;
+        None
+    }
+
+    /// Creates a group that has read up to `last_delivered`. False if there is one of that name.
+    pub fn create_group(&mut self, name: &[u8], last_delivered: StreamId, entries_read: Option<u64>) -> bool {
+        let _ = (name, last_delivered, entries_read);
+        false
+    }
+
+    /// Removes a group and hands it out: dropping it takes a while when millions of entries are pending.
+    pub fn remove_group(&mut self, name: &[u8]) -> Option<Box<Group>> {
+        let _ = name;
+        None
+    }
+
+    /// Whether any group has still to read or to acknowledge the entry `id`. O(groups × log pending).
+    pub fn is_referenced(&self, id: StreamId) -> bool {
+        let _ = id;
+        false
+    }
+
+    /// What is known of producers: settings, counters and messages (XADD IDMP, XCFGSET, XINFO STREAM).
+    pub fn idempotency(&self) -> &Idempotency {
+        idempotency::NOTHING_KNOWN
+    }
+
+    /// The same, to be changed.
+    pub fn idempotency_mut(&mut self) -> IdempotencyMut<'_> {
+        IdempotencyMut { stream: self }
+    }
+}
+
+/// A group that is being changed, and the log that it reads: `let log = group.log();` can be read while the group is
+/// changed. When it is dropped, the stream's memory is accounted.
+#[derive(Debug)]
+pub struct GroupMut<'a> {
+    log: &'a Log,
+    group: &'a mut Group,
+}
+
+impl<'a> GroupMut<'a> {
+    /// The log of the stream.
+    #[inline]
+    pub fn log(&self) -> &'a Log {
+        self.log
+    }
+}
+
+impl std::ops::Deref for GroupMut<'_> {
+    type Target = Group;
+
+    fn deref(&self) -> &Group {
+        self.group
+    }
+}
+
+impl std::ops::DerefMut for GroupMut<'_> {
+    fn deref_mut(&mut self) -> &mut Group {
+        self.group
+    }
+}
+
+/// What is known of producers, being changed. Accounts memory when it is dropped.
+#[derive(Debug)]
+pub struct IdempotencyMut<'a> {
+    stream: &'a mut Stream,
+}
+
+impl IdempotencyMut<'_> {
+    /// Sets how long a message is remembered (seconds) and how many a producer (XCFGSET); forgets all of them.
+    pub fn configure(&mut self, duration_s: Option<u64>, messages_max: Option<u64>) {
+        let _ = (&mut self.stream, duration_s, messages_max);
+    }
+
+    /// The entry that the producer's message `message` was added as, if that is still remembered. Counts it as a
+    /// duplicate if so.
+    pub fn find(&mut self, producer: &[u8], message: &[u8], now_ms: u64) -> Option<StreamId> {
+        let _ = (producer, message, now_ms);
+        None
+    }
+
+    /// Remembers that the producer's message `message` was added as the entry `id`; the oldest ones above the limit
+    /// are forgotten.
+    pub fn remember(&mut self, producer: &[u8], message: &[u8], id: StreamId, now_ms: u64) {
+        let _ = (producer, message, id, now_ms);
+    }
+}
