@@ -1,8 +1,9 @@
 //! Which arguments of a call are keys.
 //!
 //! The answer comes from the key specs of a command's row. Where those cannot say everything (what is done with a key
-//! depends on other arguments), a resolver for that command refines what they found. The caller decides what a call
-//! without usable keys means: COMMAND GETKEYS answers an error, ACL rules and cluster slots leave it to the command.
+//! depends on other arguments, or a word before a key may stand anywhere among options with values of their own), a
+//! resolver for that command answers in their place. The caller decides what a call without usable keys means: COMMAND
+//! GETKEYS answers an error, ACL rules and cluster slots leave it to the command.
 //!
 //! Nothing here trusts the arguments: a number of keys that does not fit, words that are missing and ranges that run
 //! backwards are [`NoKeys`], and the work is bounded by the number of arguments.
@@ -38,6 +39,12 @@ impl Command {
 /// [`NoKeys`] if a key spec does not fit the arguments or cannot name every key; `found` then holds what was found.
 pub(super) fn find_keys(command: &Spec, argv: Argv<'_>, found: &mut Vec<KeyUse>) -> Result<(), NoKeys> {
     found.clear();
+    if command.keys.iter().any(says_too_little)
+        && let Some((_, resolve)) = RESOLVERS.iter().find(|(name, _)| *name == command.name)
+    {
+        resolve(argv, found);
+        return Ok(());
+    }
     for spec in command.keys {
         if spec.flags.contains(KeyFlags::NOT_KEY) {
             continue;
@@ -49,14 +56,13 @@ pub(super) fn find_keys(command: &Spec, argv: Argv<'_>, found: &mut Vec<KeyUse>)
         if spec.flags.contains(KeyFlags::INCOMPLETE) {
             return Err(NoKeys);
         }
-        if spec.flags.contains(KeyFlags::VARIABLE_FLAGS)
-            && let Some((_, resolve)) = RESOLVERS.iter().find(|(name, _)| *name == command.name)
-        {
-            let flags = resolve(argv);
-            found.iter_mut().filter(|key| (first..=last).contains(&key.at)).for_each(|key| key.flags = flags);
-        }
     }
     Ok(())
+}
+
+/// Whether a key spec leaves open which keys there are or what is done with them.
+fn says_too_little(spec: &KeySpec) -> bool {
+    spec.flags.intersects(KeyFlags::VARIABLE_FLAGS | KeyFlags::INCOMPLETE) || spec.begin == BeginSearch::Unknown
 }
 
 /// Where the keys of a spec begin; `None` if its word is not among the arguments, so that there are none.
@@ -108,23 +114,78 @@ fn range(spec: &KeySpec, argv: Argv<'_>, first: usize) -> Result<(usize, usize, 
     }
 }
 
-/// What is done with a key, where that depends on the other arguments.
-type Resolver = fn(Argv<'_>) -> KeyFlags;
+/// Puts the keys of a call that has at least as many arguments as the command needs into an empty list.
+type Resolver = fn(Argv<'_>, &mut Vec<KeyUse>);
 
-const RESOLVERS: &[(&str, Resolver)] = &[("delex", delex_flags), ("set", set_flags)];
+const RESOLVERS: &[(&str, Resolver)] = &[
+    ("bitfield", bitfield_keys),
+    ("delex", delex_keys),
+    ("georadius", georadius_keys),
+    ("georadiusbymember", georadius_keys),
+    ("set", set_keys),
+    ("sort", sort_keys),
+    ("sort_ro", sort_keys),
+];
+
+const READ: KeyFlags = KeyFlags::RO.union(KeyFlags::ACCESS);
+const OVERWRITTEN: KeyFlags = KeyFlags::OW.union(KeyFlags::UPDATE);
+const CHANGED: KeyFlags = KeyFlags::RW.union(KeyFlags::ACCESS).union(KeyFlags::UPDATE);
 
 /// Without GET the old value does not matter.
-fn set_flags(argv: Argv<'_>) -> KeyFlags {
-    if argv.skip(3).iter().any(|word| is(word, "GET")) {
-        KeyFlags::RW | KeyFlags::ACCESS | KeyFlags::UPDATE
-    } else {
-        KeyFlags::OW | KeyFlags::UPDATE
-    }
+fn set_keys(argv: Argv<'_>, found: &mut Vec<KeyUse>) {
+    let reads = argv.skip(3).iter().any(|word| is(word, "GET"));
+    found.push(KeyUse { at: 1, flags: if reads { CHANGED } else { OVERWRITTEN } });
 }
 
 /// Without a condition the value is not looked at.
-fn delex_flags(argv: Argv<'_>) -> KeyFlags {
-    if argv.len() == 2 { KeyFlags::RM | KeyFlags::DELETE } else { KeyFlags::RW | KeyFlags::DELETE }
+fn delex_keys(argv: Argv<'_>, found: &mut Vec<KeyUse>) {
+    let kind = if argv.len() == 2 { KeyFlags::RM } else { KeyFlags::RW };
+    found.push(KeyUse { at: 1, flags: kind | KeyFlags::DELETE });
+}
+
+/// Operations that only read leave the key as it is. What is no complete operation may be a write to be: the command
+/// refuses it, but whoever asks before that had better think so.
+fn bitfield_keys(argv: Argv<'_>, found: &mut Vec<KeyUse>) {
+    let mut rest = argv.skip(2);
+    let reads = loop {
+        let Some(word) = rest.get(0) else { break true };
+        let taken = if is(word, "GET") { 3 } else { 2 };
+        if !(is(word, "GET") || is(word, "OVERFLOW")) || rest.len() < taken {
+            break false;
+        }
+        rest = rest.skip(taken);
+    };
+    found.push(KeyUse { at: 1, flags: if reads { READ } else { CHANGED } });
+}
+
+/// Of several places to store at the last one counts, whichever of the two words stands before it.
+fn georadius_keys(argv: Argv<'_>, found: &mut Vec<KeyUse>) {
+    found.push(KeyUse { at: 1, flags: READ });
+    let is_store = |at: &usize| argv.get(*at).is_some_and(|word| is(word, "STORE") || is(word, "STOREDIST"));
+    if let Some(word_at) = (5..argv.len().saturating_sub(1)).rev().find(is_store) {
+        found.push(KeyUse { at: word_at + 1, flags: OVERWRITTEN });
+    }
+}
+
+/// STORE counts where it stands as a word of its own, not as the value of another option; the last one counts. The
+/// keys that BY and GET read depend on the elements, so that nobody can tell them beforehand.
+fn sort_keys(argv: Argv<'_>, found: &mut Vec<KeyUse>) {
+    found.push(KeyUse { at: 1, flags: READ });
+    let stores = argv.get(0).is_some_and(|name| is(name, "SORT"));
+    let (mut at, mut destination) = (2, None);
+    while let Some(word) = argv.get(at) {
+        at += if is(word, "LIMIT") {
+            3
+        } else if is(word, "BY") || is(word, "GET") {
+            2
+        } else if stores && is(word, "STORE") {
+            destination = (at + 1 < argv.len()).then_some(at + 1).or(destination);
+            2
+        } else {
+            1
+        };
+    }
+    found.extend(destination.map(|at| KeyUse { at, flags: OVERWRITTEN }));
 }
 
 #[cfg(test)]
@@ -215,6 +276,48 @@ mod tests {
             notes: "",
         }];
         check(KEYS, &[("migrate h 1 x keys a b", "a b"), ("migrate keys", ""), ("migrate", "")]);
+    }
+
+    #[test]
+    fn resolvers_find_keys_behind_options_and_what_is_done_with_them() {
+        const VAGUE: &[KeySpec] =
+            &[KeySpec { flags: RW, begin: BeginSearch::Unknown, find: FindKeys::Unknown, notes: "" }];
+        let cases = [
+            ("sort k", "k RO"),
+            ("sort k by store get x* store d", "k RO d OW"),
+            ("sort k store d store e", "k RO e OW"),
+            ("sort k store d store", "k RO d OW"),
+            ("sort k limit 0 store", "k RO"),
+            ("sort k limit 1 store e", "k RO"),
+            ("sort_ro k store d", "k RO"),
+            ("georadius g 1 2 3 m store d", "g RO d OW"),
+            ("georadius g 1 2 3 m storedist d STORE e", "g RO e OW"),
+            ("georadius g 1 2 3 m store", "g RO"),
+            ("georadiusbymember g m 3 km store d", "g RO d OW"),
+            ("bitfield k", "k RO"),
+            ("bitfield k get u8 0 overflow sat get u8 1", "k RO"),
+            ("bitfield k get u8 0 set u8 0 1", "k RW"),
+            ("bitfield k overflow set u8 0", "k RW"),
+            ("bitfield k get u8", "k RW"),
+            ("set k v", "k OW"),
+            ("set k v get", "k RW"),
+            ("delex k", "k RM"),
+            ("delex k ifeq v", "k RW"),
+        ];
+        for (line, wanted) in cases {
+            let name = line.split(' ').next().unwrap_or_default();
+            let command = Spec::new(name, -2, Flags::empty(), Acl::empty(), Group::Generic, "1.0.0").keys(VAGUE);
+            let mut batch = Batch::new();
+            batch.push_command(line.split(' ').map(str::as_bytes)).unwrap();
+            let (argv, mut found) = (batch.command(0), Vec::new());
+            find_keys(&command, argv, &mut found).unwrap();
+            let kind = |flags: KeyFlags| KeyFlags::WIRE.iter().find(|(flag, _)| flags.contains(*flag)).unwrap().1;
+            let got: Vec<_> = found
+                .iter()
+                .map(|key| format!("{} {}", String::from_utf8_lossy(argv.at(key.at)), kind(key.flags)))
+                .collect();
+            assert_eq!(got.join(" "), wanted, "{line}");
+        }
     }
 
     #[test]
