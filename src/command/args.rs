@@ -21,6 +21,32 @@ pub fn float(arg: &[u8]) -> Result<f64, Error> {
     number::parse_f64(arg).ok_or(Error::NOT_FLOAT)
 }
 
+/// Until when a command may wait, in Unix ms, of a timeout in seconds, with a fraction perhaps; `None` for 0, which is as
+/// long as it takes.
+pub fn timeout_s(arg: &[u8], now_ms: i64) -> Result<Option<i64>, Error> {
+    let seconds = number::parse_f64(arg).ok_or(Error::TIMEOUT_NOT_FLOAT)?;
+    let ms = (seconds * 1000.0).ceil();
+    // From here on 2^63 is the first number that does not fit.
+    if ms >= -(i64::MIN as f64) {
+        return Err(Error::TIMEOUT_OUT_OF_RANGE);
+    }
+    #[expect(clippy::cast_possible_truncation, reason = "just checked; negative ones saturate")]
+    deadline(ms as i64, now_ms)
+}
+
+/// The same of a timeout in whole milliseconds.
+pub fn timeout_ms(arg: &[u8], now_ms: i64) -> Result<Option<i64>, Error> {
+    deadline(number::parse_i64(arg).ok_or(Error::TIMEOUT_NOT_INTEGER)?, now_ms)
+}
+
+fn deadline(ms: i64, now_ms: i64) -> Result<Option<i64>, Error> {
+    match ms {
+        ..0 => Err(Error::TIMEOUT_NEGATIVE),
+        0 => Ok(None),
+        _ => ms.checked_add(now_ms).map(Some).ok_or(Error::TIMEOUT_OUT_OF_RANGE),
+    }
+}
+
 /// A unit and a beginning of time in which clients give moments.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum TimeForm {

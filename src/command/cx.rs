@@ -3,6 +3,7 @@
 //! Invariant: nothing of the server can be reached from here.
 
 use super::args::Words;
+use super::blocking::{Block, TimeoutReply};
 use super::effects::Effects;
 use super::error::Error;
 use super::reply::Reply;
@@ -66,6 +67,19 @@ impl<'a> Cx<'a> {
     #[inline]
     pub fn int(&self, at: usize) -> Result<i64, Error> {
         super::args::int(self.arg(at))
+    }
+
+    /// Asks to wait for data, where there is none. A client that may not wait (in a transaction, in a script) gets the
+    /// reply at once that it would get when its time is over.
+    pub fn block(&mut self, block: Block) {
+        if self.effects.may_block {
+            self.effects.block = Some(Box::new(block));
+            return;
+        }
+        match block.on_timeout {
+            TimeoutReply::Null => self.reply.null(),
+            TimeoutReply::NullArray => self.reply.null_array(),
+        }
     }
 
     /// Unix time in milliseconds, the same during the whole command.

@@ -3,6 +3,8 @@
 //! A data command says here what it did and never calls the append-only file, replicas, notifications or waiters:
 //! `server::propagate` reads the effects after the command and does the rest in one place, in one order.
 
+use super::blocking::Block;
+
 bitflags::bitflags! {
     /// Classes of keyspace events, with the letters of `notify-keyspace-events`.
     #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -17,6 +19,16 @@ bitflags::bitflags! {
         const NEW = 1 << 3;
         /// `m`: a key was looked for and not there.
         const MISS = 1 << 4;
+        /// `l`
+        const LIST = 1 << 5;
+        /// `s`
+        const SET = 1 << 6;
+        /// `h`
+        const HASH = 1 << 7;
+        /// `z`
+        const ZSET = 1 << 8;
+        /// `t`
+        const STREAM = 1 << 9;
     }
 }
 
@@ -38,6 +50,10 @@ pub struct KeyEvent {
 pub struct Effects {
     /// Number of changes, as `rdb_changes_since_last_save` counts them.
     pub dirty: u64,
+    /// What the command waits for; it has done nothing else then.
+    pub block: Option<Box<Block>>,
+    /// Whether the client may wait at all.
+    pub may_block: bool,
     wanted: EventClass,
     events: Vec<KeyEvent>,
 }
@@ -70,6 +86,7 @@ impl Effects {
     #[inline]
     pub fn clear(&mut self) {
         self.dirty = 0;
+        self.block = None;
         if !self.events.is_empty() {
             self.events.clear();
         }

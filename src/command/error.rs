@@ -207,6 +207,12 @@ impl Error {
     );
     /// A write that needs memory above `maxmemory`.
     pub const OOM: Error = Error::fixed("OOM command not allowed when used memory > 'maxmemory'.");
+    /// BLPOP and similar timeouts.
+    pub const TIMEOUT_NOT_FLOAT: Error = Error::fixed("ERR timeout is not a float or out of range");
+    /// See above.
+    pub const TIMEOUT_OUT_OF_RANGE: Error = Error::fixed("ERR timeout is out of range");
+    /// CLIENT UNBLOCK .. ERROR, to the client that waited.
+    pub const UNBLOCKED: Error = Error::fixed("UNBLOCKED client unblocked via CLIENT UNBLOCK");
     /// CLIENT PAUSE and similar timeouts.
     pub const TIMEOUT_NOT_INTEGER: Error = Error::fixed("ERR timeout is not an integer or out of range");
     /// See above.

@@ -1,11 +1,13 @@
 //! Commands on data: what a command is ([`spec`], [`table`]), what it sees ([`cx`], [`args`]), where it answers
-//! ([`reply`], [`error`]) and what it says of its changes ([`effects`]), and the families themselves.
+//! ([`reply`], [`error`]), what it says of its changes ([`effects`]) and of its wish to wait ([`blocking`]), and the
+//! families themselves.
 //!
 //! Invariant: nothing here knows sockets, clients or the server. Adding a command touches one file of a family: a row in
 //! its `COMMANDS` and the function that the row names.
 
 pub mod args;
 pub mod bitmap;
+pub mod blocking;
 pub mod cx;
 pub mod effects;
 pub mod error;

@@ -5,9 +5,11 @@
 
 use super::expiry::ExpiryIndex;
 use super::versions::{KeyVersions, Version};
-use super::{EntryRef, Env, ExpireChange, Expired, NewStr, Store, StrView, TakenValue};
+use super::{EntryRef, Env, ExpireChange, Expired, NewStr, PackedKind, Store, StrView, TakenValue};
+use std::ops::{Deref, DerefMut};
+use weir_structs::entry::Freed;
 use weir_structs::expiry_wheel::ExpiryWheel;
-use weir_structs::keyspace::{EntryMut, Keyspace};
+use weir_structs::keyspace::{EntryMut, Keyspace, NewValue};
 
 /// A key's name and its position in hash space, worked out once a command.
 #[derive(Clone, Copy, Debug)]
@@ -162,9 +164,47 @@ impl<'a> Db<'a> {
         Some(Write { entry, position: key.position, meta: self.meta, env: self.env })
     }
 
+    /// Looks a key up to change it as [`Db::get_mut`] does; where there is none, makes it with an empty collection, which
+    /// the command must fill or remove. Says whether it was made. What is there may be of another type.
+    #[inline]
+    pub fn get_or_create(self, key: Key<'_>, kind: PackedKind) -> (Write<'a>, bool) {
+        let Db { keys, meta, env, index } = self;
+        let fresh = env.access.fresh();
+        let (mut entry, created) = keys.get_or_insert(key.position, key.name, || (NewValue::Packed(kind, &[]), fresh));
+        let deadline = entry.as_ref().expire_at();
+        let expired = deadline.is_some_and(|at| at <= env.now_ms);
+        if expired {
+            let freed = entry.set_value(NewValue::Packed(kind, &[]));
+            env.free(freed);
+            entry.set_expire(None);
+            entry.set_clock(fresh);
+            meta.changed(key.position, deadline, None);
+            tell_expired(env, key.name, index);
+        } else if !created && env.touch {
+            let clock = env.access.accessed(entry.as_ref().clock(), &mut env.rng);
+            entry.set_clock(clock);
+        }
+        (Write { entry, position: key.position, meta, env }, created || expired)
+    }
+
     /// Sets a key to a string, whatever it held. Returns whether it is new.
     #[inline]
     pub fn set(self, key: Key<'_>, value: NewStr<'_>, expire_change: ExpireChange) -> bool {
+        self.set_value(key, value.into(), expire_change)
+    }
+
+    /// Sets a key to a big collection, whatever it held; it has no deadline. Returns whether it is new.
+    pub fn put_big(self, key: Key<'_>, big: super::Big) -> bool {
+        self.set_value(key, big.into(), ExpireChange::Clear)
+    }
+
+    /// Sets a key to a small collection, whatever it held; it has no deadline. Returns whether it is new.
+    pub fn put_packed(self, key: Key<'_>, kind: PackedKind, bytes: &[u8]) -> bool {
+        self.set_value(key, NewValue::Packed(kind, bytes), ExpireChange::Clear)
+    }
+
+    #[inline]
+    fn set_value(self, key: Key<'_>, value: NewValue<'_>, expire_change: ExpireChange) -> bool {
         let now_ms = self.env.now_ms;
         if expire_change == ExpireChange::Keep
             && let Some(entry) = self.keys.get_mut(key.position, key.name)
@@ -378,9 +418,17 @@ impl<'a> Write<'a> {
         self.entry.as_ref().expire_at()
     }
 
+    /// Its value, to be changed in whatever way its type knows. Everybody who must hear of a change of this key does, even
+    /// if nothing is changed in the end.
+    #[inline]
+    pub fn value_mut(&mut self) -> ValueMut<'_, 'a> {
+        self.meta.versions.touch(self.position);
+        ValueMut { entry: &mut self.entry, env: self.env }
+    }
+
     /// Replaces the value by a string; the deadline stays.
     pub fn set_str(&mut self, value: NewStr<'_>) {
-        let freed = self.entry.set_str(value);
+        let freed = self.entry.set_value(value);
         self.env.free(freed);
         self.meta.versions.touch(self.position);
     }
@@ -435,5 +483,34 @@ impl<'a> Write<'a> {
     /// A copy of the value and deadline.
     pub fn copy(&self) -> TakenValue {
         self.entry.as_ref().copy_value()
+    }
+}
+
+/// The value of an entry that is being changed.
+pub struct ValueMut<'w, 'a> {
+    entry: &'w mut EntryMut<'a>,
+    env: &'w mut Env,
+}
+
+impl ValueMut<'_, '_> {
+    /// Sees to what was cut out of the value: large pieces are freed elsewhere.
+    pub fn free(&mut self, freed: Freed) {
+        self.env.free(freed);
+    }
+}
+
+impl<'a> Deref for ValueMut<'_, 'a> {
+    type Target = EntryMut<'a>;
+
+    #[inline]
+    fn deref(&self) -> &EntryMut<'a> {
+        self.entry
+    }
+}
+
+impl DerefMut for ValueMut<'_, '_> {
+    #[inline]
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        self.entry
     }
 }

@@ -10,25 +10,30 @@ mod expiry;
 mod versions;
 
 pub use access::{AccessClock, AccessPolicy, SWEEP_PERIOD_S};
-pub use db::{Db, Key, Removal, Write};
+pub use db::{Db, Key, Removal, ValueMut, Write};
 pub use expiry::ExpiryProgress;
 pub use versions::Version;
 pub use weir_structs::entry::{BLOB_MIN, Blob, EntryRef, Kind, StrView};
 pub use weir_structs::keyspace::{ExpireChange, NewStr, TakenValue};
+pub use weir_structs::value::{Big, PackedKind, ValueRef};
 
 use db::Meta;
 use weir_structs::entry::Freed;
 use weir_structs::expiry_wheel::ExpiryWheel;
 use weir_structs::keyspace::{KeyHasher, Keyspace};
 
-/// Values of at least this many bytes are freed on the background thread.
+/// Strings of at least this many bytes are freed on the background thread.
 const FREE_ELSEWHERE_BYTES: usize = 64 * 1024;
+/// Collections of at least this many pieces are freed there.
+const FREE_ELSEWHERE_ITEMS: usize = 64;
 
 /// Something to be freed away from the executor.
 #[derive(Debug)]
 pub enum Garbage {
     /// A big string.
     Blob(Blob),
+    /// A big collection.
+    Big(Big),
     /// All of a database.
     Keyspace(Box<Keyspace>),
     /// An index of deadlines.
@@ -39,7 +44,7 @@ impl Garbage {
     /// Number of values in it.
     pub fn objects(&self) -> usize {
         match self {
-            Garbage::Blob(_) => 1,
+            Garbage::Blob(_) | Garbage::Big(_) => 1,
             Garbage::Keyspace(keys) => keys.len(),
             Garbage::Deadlines(_) => 0,
         }
@@ -88,6 +93,11 @@ impl Env {
             Freed::Blob(blob) => {
                 if blob.len() >= FREE_ELSEWHERE_BYTES {
                     self.garbage.push(Garbage::Blob(blob));
+                }
+            }
+            Freed::Big(big) => {
+                if big.items() >= FREE_ELSEWHERE_ITEMS || big.memory_bytes() >= FREE_ELSEWHERE_BYTES {
+                    self.garbage.push(Garbage::Big(big));
                 }
             }
         }

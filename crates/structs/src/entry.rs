@@ -18,10 +18,10 @@
 //! What must stay true: kind and lengths always describe a block completely; a payload that owns something (see [`Kind`])
 //! is given up exactly once, by whoever frees or overwrites the block.
 //!
-//! To add a kind whose payload owns something: [`Kind`], [`Freed`] and the functions on it. Everything else only copies
-//! payloads.
+//! A collection is packed into the payload while it is small; a big one is a [`Big`], to which the payload is a pointer.
+//! Other modules know what is in a payload; here payloads are only copied, edited as bytes, and given up.
 
-use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
+use std::alloc::{Layout, alloc, dealloc, handle_alloc_error, realloc};
 use std::marker::PhantomData;
 use std::mem::ManuallyDrop;
 use std::ops::Deref;
@@ -30,6 +30,7 @@ use std::sync::Arc;
 
 use crate::dict;
 use crate::slab::{self, BLOCK_BYTES_MAX, Slab};
+use crate::value::{Big, Collection, PackedKind, ValueRef};
 
 /// A value that is large enough to be shared instead of copied: a reply can hold on to it, and another thread can drop it.
 pub type Blob = Arc<Vec<u8>>;
@@ -58,6 +59,26 @@ pub enum Kind {
     StrRaw = 2,
     /// A pointer to a [`Blob`].
     Blob = 3,
+    /// A small hash.
+    HashPacked = 4,
+    /// A small set of integers.
+    SetInts = 5,
+    /// Another small set.
+    SetPacked = 6,
+    /// A small sorted set.
+    ZsetPacked = 7,
+    /// A small list.
+    ListPacked = 8,
+    /// A pointer to a big hash.
+    Hash = 9,
+    /// A pointer to a big set.
+    Set = 10,
+    /// A pointer to a big sorted set.
+    Zset = 11,
+    /// A pointer to a big list.
+    List = 12,
+    /// A pointer to a stream.
+    Stream = 13,
 }
 
 impl Kind {
@@ -68,8 +89,30 @@ impl Kind {
             1 => Kind::Str,
             2 => Kind::StrRaw,
             3 => Kind::Blob,
+            4 => Kind::HashPacked,
+            5 => Kind::SetInts,
+            6 => Kind::SetPacked,
+            7 => Kind::ZsetPacked,
+            8 => Kind::ListPacked,
+            9 => Kind::Hash,
+            10 => Kind::Set,
+            11 => Kind::Zset,
+            12 => Kind::List,
+            13 => Kind::Stream,
             other => unreachable!("no such kind: {other}"),
         }
+    }
+
+    /// Whether the value is a string.
+    #[inline]
+    pub fn is_str(self) -> bool {
+        (self as u8) <= Kind::Blob as u8
+    }
+
+    /// Whether the payload is a pointer to a [`Big`].
+    #[inline]
+    pub fn is_big(self) -> bool {
+        self as u8 >= Kind::Hash as u8
     }
 }
 
@@ -81,15 +124,42 @@ pub enum Freed {
     Nothing,
     /// A large value; other holders may still share it.
     Blob(Blob),
+    /// A big collection.
+    Big(Big),
 }
 
 impl Freed {
-    /// Bytes that the value was counted with besides its block.
-    pub(crate) fn bytes(&self) -> usize {
+    /// What the value was counted with besides its block; `None` for nothing.
+    pub(crate) fn owned(&self) -> Option<Owned> {
         match self {
-            Freed::Nothing => 0,
-            Freed::Blob(blob) => blob_bytes(blob),
+            Freed::Nothing => None,
+            Freed::Blob(blob) => Some(Owned::blob(blob)),
+            Freed::Big(big) => Some(Owned::big(big)),
         }
+    }
+}
+
+/// Bytes that a value has outside of its entry's block.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Owned {
+    /// All of them.
+    pub(crate) bytes: usize,
+    /// The part that is mapped from the system, unknown to the global allocator.
+    pub(crate) mapped: usize,
+}
+
+impl Owned {
+    pub(crate) fn blob(blob: &Blob) -> Owned {
+        Owned { bytes: blob_bytes(blob), mapped: 0 }
+    }
+
+    pub(crate) fn big(big: &Big) -> Owned {
+        Owned { bytes: big.memory_bytes(), mapped: big.mapped_bytes() }
+    }
+
+    #[inline]
+    pub(crate) fn of<C: Collection>(it: &C) -> Owned {
+        Owned { bytes: it.memory_bytes(), mapped: it.mapped_bytes() }
     }
 }
 
@@ -192,31 +262,66 @@ impl<'a> EntryRef<'a> {
         u16::from_le_bytes(self.array(2))
     }
 
-    /// The value, if it is a string (all kinds are, so far).
+    /// The value, if it is a string.
     #[inline]
     pub fn str(self) -> Option<StrView<'a>> {
-        let payload = self.payload();
         Some(match self.kind() {
             Kind::Int => StrView::Int(self.int()),
-            Kind::Str | Kind::StrRaw => StrView::Bytes(payload),
+            Kind::Str | Kind::StrRaw => StrView::Bytes(self.payload()),
             Kind::Blob => {
                 // SAFETY: the payload owns a count of this blob for as long as the entry lives; the copy made here is
                 // never dropped, so the count stays the payload's.
                 let blob = ManuallyDrop::new(unsafe { self.blob() });
                 StrView::Blob(BlobRef { blob, entry: PhantomData })
             }
+            _ => return None,
         })
     }
 
-    /// A copy of the contents; a large value is shared, not copied.
+    /// The value, whatever it is.
+    #[inline]
+    pub fn value(self) -> ValueRef<'a> {
+        // SAFETY: of the big kinds: the payload owns one of that type for as long as the entry lives.
+        unsafe {
+            match self.kind() {
+                Kind::Hash => ValueRef::Hash(self.big_as().as_ref()),
+                Kind::Set => ValueRef::Set(self.big_as().as_ref()),
+                Kind::Zset => ValueRef::Zset(self.big_as().as_ref()),
+                Kind::List => ValueRef::List(self.big_as().as_ref()),
+                Kind::Stream => ValueRef::Stream(self.big_as().as_ref()),
+                kind => match (PackedKind::of(kind), self.str()) {
+                    (Some(packed), _) => ValueRef::Packed(packed, self.payload()),
+                    (None, Some(string)) => ValueRef::Str(string),
+                    (None, None) => unreachable!("neither a collection nor a string"),
+                },
+            }
+        }
+    }
+
+    /// The big collection that the payload points to.
+    #[inline]
+    pub(crate) fn big_as<C: Collection>(self) -> NonNull<C> {
+        debug_assert_eq!(self.kind(), C::KIND);
+        let address = usize::from_ne_bytes(self.array(self.payload_at()));
+        let raw = std::ptr::with_exposed_provenance_mut(address);
+        // SAFETY: the payload of a big kind is the address of a box.
+        unsafe { NonNull::new_unchecked(raw) }
+    }
+
+    /// A copy of the contents. A large string is shared, not copied; of a big collection every element is copied.
     pub fn copy_value(self) -> crate::keyspace::TakenValue {
         use crate::keyspace::OwnedValue;
-        let value = match self.str() {
-            Some(StrView::Int(int)) => OwnedValue::Int(int),
-            Some(StrView::Bytes(bytes)) if self.is_raw() => OwnedValue::Raw(bytes.to_vec()),
-            Some(StrView::Bytes(bytes)) => OwnedValue::Bytes(bytes.to_vec()),
-            Some(StrView::Blob(blob)) => OwnedValue::Blob(Blob::clone(&blob)),
-            None => unreachable!("every kind is a string so far"),
+        let value = match self.value() {
+            ValueRef::Str(StrView::Int(int)) => OwnedValue::Int(int),
+            ValueRef::Str(StrView::Bytes(bytes)) if self.is_raw() => OwnedValue::Raw(bytes.to_vec()),
+            ValueRef::Str(StrView::Bytes(bytes)) => OwnedValue::Bytes(bytes.to_vec()),
+            ValueRef::Str(StrView::Blob(blob)) => OwnedValue::Blob(Blob::clone(&blob)),
+            ValueRef::Packed(kind, bytes) => OwnedValue::Packed(kind, bytes.to_vec()),
+            ValueRef::Hash(it) => OwnedValue::Big(it.clone().into()),
+            ValueRef::Set(it) => OwnedValue::Big(it.clone().into()),
+            ValueRef::Zset(it) => OwnedValue::Big(it.clone().into()),
+            ValueRef::List(it) => OwnedValue::Big(it.clone().into()),
+            ValueRef::Stream(it) => OwnedValue::Big(it.clone().into()),
         };
         crate::keyspace::TakenValue { value, expire_at: self.expire_at(), clock: self.clock() }
     }
@@ -229,11 +334,20 @@ impl<'a> EntryRef<'a> {
 
     /// Bytes of the entry: block, what the value owns outside of it, and the table's slot.
     pub fn memory_bytes(self) -> usize {
-        let owned = match self.str() {
-            Some(StrView::Blob(blob)) => blob_bytes(&blob),
-            _ => 0,
-        };
-        self.block_bytes() + owned + size_of::<u64>()
+        self.block_bytes() + self.owned().map_or(0, |owned| owned.bytes) + size_of::<u64>()
+    }
+
+    /// What the value has outside of the block; `None` if it is all in it.
+    pub(crate) fn owned(self) -> Option<Owned> {
+        Some(match self.value() {
+            ValueRef::Str(StrView::Blob(blob)) => Owned::blob(&blob),
+            ValueRef::Str(_) | ValueRef::Packed(..) => return None,
+            ValueRef::Hash(it) => Owned::of(it),
+            ValueRef::Set(it) => Owned::of(it),
+            ValueRef::Zset(it) => Owned::of(it),
+            ValueRef::List(it) => Owned::of(it),
+            ValueRef::Stream(it) => Owned::of(it),
+        })
     }
 
     #[inline]
@@ -280,9 +394,14 @@ impl<'a> EntryRef<'a> {
     /// The payload is not used any more: the block is freed or overwritten.
     pub(crate) unsafe fn take_owned(self) -> Freed {
         match self.kind() {
-            Kind::Int | Kind::Str | Kind::StrRaw => Freed::Nothing,
             // SAFETY: the payload's count passes to the result, and the caller forgets the payload.
             Kind::Blob => Freed::Blob(unsafe { self.blob() }),
+            kind if kind.is_big() => {
+                let address = usize::from_ne_bytes(self.array(self.payload_at()));
+                // SAFETY: the payload's ownership passes to the result, and the caller forgets the payload.
+                Freed::Big(unsafe { Big::from_address(kind, address) })
+            }
+            _ => Freed::Nothing,
         }
     }
 
@@ -353,10 +472,11 @@ unsafe impl dict::Layout for EntryLayout {
     }
 }
 
-/// A block's payload before it is written: two pieces and zeros, one after the other.
+/// A block's payload before it is written: pieces and zeros, one after the other.
 #[derive(Clone, Copy)]
 pub(crate) struct Payload<'a> {
     pub(crate) head: &'a [u8],
+    pub(crate) middle: &'a [&'a [u8]],
     pub(crate) tail: &'a [u8],
     pub(crate) zeros: usize,
 }
@@ -364,12 +484,12 @@ pub(crate) struct Payload<'a> {
 impl<'a> Payload<'a> {
     #[inline]
     pub(crate) fn of(bytes: &'a [u8]) -> Payload<'a> {
-        Payload { head: bytes, tail: &[], zeros: 0 }
+        Payload { head: bytes, middle: &[], tail: &[], zeros: 0 }
     }
 
     #[inline]
     pub(crate) fn len(&self) -> usize {
-        self.head.len() + self.tail.len() + self.zeros
+        self.head.len() + total_len(self.middle) + self.tail.len() + self.zeros
     }
 
     /// # Safety
@@ -379,7 +499,13 @@ impl<'a> Payload<'a> {
         // SAFETY: the caller's promise.
         unsafe { copy(self.head, to) };
         // SAFETY: behind the head there is room for the rest.
-        let to = unsafe { to.add(self.head.len()) };
+        let mut to = unsafe { to.add(self.head.len()) };
+        for piece in self.middle {
+            // SAFETY: the caller's promise.
+            unsafe { copy(piece, to) };
+            // SAFETY: behind the piece there is room for the rest.
+            to = unsafe { to.add(piece.len()) };
+        }
         // SAFETY: the caller's promise.
         unsafe { copy(self.tail, to) };
         // SAFETY: behind the tail there is room for the zeros.
@@ -387,6 +513,12 @@ impl<'a> Payload<'a> {
         // SAFETY: the caller's promise.
         unsafe { to.write_bytes(0, self.zeros) };
     }
+}
+
+/// Bytes of several pieces together.
+#[inline]
+pub(crate) fn total_len(pieces: &[&[u8]]) -> usize {
+    pieces.iter().map(|piece| piece.len()).sum()
 }
 
 /// # Safety
@@ -425,6 +557,12 @@ impl Shape {
         let rest = key_len + payload_len + if has_expiry { EXPIRY_BYTES } else { 0 };
         let is_long = key_len >= usize::from(LONG_MARK) || SHORT_HEADER + rest > BLOCK_BYTES_MAX;
         Shape { is_long, bytes: rest + if is_long { LONG_HEADER } else { SHORT_HEADER }, has_expiry }
+    }
+
+    /// Whether such a block is the global allocator's.
+    #[inline]
+    pub(crate) fn is_long(self) -> bool {
+        self.is_long
     }
 
     /// Whether an entry's block can be rewritten to this shape where it is.
@@ -620,6 +758,69 @@ pub(crate) unsafe fn extend(block: NonNull<u8>, kind: Kind, tail: Payload<'_>) {
     let place = unsafe { block.add(end) };
     // SAFETY: likewise.
     unsafe { tail.write(place) };
+}
+
+/// Replaces `removed` bytes of the payload at `at` by the pieces, moving what follows. The header's idea of the payload's
+/// length is not changed: see [`set_payload_len`].
+///
+/// # Safety
+/// The block is complete and exclusively the caller's; `at + removed` is within the payload; the block has room for the new
+/// payload; no piece overlaps the block.
+pub(crate) unsafe fn edit(block: NonNull<u8>, at: usize, removed: usize, inserted: &[&[u8]], payload_len: usize) {
+    // SAFETY: the caller's promise; the reference ends here.
+    let payload_at = unsafe { EntryRef::new(block) }.payload_at();
+    let rest = payload_len - at - removed;
+    // SAFETY: the place lies within the payload.
+    let mut to = unsafe { block.add(payload_at + at) };
+    // SAFETY: so does what follows the removed bytes.
+    let from = unsafe { to.add(removed) };
+    // SAFETY: the block has room for the pieces and what follows them.
+    let rest_to = unsafe { to.add(total_len(inserted)) };
+    // SAFETY: both places are followed by so many bytes of the block.
+    unsafe { std::ptr::copy(from.as_ptr(), rest_to.as_ptr(), rest) };
+    for piece in inserted {
+        // SAFETY: there is room for each up to `rest_to`.
+        unsafe { copy(piece, to) };
+        // SAFETY: likewise.
+        to = unsafe { to.add(piece.len()) };
+    }
+}
+
+/// Writes into the header how long the payload is.
+///
+/// # Safety
+/// The block is complete and exclusively the caller's, and has just the room that a payload of this length needs.
+pub(crate) unsafe fn set_payload_len(block: NonNull<u8>, payload_len: usize) {
+    // SAFETY: the caller's promise; the reference ends before the first write.
+    let (kind, key_len, expire_at, clock) = unsafe {
+        let entry = EntryRef::new(block);
+        (entry.kind(), entry.key_len(), entry.expire_at(), entry.clock())
+    };
+    let shape = Shape::new(key_len, payload_len, expire_at.is_some());
+    if shape.is_long {
+        let len = u32::try_from(payload_len).expect("inline values are below 4 GiB");
+        // SAFETY: a long block has the payload's length here.
+        let at = unsafe { block.add(8) };
+        // SAFETY: likewise.
+        unsafe { copy(&len.to_le_bytes(), at) };
+    }
+    // SAFETY: the block has this shape.
+    unsafe { write_header(block, shape, kind, expire_at, clock) };
+}
+
+/// Gives a long block room for a payload of another length, perhaps elsewhere; contents stay as far as there is room, and
+/// the header still tells the old length.
+///
+/// # Safety
+/// The block is long, complete and exclusively the caller's; a block with the new payload's length is long too. The old
+/// address is not used any more.
+pub(crate) unsafe fn resize_long(block: NonNull<u8>, payload_len: usize) -> NonNull<u8> {
+    // SAFETY: the caller's promise; the reference ends here.
+    let (old_bytes, payload_at) = unsafe { (EntryRef::new(block).block_bytes(), EntryRef::new(block).payload_at()) };
+    let bytes = payload_at + payload_len;
+    // SAFETY: a long block came from the global allocator with exactly this layout; the new size is not zero.
+    let raw = unsafe { realloc(block.as_ptr(), long_layout(old_bytes), bytes) };
+    NonNull::new(raw).unwrap_or_else(|| handle_alloc_error(long_layout(bytes)))
 }
 
 /// The payload, to be changed.

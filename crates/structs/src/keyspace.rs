@@ -20,8 +20,14 @@ use foldhash::SharedSeed;
 
 use crate::arena::PAGE_BYTES;
 use crate::dict::{Dict, SlotRef};
-use crate::entry::{self, BLOB_MIN, Blob, EntryLayout, EntryRef, Freed, Kind, Payload, Shape, StrView};
+use crate::entry::{self, BLOB_MIN, Blob, EntryLayout, EntryRef, Freed, Kind, Owned, Payload, Shape, StrView};
+use crate::hash::Hash;
+use crate::list::List;
+use crate::set::Set;
 use crate::slab::Slab;
+use crate::stream::Stream;
+use crate::value::{Big, Collection, PackedKind};
+use crate::zset::Zset;
 
 /// A blob that grows gets room for as much again, up to this many bytes.
 const BLOB_RESERVE_MAX: usize = 1024 * 1024;
@@ -61,6 +67,30 @@ pub enum NewStr<'a> {
     Blob(Blob),
 }
 
+/// A value to be stored.
+#[derive(Debug)]
+pub enum NewValue<'a> {
+    /// A string.
+    Str(NewStr<'a>),
+    /// A small collection.
+    Packed(PackedKind, &'a [u8]),
+    /// A big collection.
+    Big(Big),
+}
+
+impl<'a> From<NewStr<'a>> for NewValue<'a> {
+    #[inline]
+    fn from(string: NewStr<'a>) -> NewValue<'a> {
+        NewValue::Str(string)
+    }
+}
+
+impl From<Big> for NewValue<'_> {
+    fn from(big: Big) -> Self {
+        NewValue::Big(big)
+    }
+}
+
 /// What to do about an expiry when a value is overwritten.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ExpireChange {
@@ -84,7 +114,7 @@ pub struct Upserted {
 }
 
 /// A value without an entry.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub enum OwnedValue {
     /// An integer.
     Int(i64),
@@ -94,22 +124,14 @@ pub enum OwnedValue {
     Raw(Vec<u8>),
     /// A large value.
     Blob(Blob),
-}
-
-impl OwnedValue {
-    /// The same value, ready to be stored again.
-    pub fn as_new(&self) -> NewStr<'_> {
-        match self {
-            OwnedValue::Int(int) => NewStr::Int(*int),
-            OwnedValue::Bytes(bytes) => NewStr::Bytes(bytes),
-            OwnedValue::Raw(bytes) => NewStr::Raw(bytes),
-            OwnedValue::Blob(blob) => NewStr::Blob(Arc::clone(blob)),
-        }
-    }
+    /// A small collection.
+    Packed(PackedKind, Vec<u8>),
+    /// A big collection.
+    Big(Big),
 }
 
 /// An entry's contents after the entry is gone.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct TakenValue {
     /// The value.
     pub value: OwnedValue,
@@ -135,7 +157,7 @@ struct HeapCounts {
     long_blocks: usize,
     long_bytes: usize,
     owned_values: usize,
-    owned_bytes: usize,
+    owned: Owned,
 }
 
 impl Keyspace {
@@ -188,34 +210,52 @@ impl Keyspace {
     }
 
     /// Adds a key, which must not be there yet.
-    pub fn insert(
+    pub fn insert<'v>(
         &mut self,
         position: u64,
         key: &[u8],
-        value: NewStr<'_>,
+        value: impl Into<NewValue<'v>>,
         expire_at: Option<i64>,
         clock: u16,
     ) -> EntryMut<'_> {
         debug_assert_eq!(position, self.position(key));
         debug_assert!(self.dict.get(position, key).is_none(), "the key is there already");
-        let slot = self.add(position, key, Stored::new(value), expire_at, clock);
+        let slot = self.add(position, key, Stored::new(value.into()), expire_at, clock);
         EntryMut { keyspace: self, slot, position }
+    }
+
+    /// The entry of a key, to be changed; where there is none it is made, without expiry, with the value and access clock
+    /// that `make` gives. One search. Says whether it was made.
+    #[inline]
+    pub fn get_or_insert<'v>(
+        &mut self,
+        position: u64,
+        key: &[u8],
+        make: impl FnOnce() -> (NewValue<'v>, u16),
+    ) -> (EntryMut<'_>, bool) {
+        let found = self.dict.find(position, key);
+        let slot = found.unwrap_or_else(|| {
+            let (value, clock) = make();
+            self.add(position, key, Stored::new(value), None, clock)
+        });
+        (EntryMut { keyspace: self, slot, position }, found.is_none())
     }
 
     /// Adds a key or overwrites its value; one search. In place if the block's size allows. `clock` says what the access
     /// clock becomes, given the one that the entry had, if it was there.
-    pub fn upsert(
+    #[inline]
+    pub fn upsert<'v>(
         &mut self,
         position: u64,
         key: &[u8],
-        value: NewStr<'_>,
+        value: impl Into<NewValue<'v>>,
         expire: ExpireChange,
         clock: impl FnOnce(Option<u16>) -> u16,
     ) -> Upserted {
         debug_assert_eq!(position, self.position(key));
         let Some(slot) = self.dict.find(position, key) else {
             let expire_at = if let ExpireChange::At(at) = expire { Some(at) } else { None };
-            self.add(position, key, Stored::new(value), expire_at, clock(None));
+            self.add(position, key, Stored::new(value.into()), expire_at, clock(None));
             return Upserted { inserted: true, old_expire_at: None, freed: Freed::Nothing };
         };
         let (old_expire_at, old_clock) = (self.entry(slot).expire_at(), self.entry(slot).clock());
@@ -224,7 +264,7 @@ impl Keyspace {
             ExpireChange::Clear => None,
             ExpireChange::At(at) => Some(at),
         };
-        let freed = self.overwrite(slot, Stored::new(value), expire_at, clock(Some(old_clock)));
+        let freed = self.overwrite(slot, Stored::new(value.into()), expire_at, clock(Some(old_clock)));
         Upserted { inserted: false, old_expire_at, freed }
     }
 
@@ -250,11 +290,15 @@ impl Keyspace {
 
     /// Inserts contents that were taken from another entry. The key must be absent.
     pub fn insert_taken(&mut self, position: u64, key: &[u8], taken: TakenValue, clock: u16) {
-        let stored = match taken.value {
-            OwnedValue::Blob(blob) => NewStr::Blob(blob),
-            ref other => other.as_new(),
+        let value = match taken.value {
+            OwnedValue::Int(int) => NewStr::Int(int).into(),
+            OwnedValue::Bytes(ref bytes) => NewStr::Bytes(bytes).into(),
+            OwnedValue::Raw(ref bytes) => NewStr::Raw(bytes).into(),
+            OwnedValue::Blob(blob) => NewStr::Blob(blob).into(),
+            OwnedValue::Packed(kind, ref bytes) => NewValue::Packed(kind, bytes),
+            OwnedValue::Big(big) => NewValue::Big(big),
         };
-        self.insert(position, key, stored, taken.expire_at, clock);
+        self.insert(position, key, value, taken.expire_at, clock);
     }
 
     /// An entry by chance, each with the same probability; `rng` gives 64 random bits a call.
@@ -279,14 +323,14 @@ impl Keyspace {
     }
 
     /// The part of [`Keyspace::live_bytes`] that is mapped from the system and so unknown to the global allocator: entries
-    /// in slab pages, and segments of the table in pages.
+    /// in slab pages, segments of the table in pages, and what collections have in pages of their own.
     pub fn mapped_bytes(&self) -> usize {
-        self.slab.live_bytes() + self.dict.mapped_bytes()
+        self.slab.live_bytes() + self.dict.mapped_bytes() + self.heap.owned.mapped
     }
 
     /// Bytes in use: entries, what they own, and the table.
     pub fn live_bytes(&self) -> usize {
-        self.slab.live_bytes() + self.heap.long_bytes + self.heap.owned_bytes + self.table_bytes()
+        self.slab.live_bytes() + self.heap.long_bytes + self.heap.owned.bytes + self.table_bytes()
     }
 
     /// Bytes of the table.
@@ -317,7 +361,7 @@ impl Keyspace {
         let block = entry::build(&mut self.slab, value.kind, key, value.payload(), expire_at, clock);
         // SAFETY: it was just built.
         self.heap.block_made(unsafe { EntryRef::new(block) });
-        self.heap.value_stored(value.owned_bytes);
+        self.heap.value_stored(value.owned);
         let hasher = &self.hasher;
         // SAFETY: the block is complete and stays until it is removed from the table; the callers know the key is absent.
         unsafe { self.dict.insert_new(position, block, &|key| hasher.position(key)) }
@@ -338,7 +382,7 @@ impl Keyspace {
             unsafe { self.rebuild(slot, value.kind, value.payload(), expire_at, clock) };
         }
         self.heap.value_taken(&freed);
-        self.heap.value_stored(value.owned_bytes);
+        self.heap.value_stored(value.owned);
         freed
     }
 
@@ -388,9 +432,7 @@ impl Keyspace {
             if !entry.is_long() {
                 short_bytes += entry.block_bytes();
             }
-            if let Some(StrView::Blob(blob)) = entry.str() {
-                counts.value_stored(Some(entry::blob_bytes(&blob)));
-            }
+            counts.value_stored(entry.owned());
         }
         assert_eq!(counts, self.heap);
         assert_eq!(short_bytes, self.slab.live_bytes());
@@ -439,18 +481,27 @@ impl HeapCounts {
     }
 
     #[inline]
-    fn value_stored(&mut self, owned_bytes: Option<usize>) {
-        if let Some(bytes) = owned_bytes {
+    fn value_stored(&mut self, owned: Option<Owned>) {
+        if let Some(owned) = owned {
             self.owned_values += 1;
-            self.owned_bytes += bytes;
+            self.owned.bytes += owned.bytes;
+            self.owned.mapped += owned.mapped;
         }
+    }
+
+    /// What a value owns has changed.
+    #[inline]
+    fn value_changed(&mut self, before: Owned, after: Owned) {
+        self.owned.bytes = self.owned.bytes - before.bytes + after.bytes;
+        self.owned.mapped = self.owned.mapped - before.mapped + after.mapped;
     }
 
     #[inline]
     fn value_taken(&mut self, freed: &Freed) {
-        if !matches!(freed, Freed::Nothing) {
+        if let Some(owned) = freed.owned() {
             self.owned_values -= 1;
-            self.owned_bytes -= freed.bytes();
+            self.owned.bytes -= owned.bytes;
+            self.owned.mapped -= owned.mapped;
         }
     }
 }
@@ -460,15 +511,29 @@ struct Stored<'a> {
     kind: Kind,
     word: [u8; 8],
     inline: Option<&'a [u8]>,
-    /// Bytes outside of the block, if the payload owns something.
-    owned_bytes: Option<usize>,
+    /// What is outside of the block, if the payload owns something.
+    owned: Option<Owned>,
 }
 
 impl<'a> Stored<'a> {
     #[inline]
-    fn new(value: NewStr<'a>) -> Stored<'a> {
+    fn new(value: NewValue<'a>) -> Stored<'a> {
         match value {
-            NewStr::Int(int) => Stored { kind: Kind::Int, word: int.to_le_bytes(), inline: None, owned_bytes: None },
+            NewValue::Str(string) => Stored::string(string),
+            NewValue::Packed(kind, bytes) => {
+                Stored { kind: kind.kind(), word: [0; 8], inline: Some(bytes), owned: None }
+            }
+            NewValue::Big(big) => {
+                let (kind, owned) = (big.kind(), Some(Owned::big(&big)));
+                Stored { kind, word: big.into_address().to_ne_bytes(), inline: None, owned }
+            }
+        }
+    }
+
+    #[inline]
+    fn string(value: NewStr<'a>) -> Stored<'a> {
+        match value {
+            NewStr::Int(int) => Stored { kind: Kind::Int, word: int.to_le_bytes(), inline: None, owned: None },
             NewStr::Bytes(bytes) => Stored::inline(Kind::Str, bytes),
             NewStr::Raw(bytes) => Stored::inline(Kind::StrRaw, bytes),
             NewStr::Blob(blob) => Stored::blob(blob),
@@ -480,12 +545,12 @@ impl<'a> Stored<'a> {
         if bytes.len() > BLOB_MIN {
             return Stored::blob(Arc::new(bytes.to_vec()));
         }
-        Stored { kind, word: [0; 8], inline: Some(bytes), owned_bytes: None }
+        Stored { kind, word: [0; 8], inline: Some(bytes), owned: None }
     }
 
     fn blob(blob: Blob) -> Stored<'a> {
-        let owned_bytes = Some(entry::blob_bytes(&blob));
-        Stored { kind: Kind::Blob, word: entry::blob_payload(blob), inline: None, owned_bytes }
+        let owned = Some(Owned::blob(&blob));
+        Stored { kind: Kind::Blob, word: entry::blob_payload(blob), inline: None, owned }
     }
 
     #[inline]
@@ -549,9 +614,10 @@ impl EntryMut<'_> {
     }
 
     /// Puts another value in; expiry and clock stay.
-    pub fn set_str(&mut self, value: NewStr<'_>) -> Freed {
+    #[inline]
+    pub fn set_value<'v>(&mut self, value: impl Into<NewValue<'v>>) -> Freed {
         let (expire_at, clock) = (self.as_ref().expire_at(), self.as_ref().clock());
-        self.keyspace.overwrite(self.slot, Stored::new(value), expire_at, clock)
+        self.keyspace.overwrite(self.slot, Stored::new(value.into()), expire_at, clock)
     }
 
     /// Puts another integer in the place of one; says whether there was one.
@@ -566,12 +632,11 @@ impl EntryMut<'_> {
         true
     }
 
-    /// The value's bytes, to be changed in place; the value is raw afterwards. `None` for an integer. A large value that
-    /// somebody else shares is copied first.
+    /// The value's bytes, to be changed in place; the value is raw afterwards. `None` for an integer and for what is no
+    /// string. A large value that somebody else shares is copied first.
     pub fn bytes_mut(&mut self) -> Option<&mut [u8]> {
         let block = self.as_ref().block();
         match self.as_ref().kind() {
-            Kind::Int => None,
             Kind::Str | Kind::StrRaw => {
                 // SAFETY: the block is in the keyspace that we borrow exclusively; both kinds' payloads are the bytes.
                 unsafe { entry::set_kind(block, Kind::StrRaw) };
@@ -582,6 +647,7 @@ impl EntryMut<'_> {
                 // SAFETY: the blob is not shared and belongs to the entry, which is borrowed for as long as the slice.
                 unsafe { &mut *bytes }
             }),
+            _ => None,
         }
     }
 
@@ -609,9 +675,9 @@ impl EntryMut<'_> {
                 return unsafe { entry::set_kind(block, Kind::StrRaw) };
             }
             Kind::Blob => return,
-            Kind::Int => {}
+            _ => {}
         }
-        self.grow(Payload { head: &[], tail: &[], zeros: len.saturating_sub(old_len) });
+        self.grow(Payload { zeros: len.saturating_sub(old_len), ..Payload::of(&[]) });
     }
 
     /// Writes `bytes` from `offset` on; the value grows with zero bytes as needed and becomes a raw string. Gives the new
@@ -623,6 +689,118 @@ impl EntryMut<'_> {
         value.len()
     }
 
+    /// The bytes of a small collection.
+    #[inline]
+    pub fn packed(&self) -> Option<(PackedKind, &[u8])> {
+        let entry = self.as_ref();
+        Some((PackedKind::of(entry.kind())?, entry.payload()))
+    }
+
+    /// The bytes of a small collection, to be changed where they are.
+    pub fn packed_mut(&mut self) -> Option<(PackedKind, &mut [u8])> {
+        let kind = PackedKind::of(self.as_ref().kind())?;
+        let block = self.as_ref().block();
+        // SAFETY: the block is in the keyspace that we borrow exclusively, for as long as `self` is borrowed.
+        Some((kind, unsafe { entry::payload_mut(block) }))
+    }
+
+    /// Replaces `removed` bytes at `at` of a small collection's by others. Panics on other values, and on places outside:
+    /// both are mistakes of the caller. Moves at most the bytes that follow, and the block where its size does not allow
+    /// the new length.
+    pub fn splice(&mut self, at: usize, removed: usize, inserted: &[&[u8]]) {
+        let entry = self.as_ref();
+        let kind = entry.kind();
+        assert!(PackedKind::of(kind).is_some(), "no packed collection: {kind:?}");
+        let old_len = entry.payload().len();
+        assert!(at <= old_len && removed <= old_len - at, "{removed} bytes at {at} of {old_len}");
+        let len = old_len - removed + entry::total_len(inserted);
+        let (block, expire_at, clock) = (entry.block(), entry.expire_at(), entry.clock());
+        let shape = Shape::new(entry.key().len(), len, expire_at.is_some());
+        if shape.fits(entry) {
+            // SAFETY: the block fits the new length and is in the keyspace that we borrow exclusively; so the pieces lie
+            // elsewhere.
+            unsafe { entry::edit(block, at, removed, inserted, old_len) };
+            // SAFETY: likewise.
+            unsafe { entry::set_payload_len(block, len) };
+            return;
+        }
+        if shape.is_long() && entry.is_long() {
+            self.resize_spliced(at, removed, inserted, old_len, len);
+            return;
+        }
+        // SAFETY: the block stays until `rebuild` has copied the payload and frees it.
+        let old = unsafe { EntryRef::new(block) }.payload();
+        let payload = Payload { head: &old[..at], middle: inserted, tail: &old[at + removed..], zeros: 0 };
+        // SAFETY: packed payloads own nothing.
+        unsafe { self.keyspace.rebuild(self.slot, kind, payload, expire_at, clock) };
+    }
+
+    /// [`EntryMut::splice`] of a long block that stays long: the allocator can often do it without a copy.
+    fn resize_spliced(&mut self, at: usize, removed: usize, inserted: &[&[u8]], old_len: usize, len: usize) {
+        let old = self.as_ref().block();
+        let long_bytes = &mut self.keyspace.heap.long_bytes;
+        *long_bytes = *long_bytes - old_len + len;
+        let edit = |block| {
+            // SAFETY: both before a shrinkage and after a growth the block has room for the new length; it is in the
+            // keyspace that we borrow exclusively, so the pieces lie elsewhere.
+            unsafe { entry::edit(block, at, removed, inserted, old_len) };
+        };
+        let grows = len > old_len;
+        if !grows {
+            edit(old);
+        }
+        // SAFETY: the block is long and stays long, and its old address is replaced below.
+        let new = unsafe { entry::resize_long(old, len) };
+        if grows {
+            edit(new);
+        }
+        // SAFETY: the block has been given the room that this length needs.
+        unsafe { entry::set_payload_len(new, len) };
+        // SAFETY: the slot is still good, and the key is the same.
+        unsafe { self.keyspace.dict.replace(self.slot, new) };
+    }
+
+    /// The big hash that this entry owns, to be changed.
+    pub fn hash_mut(&mut self) -> Option<BigMut<'_, Hash>> {
+        self.big_mut()
+    }
+
+    /// The big set that this entry owns, to be changed.
+    pub fn set_mut(&mut self) -> Option<BigMut<'_, Set>> {
+        self.big_mut()
+    }
+
+    /// The big sorted set that this entry owns, to be changed.
+    pub fn zset_mut(&mut self) -> Option<BigMut<'_, Zset>> {
+        self.big_mut()
+    }
+
+    /// The big list that this entry owns, to be changed.
+    pub fn list_mut(&mut self) -> Option<BigMut<'_, List>> {
+        self.big_mut()
+    }
+
+    /// The stream that this entry owns, to be changed.
+    pub fn stream_mut(&mut self) -> Option<BigMut<'_, Stream>> {
+        self.big_mut()
+    }
+
+    /// What computes positions, for a collection that is being made.
+    pub fn hasher(&self) -> &KeyHasher {
+        &self.keyspace.hasher
+    }
+
+    fn big_mut<C: Collection>(&mut self) -> Option<BigMut<'_, C>> {
+        if self.as_ref().kind() != C::KIND {
+            return None;
+        }
+        let mut pointer = self.as_ref().big_as::<C>();
+        // SAFETY: the entry owns the collection and is in the keyspace that we borrow exclusively.
+        let it = unsafe { pointer.as_mut() };
+        let before = Owned::of(it);
+        Some(BigMut { it, before, heap: &mut self.keyspace.heap })
+    }
+
     /// Removes the entry.
     pub fn remove(self) -> Freed {
         self.keyspace.take_out(self.slot, self.position)
@@ -630,16 +808,23 @@ impl EntryMut<'_> {
 
     /// Removes the entry and gives its contents.
     pub fn remove_take(self) -> TakenValue {
-        let taken = self.as_ref().copy_value();
-        // What the entry shared with the copy is the copy's alone from here on.
-        drop(self.remove());
-        taken
+        let entry = self.as_ref();
+        if !entry.kind().is_big() {
+            let taken = entry.copy_value();
+            // What the entry shared with the copy is the copy's alone from here on.
+            drop(self.remove());
+            return taken;
+        }
+        let (expire_at, clock) = (entry.expire_at(), entry.clock());
+        let Freed::Big(big) = self.remove() else { unreachable!("a big kind owns a collection") };
+        TakenValue { value: OwnedValue::Big(big), expire_at, clock }
     }
 
     fn grow(&mut self, more: Payload<'_>) -> usize {
         let entry = self.as_ref();
         let (expire_at, clock, block) = (entry.expire_at(), entry.clock(), entry.block());
         let kind = entry.kind();
+        debug_assert!(kind.is_str(), "not a string");
         if kind == Kind::Blob {
             return self.change_blob(|bytes| {
                 push(bytes, more);
@@ -666,7 +851,7 @@ impl EntryMut<'_> {
             // SAFETY: the block is short, has room, and is in the keyspace that we borrow exclusively.
             unsafe { entry::extend(block, Kind::StrRaw, more) };
         } else {
-            let payload = Payload { head: old, tail: more.head, zeros: more.zeros };
+            let payload = Payload { head: old, middle: &[], tail: more.head, zeros: more.zeros };
             debug_assert!(more.tail.is_empty());
             // SAFETY: these kinds own nothing.
             unsafe { self.keyspace.rebuild(self.slot, Kind::StrRaw, payload, expire_at, clock) };
@@ -681,7 +866,7 @@ impl EntryMut<'_> {
         let block = entry.block();
         // SAFETY: the payload's count is used here without being given up: whatever happens, this copy is not dropped.
         let mut blob = ManuallyDrop::new(unsafe { entry.blob() });
-        let bytes_before = entry::blob_bytes(&blob);
+        let before = Owned::blob(&blob);
         if Arc::get_mut(&mut blob).is_none() {
             let own = Arc::new(Vec::clone(&blob));
             let shared = std::mem::replace(&mut *blob, own);
@@ -691,9 +876,38 @@ impl EntryMut<'_> {
         }
         let Some(bytes) = Arc::get_mut(&mut blob) else { unreachable!("a blob that was copied is not shared") };
         let result = change(bytes);
-        let heap = &mut self.keyspace.heap;
-        heap.owned_bytes = heap.owned_bytes - bytes_before + entry::blob_bytes(&blob);
+        self.keyspace.heap.value_changed(before, Owned::blob(&blob));
         result
+    }
+}
+
+/// A big collection that is being changed. Keeps the account of memory right when it is dropped.
+pub struct BigMut<'a, C: Collection> {
+    it: &'a mut C,
+    before: Owned,
+    heap: &'a mut HeapCounts,
+}
+
+impl<C: Collection> std::ops::Deref for BigMut<'_, C> {
+    type Target = C;
+
+    #[inline]
+    fn deref(&self) -> &C {
+        self.it
+    }
+}
+
+impl<C: Collection> std::ops::DerefMut for BigMut<'_, C> {
+    #[inline]
+    fn deref_mut(&mut self) -> &mut C {
+        self.it
+    }
+}
+
+impl<C: Collection> Drop for BigMut<'_, C> {
+    #[inline]
+    fn drop(&mut self) {
+        self.heap.value_changed(self.before, Owned::of(&*self.it));
     }
 }
 
@@ -731,6 +945,7 @@ mod tests {
 
     use super::*;
     use crate::testing::Rng;
+    use crate::value::ValueRef;
 
     fn keyspace() -> Keyspace {
         Keyspace::new(KeyHasher::new(42))
@@ -816,6 +1031,34 @@ mod tests {
     }
 
     #[test]
+    fn packed_bytes_are_edited_where_they_are_at_every_length() {
+        let mut keys = keyspace();
+        let mut rng = Rng::new(11);
+        for key in [b"k".as_slice(), &[b'k'; 300]] {
+            let position = keys.position(key);
+            for longest in [40, 700, 9_000] {
+                let mut model = Vec::new();
+                keys.insert(position, key, NewValue::Packed(PackedKind::List, &[]), Some(5), 7);
+                for _ in 0..4_000 {
+                    let at = rng.below(model.len() + 1);
+                    let removed = if model.len() < longest { rng.below(3) } else { rng.below(longest) };
+                    let removed = removed.min(model.len() - at);
+                    let pieces = [vec![1; rng.below(9)], vec![2; rng.below(longest / 16)], Vec::new()];
+                    let mut entry = keys.get_mut(position, key).unwrap();
+                    entry.splice(at, removed, &pieces.each_ref().map(Vec::as_slice));
+                    model.splice(at..at + removed, pieces.concat());
+                    let entry = keys.get(position, key).unwrap();
+                    assert!(matches!(entry.value(), ValueRef::Packed(PackedKind::List, bytes) if bytes == model));
+                    assert_eq!((entry.expire_at(), entry.clock(), entry.key()), (Some(5), 7, key));
+                }
+                keys.check();
+                keys.get_mut(position, key).unwrap().remove();
+                keys.check();
+            }
+        }
+    }
+
+    #[test]
     fn agrees_with_a_map_through_every_operation() {
         let mut keys = keyspace();
         let mut model: HashMap<Vec<u8>, Model> = HashMap::new();
@@ -848,7 +1091,7 @@ mod tests {
             match rng.below(14) {
                 0 => {
                     expected.set(&value);
-                    entry.set_str(value);
+                    entry.set_value(value);
                 }
                 1..4 => {
                     expected.expire_at = some_expiry(&mut rng);
@@ -900,7 +1143,8 @@ mod tests {
                 11 => {
                     let taken = entry.remove_take();
                     assert_eq!((taken.expire_at, taken.clock), (expected.expire_at, expected.clock));
-                    keys.insert(position, &key, taken.value.as_new(), taken.expire_at, taken.clock);
+                    let clock = taken.clock;
+                    keys.insert_taken(position, &key, taken, clock);
                 }
                 _ => {
                     let expire = match rng.below(3) {
@@ -973,7 +1217,7 @@ mod tests {
         let upserted = keys.upsert(position, b"k", NewStr::Int(1), ExpireChange::Keep, |_| 0);
         assert!(matches!(upserted.freed, Freed::Blob(freed) if Arc::ptr_eq(&freed, &blob)));
         assert_eq!(Arc::strong_count(&blob), 1);
-        keys.get_mut(position, b"k").unwrap().set_str(NewStr::Blob(Arc::clone(&blob)));
+        keys.get_mut(position, b"k").unwrap().set_value(NewStr::Blob(Arc::clone(&blob)));
         assert!(matches!(keys.get_mut(position, b"k").unwrap().remove(), Freed::Blob(_)));
         assert_eq!(Arc::strong_count(&blob), 1);
         keys.insert(position, b"k", NewStr::Blob(Arc::clone(&blob)), Some(5), 0);

@@ -5,6 +5,7 @@
 //!  keyspace      keys and values of one database: the safe face of the four below
 //!  ├─ dict       the table of pointers (segments, directory, cursors)
 //!  ├─ entry      one key, its value, expiry and clock in one block
+//!  ├─ value      which collections an entry may hold
 //!  ├─ slab       blocks of up to 512 bytes without overhead
 //!  └─ arena      pages from the kernel, for slab and dict
 //!  members       members of a big hash, set or sorted set: a table of its own
@@ -25,14 +26,19 @@ pub mod digest;
 pub mod entry;
 pub mod expiry_wheel;
 pub mod glob;
+pub mod hash;
 pub mod intset;
 pub mod keyspace;
 pub mod lcs;
+pub mod list;
 pub mod members;
 pub mod number;
 pub mod packed;
+pub mod set;
 pub mod slab;
 pub mod stream;
+pub mod value;
+pub mod zset;
 
 /// Hints that a cache line will be read soon. Any address is fine.
 #[inline(always)]

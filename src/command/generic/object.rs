@@ -86,6 +86,12 @@ pub fn encoding_name(entry: EntryRef<'_>) -> &'static str {
             _ => "raw",
         },
         Kind::StrRaw | Kind::Blob => "raw",
+        Kind::HashPacked | Kind::SetPacked | Kind::ZsetPacked | Kind::ListPacked => "listpack",
+        Kind::SetInts => "intset",
+        Kind::Hash | Kind::Set => "hashtable",
+        Kind::Zset => "skiplist",
+        Kind::List => "quicklist",
+        Kind::Stream => "stream",
     }
 }
 

@@ -1,0 +1,26 @@
+//! Big hashes.
+
+use crate::members::Members;
+
+/// One of them.
+#[derive(Clone, Debug)]
+pub struct Hash {
+    fields: Members,
+}
+
+impl Hash {
+    /// All bytes that it owns. O(1).
+    pub fn memory_bytes(&self) -> usize {
+        self.fields.memory_bytes()
+    }
+
+    /// The part of them that the global allocator does not know of. O(1).
+    pub fn mapped_bytes(&self) -> usize {
+        self.fields.mapped_bytes()
+    }
+
+    /// Number of pieces. O(1).
+    pub fn items(&self) -> usize {
+        self.fields.len()
+    }
+}

@@ -1,0 +1,26 @@
+//! Big sets.
+
+use crate::members::Members;
+
+/// One of them.
+#[derive(Clone, Debug)]
+pub struct Set {
+    members: Members,
+}
+
+impl Set {
+    /// All bytes that it owns. O(1).
+    pub fn memory_bytes(&self) -> usize {
+        self.members.memory_bytes()
+    }
+
+    /// The part of them that the global allocator does not know of. O(1).
+    pub fn mapped_bytes(&self) -> usize {
+        self.members.mapped_bytes()
+    }
+
+    /// Number of pieces. O(1).
+    pub fn items(&self) -> usize {
+        self.members.len()
+    }
+}

@@ -1,0 +1,43 @@
+//! Waiting for data: what a command that found nothing asks for.
+//!
+//! Such a command changes nothing, says with [`Cx::block`](super::Cx::block) what it waits for, and returns. Its client
+//! then waits, and whenever one of the keys was changed and holds what is awaited, the whole command runs again, until it
+//! finds something or its time is over.
+
+/// What a client waits for at its keys.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Awaited {
+    /// A list.
+    List,
+    /// A sorted set.
+    Zset,
+    /// A stream.
+    Stream,
+    /// A stream with a consumer group: the command also runs again when the key is gone or holds something else, to say
+    /// so.
+    StreamGroup,
+}
+
+/// The reply when the time is over.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum TimeoutReply {
+    /// The null of a value.
+    Null,
+    /// The null of an array.
+    NullArray,
+}
+
+/// A command's wish to wait.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Block {
+    /// The keys, as numbers of arguments.
+    pub keys: Vec<usize>,
+    /// Until when, in Unix ms; `None` for as long as it takes.
+    pub until_ms: Option<i64>,
+    /// What must be at one of the keys.
+    pub awaited: Awaited,
+    /// The reply when the time is over.
+    pub on_timeout: TimeoutReply,
+    /// Arguments that have another value when the command runs again: what `$` stands for is known now and not then.
+    pub argv: Vec<(usize, Box<[u8]>)>,
+}
