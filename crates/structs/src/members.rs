@@ -30,6 +30,9 @@ use crate::slab::{self, BLOCK_BYTES_MAX, Slab};
 /// Number of members from which on new blocks come from a slab.
 pub const SLAB_FROM: usize = 1024;
 
+/// Members whose memory is requested ahead when all are walked.
+const AHEAD: usize = 8;
+
 const HAS_EXTRA: u8 = 1;
 const HAS_VALUE: u8 = 1 << 1;
 const IN_SLAB: u8 = 1 << 2;
@@ -340,6 +343,22 @@ impl Members {
         self.dict.iter().map(|block| unsafe { MemberRef::new(block) })
     }
 
+    /// Gives all members to `visit`, in no meaningful order. Faster than [`Members::iter`] where members are looked at,
+    /// because memory is requested for several of them ahead.
+    pub fn for_each<'a>(&'a self, mut visit: impl FnMut(MemberRef<'a>)) {
+        let mut waiting: [Option<MemberRef<'a>>; AHEAD] = [None; AHEAD];
+        let mut next = 0;
+        for member in self.iter() {
+            crate::prefetch(member.block.as_ptr());
+            if let Some(ready) = waiting[next].replace(member) {
+                visit(ready);
+            }
+            next = (next + 1) % AHEAD;
+        }
+        let (newer, older) = waiting.split_at(next);
+        older.iter().chain(newer).flatten().for_each(|&member| visit(member));
+    }
+
     fn build(&mut self, key: &[u8], value: Option<&[u8]>, extra: Option<u64>) -> NonNull<u8> {
         let bytes = block_bytes(key.len(), value.map(<[u8]>::len), extra.is_some());
         let (block, in_slab) = match &mut self.slab {
@@ -641,6 +660,9 @@ mod tests {
             assert_eq!(member.key_and_value(), (member.key(), member.value()));
             assert_eq!(member.extra(), *extra);
         }
+        let mut walked = Vec::new();
+        members.for_each(|member| walked.push(member.ptr()));
+        assert_eq!(walked, members.iter().map(MemberRef::ptr).collect::<Vec<_>>());
     }
 
     #[test]
