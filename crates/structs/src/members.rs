@@ -520,6 +520,24 @@ impl MemberMut<'_> {
         Replaced { old: MemberPtr(old), new: MemberPtr(new) }
     }
 
+    /// Gives it another extra word, or none, and leaves its value: where it is if it had and has one, else in another
+    /// block.
+    pub fn replace_extra(&mut self, extra: Option<u64>) -> Replaced {
+        let old = self.as_ref().block;
+        if extra.is_none() && self.as_ref().extra().is_none() || extra.is_some_and(|extra| self.set_extra(extra)) {
+            return Replaced { old: MemberPtr(old), new: MemberPtr(old) };
+        }
+        // SAFETY: the old block stays as it is until it is freed below.
+        let member = unsafe { MemberRef::new(old) };
+        let (key, value) = member.key_and_value();
+        let new = self.members.build(key, member.has_value().then_some(value), extra);
+        // SAFETY: the slot is still good, and the key is the same.
+        unsafe { self.members.dict.replace(self.slot, new) };
+        // SAFETY: the table does not point to the old block any more.
+        unsafe { self.members.free(old) };
+        Replaced { old: MemberPtr(old), new: MemberPtr(new) }
+    }
+
     /// Removes it.
     pub fn remove(self) {
         // SAFETY: the slot is the member's, found for this position.
@@ -679,7 +697,7 @@ mod tests {
                 let position = members.position(&key);
                 let value = (rng.below(3) > 0).then(|| bytes_of_any_length(&mut rng));
                 let extra = (rng.below(2) > 0).then(|| rng.next());
-                match (model.contains_key(&key), rng.below(4)) {
+                match (model.contains_key(&key), rng.below(5)) {
                     (true, 0) => {
                         assert!(members.remove(position, &key));
                         model.remove(&key);
@@ -690,6 +708,11 @@ mod tests {
                         if had {
                             model.get_mut(&key).unwrap().1 = Some(77);
                         }
+                    }
+                    (true, 2) => {
+                        let done = members.get_mut(position, &key).unwrap().replace_extra(extra);
+                        assert_eq!(members.get(position, &key).unwrap().ptr(), done.new);
+                        model.get_mut(&key).unwrap().1 = extra;
                     }
                     (true, _) => {
                         let done = members.replace(position, &key, value.as_deref(), extra).unwrap();

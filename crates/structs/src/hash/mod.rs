@@ -1,26 +1,20 @@
-//! Big hashes.
+//! Hashes: fields with values, and perhaps deadlines.
+//!
+//! ```text
+//!  HashRef, HashMut     the face: commands do not see which form a hash has
+//!  ├─ packed            few short fields: one run of bytes in the entry, `field value field value ...`
+//!  └─ Hash              everything else: a table of members, their deadlines in a tree beside it
+//! ```
+//!
+//! A hash begins packed and becomes a table when it gets more fields, or a longer field or value, than its limits allow, or
+//! when a field gets a deadline. It never goes back.
+//!
+//! What must stay true:
+//! - a field whose deadline has passed is never given out and counts as absent wherever a field is looked up; it stays in the
+//!   table, and in the number of fields, until somebody takes it out ([`Hash::take_due`]) or sets it anew;
+//! - a packed hash has no deadlines.
 
-use crate::members::Members;
+mod deadlines;
+mod table;
 
-/// One of them.
-#[derive(Clone, Debug)]
-pub struct Hash {
-    fields: Members,
-}
-
-impl Hash {
-    /// All bytes that it owns. O(1).
-    pub fn memory_bytes(&self) -> usize {
-        self.fields.memory_bytes()
-    }
-
-    /// The part of them that the global allocator does not know of. O(1).
-    pub fn mapped_bytes(&self) -> usize {
-        self.fields.mapped_bytes()
-    }
-
-    /// Number of pieces. O(1).
-    pub fn items(&self) -> usize {
-        self.fields.len()
-    }
-}
+pub use table::{FieldDeadline, Hash, SetField};
