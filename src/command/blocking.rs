@@ -38,6 +38,8 @@ pub struct Block {
     pub awaited: Awaited,
     /// The reply when the time is over.
     pub on_timeout: TimeoutReply,
+    /// When the command is to run again although nothing was changed, in Unix ms.
+    pub again_at_ms: Option<i64>,
     /// Arguments that have another value when the command runs again: what `$` stands for is known now and not then.
     pub argv: Vec<(usize, Box<[u8]>)>,
 }

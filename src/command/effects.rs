@@ -59,6 +59,11 @@ pub struct Effects {
 }
 
 impl Effects {
+    /// Of a client that may wait for data.
+    pub fn waiting_allowed() -> Effects {
+        Effects { may_block: true, ..Effects::default() }
+    }
+
     /// Sets which classes are listened to; events of others are not even recorded.
     pub fn want(&mut self, classes: EventClass) {
         self.wanted = classes;

@@ -189,6 +189,8 @@ pub(super) enum Wait {
     Pause,
     /// Its replies must go out first.
     Output,
+    /// The last command that ran waits for data.
+    Data,
 }
 
 impl Connection {

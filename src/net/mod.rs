@@ -343,7 +343,11 @@ impl EventLoop {
             }
             Err(error) => connection.error = Some(error),
         }
-        let held_bytes = if connection.wait == Wait::Pause { batch.read_buffer().len() } else { batch.tail().len() };
+        let held_bytes = if matches!(connection.wait, Wait::Pause | Wait::Data) {
+            batch.read_buffer().len()
+        } else {
+            batch.tail().len()
+        };
         if held_bytes > query_limit {
             tracing::warn!(
                 "closing client that reached the query buffer limit: {}",
@@ -431,15 +435,23 @@ impl EventLoop {
         match state {
             JobState::Paused => connection.wait = Wait::Pause,
             JobState::Full => connection.wait = Wait::Output,
+            JobState::Blocked => connection.wait = Wait::Data,
             JobState::CloseAfterReply => connection.closing = true,
             JobState::Ready | JobState::Done => connection.closing |= connection.ended,
         }
         connection.error = error;
-        if connection.wait != Wait::Nothing {
+        let left = next < batch.len() || connection.error.is_some();
+        if connection.wait != Wait::Nothing && (left || connection.wait != Wait::Data) {
             connection.held = Some(Box::new((batch, next)));
         } else if connection.closing || !keep_tail(connection, &mut batch) {
             recycle(&mut self.spare_batches, batch);
         }
+        self.send(named, out);
+    }
+
+    /// Sends replies.
+    fn send(&mut self, named: Named, out: Output) {
+        let Some(connection) = self.connection(named) else { return };
         if out.is_empty() {
             let (buffer, _) = out.into_parts();
             self.keep_output(buffer);
@@ -591,6 +603,12 @@ impl EventLoop {
                             if pushed.last() != Some(&named) && !pushed.contains(&named) {
                                 pushed.push(named);
                             }
+                        }
+                    }
+                    Order::Answer(id, out) => {
+                        if let Some(named) = self.server.clients.slot_of(id).map(|slot| (slot, id)) {
+                            self.resumable.push(named);
+                            self.send(named, out);
                         }
                     }
                     Order::Close(id) => {

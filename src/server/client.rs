@@ -47,6 +47,8 @@ bitflags::bitflags! {
         const LOCAL = 1 << 11;
         /// CLIENT KILL has ended it; what it has sent is not executed any more.
         const KILLED = 1 << 12;
+        /// Waits for data.
+        const BLOCKED = 1 << 13;
     }
 }
 

@@ -66,6 +66,7 @@ impl Server {
             self.rearm();
             self.outbox.order(Order::Resume);
         }
+        self.waiters_time_out();
         let hz = i64::from(self.config.hz.clamp(1, 500));
         // Further ahead than one period is what a clock that was set back leaves.
         let due = !self.cron_paused && (now_ms >= self.cron.next_ms || self.cron.next_ms > now_ms + 1000 / hz);
@@ -93,6 +94,9 @@ impl Server {
         let mut next_ms = if self.cron_paused { self.store.now_ms() + PAUSED_IDLE_MS } else { self.cron.next_ms };
         if let Some((_, until_ms)) = self.pause.current() {
             next_ms = next_ms.min(until_ms);
+        }
+        if let Some(timer_ms) = self.waiters.next_timer_ms() {
+            next_ms = next_ms.min(timer_ms);
         }
         Duration::from_millis(u64::try_from(next_ms - self.store.now_ms()).unwrap_or(0))
     }
@@ -153,7 +157,7 @@ impl Server {
             return;
         }
         let now_ms = self.store.now_ms();
-        let exempt = ClientFlags::MONITOR | ClientFlags::PAUSED;
+        let exempt = ClientFlags::MONITOR | ClientFlags::PAUSED | ClientFlags::BLOCKED;
         let idle: Vec<_> = self
             .clients
             .iter()

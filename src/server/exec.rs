@@ -10,6 +10,7 @@ use super::message::{Job, JobState};
 use super::statistics::Done;
 use super::table::{Command, Missing, Run};
 use super::{Server, ServerCx, redact};
+use crate::command::blocking::Block;
 use crate::command::cx::Cx;
 use crate::command::error::Error;
 use crate::command::reply::{Mark, Reply};
@@ -161,6 +162,12 @@ impl Server {
                     Reply::new(out, resp).error(error);
                 }
                 let now = self.stats.now();
+                if let Some(block) = self.effects.block.take() {
+                    let ticks = now.wrapping_sub(*began);
+                    *began = now;
+                    self.begin_waiting(slot, command, job, planned, *block, ticks);
+                    return;
+                }
                 let done = Done {
                     command: command.id,
                     ticks: now.wrapping_sub(*began),
@@ -173,6 +180,9 @@ impl Server {
                     self.log_command(slot, command, argv, &done);
                 }
                 self.propagate();
+                if !self.waiters.is_empty() {
+                    self.serve_waiters();
+                }
                 if !self.clients.monitors.is_empty() {
                     self.feed_monitors(slot, command, argv);
                 }
@@ -191,9 +201,37 @@ impl Server {
         }
     }
 
+    /// A command has found nothing and wants to wait: its client's job ends here for now. It counts as a call when the
+    /// waiting has ended.
+    #[cold]
+    fn begin_waiting(
+        &mut self,
+        slot: Slot,
+        command: &'static Command,
+        job: &mut Job,
+        planned: Planned,
+        block: Block,
+        ticks: u64,
+    ) {
+        self.propagate();
+        let argv = job.batch.command(planned.index);
+        let db = self.clients.get(slot).map_or(0, |client| client.db);
+        self.wait(slot, db, command, argv, block, ticks);
+        if !self.clients.monitors.is_empty() {
+            self.feed_monitors(slot, command, argv);
+        }
+        self.store.set_touch(true);
+        if let Some(client) = self.clients.get_mut(slot) {
+            client.last_command = Some(command);
+            client.flags.remove(ClientFlags::REPLY_SKIP);
+        }
+        job.next = planned.index + 1;
+        job.state = JobState::Blocked;
+    }
+
     /// Puts a command into the logs that want it.
     #[cold]
-    fn log_command(&mut self, slot: Slot, command: &'static Command, argv: Argv<'_>, done: &Done<'_>) {
+    pub(super) fn log_command(&mut self, slot: Slot, command: &'static Command, argv: Argv<'_>, done: &Done<'_>) {
         let us = self.stats.ticks.to_ns(done.ticks) / 1000;
         if self.stats.latency.wants(us / 1000) {
             let event = if command.flags().contains(Flags::FAST) { "fast-command" } else { "command" };

@@ -36,6 +36,8 @@ pub enum JobState {
     Done,
     /// The rest waits for the end of a pause.
     Paused,
+    /// The last command that ran waits for data, and so does the rest.
+    Blocked,
     /// The rest waits until replies have gone out.
     Full,
     /// The connection ends when the replies have gone out.
@@ -45,6 +47,8 @@ pub enum JobState {
 /// What the network is to do.
 #[derive(Debug)]
 pub enum Order {
+    /// Send this to a client whose job was [`JobState::Blocked`], and look again at that job.
+    Answer(ClientId, Output),
     /// Send this to a client, behind what it already gets.
     Push(ClientId, Arc<[u8]>),
     /// End a connection at once.

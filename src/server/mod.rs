@@ -7,13 +7,14 @@
 //! ```
 //!
 //! [`exec`] runs commands, [`gates`] decides what may run now, [`propagate`] tells everybody what changed, [`cron`] does
-//! what time demands, [`commands`] holds the commands that need the whole server. The network is reached by messages
+//! what time demands, [`blocking`] knows who waits for data, [`commands`] holds the commands that need the whole server. The network is reached by messages
 //! only ([`message`]), so it may be on other threads.
 //!
 //! Invariant: nothing here reads or writes a socket, and nothing here asks the operating system for the time in the
 //! middle of a turn.
 
 mod background;
+mod blocking;
 pub mod client;
 pub mod commands;
 mod cron;
@@ -124,6 +125,7 @@ pub struct Server {
     pub listeners: Vec<String>,
     /// Frees what would hold up the executor.
     pub background: Background,
+    waiters: blocking::Waiters,
     effects: Effects,
     cron: cron::Cron,
     plan: Vec<exec::Planned>,
@@ -157,7 +159,8 @@ impl Server {
             replication_id: String::new(),
             listeners: Vec::new(),
             background: Background::start(),
-            effects: Effects::default(),
+            waiters: blocking::Waiters::default(),
+            effects: Effects::waiting_allowed(),
             cron: cron::Cron::default(),
             plan: Vec::new(),
             config,
@@ -209,7 +212,9 @@ impl Server {
 
     /// A connection has gone.
     pub fn disconnect(&mut self, slot: Slot) {
-        self.clients.remove(slot);
+        if let Some(client) = self.clients.remove(slot) {
+            self.waiter_gone(client.id);
+        }
     }
 
     /// A signal asks for the end.

@@ -3,6 +3,7 @@
 //! Expired keys are never visible: whoever meets one removes it. What a change means for the expiry index, for watched
 //! keys and for the counts is done here, in [`Meta`], and nowhere else.
 
+use super::awaited::AwaitedKeys;
 use super::expiry::ExpiryIndex;
 use super::versions::{KeyVersions, Version};
 use super::{EntryRef, Env, ExpireChange, Expired, NewStr, PackedKind, Store, StrView, TakenValue};
@@ -25,20 +26,34 @@ pub struct Key<'k> {
 pub(super) struct Meta {
     pub(super) expiry: ExpiryIndex,
     pub(super) versions: KeyVersions,
+    pub(super) awaited: AwaitedKeys,
 }
 
 impl Meta {
     pub(super) fn new(now_ms: i64) -> Meta {
-        Meta { expiry: ExpiryIndex::new(now_ms), versions: KeyVersions::default() }
+        Meta { expiry: ExpiryIndex::new(now_ms), versions: KeyVersions::default(), awaited: AwaitedKeys::default() }
     }
 
     /// Everything that follows from a change of an entry, its deadline going from `old` to `new`.
     #[inline]
     fn changed(&mut self, position: u64, old: Option<i64>, new: Option<i64>) {
-        self.versions.touch(position);
+        self.touched(position);
         if old != new {
             self.expiry.moved(position, old, new);
         }
+    }
+
+    /// Somebody who watches the key or waits for it shall know that it was changed.
+    #[inline]
+    fn touched(&mut self, position: u64) {
+        self.versions.touch(position);
+        self.awaited.touch(position);
+    }
+
+    /// The same for all keys that `changed` names.
+    pub(super) fn touched_where(&mut self, changed: impl Fn(u64) -> bool) {
+        self.versions.touch_where(&changed);
+        self.awaited.touch_where(&changed);
     }
 
     /// All entries are gone. Returns the index of their deadlines, to be freed elsewhere.
@@ -280,6 +295,21 @@ impl<'a> Db<'a> {
         self.keys.random(&mut || rand::RngCore::next_u64(rng))
     }
 
+    /// Somebody waits for a change of a key from now on.
+    pub fn await_key(self, key: Key<'_>) {
+        self.meta.awaited.add(key.position);
+    }
+
+    /// The end of one [`Db::await_key`].
+    pub fn stop_awaiting(self, position: u64) {
+        self.meta.awaited.remove(position);
+    }
+
+    /// Positions of keys that are waited for and were changed since the last call, in the order of their changes.
+    pub fn take_changed(self) -> Vec<u64> {
+        self.meta.awaited.take_changed()
+    }
+
     /// Begins to watch a key.
     pub fn watch(mut self, key: Key<'_>) -> Version {
         // One that has expired already is not there: that it is removed later is no change.
@@ -422,7 +452,14 @@ impl<'a> Write<'a> {
     /// if nothing is changed in the end.
     #[inline]
     pub fn value_mut(&mut self) -> ValueMut<'_, 'a> {
-        self.meta.versions.touch(self.position);
+        self.meta.touched(self.position);
+        self.value_mut_unheard()
+    }
+
+    /// The same for bookkeeping inside of a value that does not count as a change of the key: nobody who watches it or waits
+    /// for it hears of it.
+    #[inline]
+    pub fn value_mut_unheard(&mut self) -> ValueMut<'_, 'a> {
         ValueMut { entry: &mut self.entry, env: self.env }
     }
 
@@ -430,14 +467,14 @@ impl<'a> Write<'a> {
     pub fn set_str(&mut self, value: NewStr<'_>) {
         let freed = self.entry.set_value(value);
         self.env.free(freed);
-        self.meta.versions.touch(self.position);
+        self.meta.touched(self.position);
     }
 
     /// Replaces the value by an integer; the deadline stays.
     #[inline]
     pub fn set_int(&mut self, value: i64) {
         if self.entry.set_int_in_place(value) {
-            self.meta.versions.touch(self.position);
+            self.meta.touched(self.position);
         } else {
             self.set_str(NewStr::Int(value));
         }
@@ -445,13 +482,13 @@ impl<'a> Write<'a> {
 
     /// Appends to a string. Returns the new length in bytes.
     pub fn append(&mut self, bytes: &[u8]) -> usize {
-        self.meta.versions.touch(self.position);
+        self.meta.touched(self.position);
         self.entry.append(bytes)
     }
 
     /// Writes `bytes` at `offset` of a string, which grows with zero bytes as needed. Returns the new length in bytes.
     pub fn overwrite(&mut self, offset: usize, bytes: &[u8]) -> usize {
-        self.meta.versions.touch(self.position);
+        self.meta.touched(self.position);
         self.entry.overwrite(offset, bytes)
     }
 

@@ -5,6 +5,7 @@
 //! commands, clients or replies, and time comes in through [`Store::set_now`].
 
 mod access;
+mod awaited;
 mod db;
 mod expiry;
 mod versions;
@@ -231,7 +232,7 @@ impl Store {
         let hasher = self.env.hasher.clone();
         let Database { keys, meta } = &mut self.databases[index];
         let count = keys.len();
-        meta.versions.touch_where(|position| has_position(keys, position));
+        meta.touched_where(|position| has_position(keys, position));
         let deadlines = meta.flushed(self.env.now_ms);
         if !deadlines.is_empty() {
             self.env.garbage.push(Garbage::Deadlines(Box::new(deadlines)));
@@ -249,15 +250,16 @@ impl Store {
             return;
         }
         self.databases.swap(a, b);
-        // Versions belong to the database that a client watches, not to the contents: the watched keys' owner changed.
+        // Watchers and waiters belong to the database that they have chosen, not to the contents: their keys' owner changed.
         let (low, high) = self.databases.split_at_mut(a.max(b));
         let (low, high) = (&mut low[a.min(b)], &mut high[0]);
         std::mem::swap(&mut low.meta.versions, &mut high.meta.versions);
+        std::mem::swap(&mut low.meta.awaited, &mut high.meta.awaited);
         // A key that neither had and has is as it was.
         let (low_keys, high_keys) = (&low.keys, &high.keys);
         let changed = |position| has_position(low_keys, position) || has_position(high_keys, position);
-        low.meta.versions.touch_where(changed);
-        high.meta.versions.touch_where(changed);
+        low.meta.touched_where(changed);
+        high.meta.touched_where(changed);
     }
 
     /// Figures of a database.

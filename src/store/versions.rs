@@ -52,7 +52,7 @@ impl KeyVersions {
     }
 
     /// Changes the versions of the watched positions that `changed` names.
-    pub(super) fn touch_where(&mut self, mut changed: impl FnMut(u64) -> bool) {
+    pub(super) fn touch_where(&mut self, changed: impl Fn(u64) -> bool) {
         for (position, watched) in &mut self.watched {
             if changed(*position) {
                 watched.version += 1;

@@ -68,6 +68,7 @@ struct Connection {
     /// There are commands, or bytes that may hold some.
     ready: bool,
     paused: bool,
+    blocked: bool,
     closed: bool,
     received: Vec<u8>,
 }
@@ -121,6 +122,7 @@ impl Executor {
             error: None,
             ready: false,
             paused: false,
+            blocked: false,
             closed: slot.is_none(),
             received,
         });
@@ -200,6 +202,7 @@ impl Executor {
         connection.next = next;
         match state {
             JobState::Paused => connection.paused = true,
+            JobState::Blocked => connection.blocked = true,
             JobState::Full => connection.ready = true,
             JobState::Ready => panic!("the server has left a job without saying why"),
             JobState::Done => {
@@ -225,6 +228,13 @@ impl Executor {
                     Order::Push(id, message) => {
                         if let Some(connection) = self.open(id) {
                             connection.received.extend_from_slice(&message);
+                        }
+                    }
+                    Order::Answer(id, out) => {
+                        if let Some(connection) = self.open(id) {
+                            put_output(&mut connection.received, out);
+                            connection.blocked = false;
+                            connection.ready = true;
                         }
                     }
                     Order::Close(id) => {
@@ -271,7 +281,7 @@ impl Connection {
                 Err(error) => self.error = Some(error),
             }
         }
-        if self.paused || (self.next == self.batch.len() && self.error.is_none()) {
+        if self.paused || self.blocked || (self.next == self.batch.len() && self.error.is_none()) {
             return None;
         }
         Some(Job {

@@ -79,6 +79,7 @@ pub(super) struct Client {
     /// There are commands, or bytes that may hold some.
     ready: bool,
     paused: bool,
+    blocked: bool,
     pub(super) closed: bool,
     /// Bytes on their way to the server.
     sent: Vec<u8>,
@@ -144,6 +145,7 @@ impl World {
             error: None,
             ready: false,
             paused: false,
+            blocked: false,
             closed: slot.is_none(),
             sent: Vec::new(),
             received,
@@ -276,6 +278,7 @@ impl World {
         client.next = next;
         match state {
             JobState::Paused => client.paused = true,
+            JobState::Blocked => client.blocked = true,
             JobState::Full => client.ready = true,
             JobState::Ready => panic!("the server has left a job without saying why"),
             JobState::Done => {
@@ -302,6 +305,13 @@ impl World {
                     Order::Push(id, message) => {
                         if let Some(client) = self.open(id) {
                             client.received.extend_from_slice(&message);
+                        }
+                    }
+                    Order::Answer(id, out) => {
+                        if let Some(client) = self.open(id) {
+                            put_output(&mut client.received, out);
+                            client.blocked = false;
+                            client.ready = true;
                         }
                     }
                     Order::Close(id) => {
@@ -345,7 +355,7 @@ impl World {
                 !held || self.server.pause.current().is_some(),
                 "client {number} still waits for the end of a pause"
             );
-            let at_rest = !client.closed && !client.paused && client.sent.is_empty();
+            let at_rest = !client.closed && !client.paused && !client.blocked && client.sent.is_empty();
             if let Some(owed) = client.owed.filter(|_| at_rest) {
                 assert_eq!(client.replies.count, owed, "client {number}: replies to its commands");
             }
@@ -371,11 +381,16 @@ impl World {
         self.check_emptying();
     }
 
-    /// Sets everything to how it was at the start that holds back or refuses commands, and lets them run.
+    /// Sets everything to how it was at the start that holds back or refuses commands, and lets them run. Who waits for
+    /// data goes away.
     fn lift(&mut self) {
         self.server.pause.end();
         self.server.config = self.settings.clone();
         self.server.config_changed();
+        for client in self.clients.iter_mut().filter(|c| c.blocked && !c.closed) {
+            client.closed = true;
+            self.server.disconnect(client.slot);
+        }
         self.resume();
         self.rest();
         self.server.active_expire = true;
@@ -532,7 +547,7 @@ impl Client {
                 Err(error) => self.error = Some(error),
             }
         }
-        if self.paused {
+        if self.paused || self.blocked {
             self.ready = false;
             return Cut::Nothing;
         }

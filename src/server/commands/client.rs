@@ -7,6 +7,7 @@ use crate::command::spec::{Acl, Arg, ArgKind, Flags, Group, Spec};
 use crate::command::table::Row;
 use crate::server::ServerCx;
 use crate::server::ServerFn;
+use crate::server::blocking::Unblock;
 use crate::server::client::{Client, ClientFlags, ClientId};
 use crate::server::message::Order;
 use crate::server::pause::Held;
@@ -652,13 +653,16 @@ fn client_unpause_command(cx: &mut ServerCx<'_>) -> Result<(), Error> {
     Ok(())
 }
 
-/// Nobody is blocked yet: no command of this server waits for data.
 fn client_unblock_command(cx: &mut ServerCx<'_>) -> Result<(), Error> {
-    if cx.argc() >= 4 && !is(cx.arg(3), "TIMEOUT") && !is(cx.arg(3), "ERROR") {
-        return Err(Error::fixed("ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR"));
-    }
-    int(cx.arg(2))?;
-    cx.reply.int(0);
+    let how = match cx.arg(3) {
+        _ if cx.argc() < 4 => Unblock::Timeout,
+        word if is(word, "TIMEOUT") => Unblock::Timeout,
+        word if is(word, "ERROR") => Unblock::Error,
+        _ => return Err(Error::fixed("ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR")),
+    };
+    let id = u64::try_from(int(cx.arg(2))?).map(ClientId);
+    let unblocked = id.is_ok_and(|id| cx.server.unblock(id, how));
+    cx.reply.int(i64::from(unblocked));
     Ok(())
 }
 
@@ -817,7 +821,7 @@ impl Client {
     pub(super) fn flag_letters(&self) -> String {
         let mut letters = String::new();
         for (flag, letter) in FLAG_LETTERS {
-            if self.flags.contains(*flag) {
+            if self.flags.intersects(*flag) {
                 letters.push(*letter);
             }
         }
@@ -831,7 +835,7 @@ impl Client {
 /// Letters in the order in which they are shown.
 const FLAG_LETTERS: &[(ClientFlags, char)] = &[
     (ClientFlags::MONITOR, 'O'),
-    (ClientFlags::PAUSED, 'b'),
+    (ClientFlags::PAUSED.union(ClientFlags::BLOCKED), 'b'),
     (ClientFlags::CLOSE_AFTER_REPLY, 'c'),
     (ClientFlags::UNIX_SOCKET, 'U'),
     (ClientFlags::NO_EVICT, 'e'),

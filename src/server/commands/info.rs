@@ -188,16 +188,13 @@ fn clients(server: &Server, fields: &mut Fields) {
     fields.put("maxclients", server.config.maxclients);
     fields.put("client_recent_max_input_buffer", largest(|io| io.query_bytes));
     fields.put("client_recent_max_output_buffer", largest(|io| io.output_bytes));
-    fields.zeros(&[
-        "blocked_clients",
-        "tracking_clients",
-        "pubsub_clients",
-        "watching_clients",
-        "clients_in_timeout_table",
-        "total_watched_keys",
-        "total_blocking_keys",
-        "total_blocking_keys_on_nokey",
-    ]);
+    let waiters = server.waiters.figures();
+    fields.put("blocked_clients", waiters.clients);
+    fields.zeros(&["tracking_clients", "pubsub_clients", "watching_clients"]);
+    fields.put("clients_in_timeout_table", waiters.with_deadline);
+    fields.zeros(&["total_watched_keys"]);
+    fields.put("total_blocking_keys", waiters.keys);
+    fields.put("total_blocking_keys_on_nokey", waiters.keys_until_gone);
     let now_ms = server.store.now_ms();
     let (reason, actions, left_ms) = match server.pause.current().filter(|(_, until_ms)| *until_ms > now_ms) {
         None => ("none", "none", 0),

@@ -1,0 +1,398 @@
+//! Clients that wait for data.
+//!
+//! A command that found nothing may ask to wait (`command::blocking`). Its client then has a *waiter* here, with a copy of
+//! the command. The store notes which awaited keys are changed; after every command those are looked at in the order of
+//! their changes, and for each its waiters in the order in which they began to wait: if what they wait for is there, their
+//! command runs again. So data goes to the longest waiter, before anybody else's next command, and whatever makes data,
+//! from LPUSH to RENAME, needs to know nothing of this.
+//!
+//! What must stay true: a client waits exactly if it is in `by_client`, and then it is in the queue of each of its keys,
+//! and the store has been told of each.
+
+use super::Server;
+use super::client::{ClientFlags, ClientId, Slot};
+use super::message::Order;
+use super::statistics::Done;
+use super::table::{Command, Run};
+use crate::command::blocking::{Awaited, Block, TimeoutReply};
+use crate::command::cx::Cx;
+use crate::command::error::Error;
+use crate::command::reply::{Output, Reply, Resp};
+use crate::store::Kind;
+use hashbrown::HashMap;
+use std::collections::{BTreeMap, BTreeSet};
+use weir_resp::{Argv, Batch};
+
+/// Why a client stops waiting without data.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Unblock {
+    /// As if its time were over.
+    Timeout,
+    /// With an error.
+    Error,
+}
+
+/// One client that waits.
+#[derive(Debug)]
+struct Waiter {
+    slot: Slot,
+    db: usize,
+    command: &'static Command,
+    /// The command, with the arguments that it asked for.
+    batch: Batch,
+    block: Block,
+    /// Where its keys are in hash space.
+    positions: Vec<u64>,
+    /// Its place in all queues.
+    number: u64,
+    /// Its client has asked for no reply.
+    silent: bool,
+    /// How long the command has run so far.
+    ticks: u64,
+    /// When it is looked at although nothing changes.
+    timer_ms: Option<i64>,
+}
+
+impl Waiter {
+    fn timer(&self) -> Option<i64> {
+        self.block.until_ms.into_iter().chain(self.block.again_at_ms).min()
+    }
+}
+
+/// Those who wait for one key, longest waiter first.
+#[derive(Debug, Default)]
+struct Queue {
+    waiters: BTreeMap<u64, ClientId>,
+    /// How many of them also want to know that the key is gone.
+    groups: usize,
+}
+
+/// All clients that wait.
+#[derive(Debug, Default)]
+pub(super) struct Waiters {
+    by_client: HashMap<ClientId, Box<Waiter>>,
+    by_key: HashMap<(usize, u64), Queue>,
+    timers: BTreeSet<(i64, ClientId)>,
+    /// How many queues each database has.
+    databases: BTreeMap<usize, usize>,
+    last_number: u64,
+}
+
+/// Figures for INFO.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct WaiterFigures {
+    /// Clients that wait.
+    pub(super) clients: usize,
+    /// Those of them with a deadline.
+    pub(super) with_deadline: usize,
+    /// Keys that they wait for.
+    pub(super) keys: usize,
+    /// Keys whose end somebody waits for.
+    pub(super) keys_until_gone: usize,
+}
+
+impl Waiters {
+    /// Whether nobody waits.
+    #[inline]
+    pub(super) fn is_empty(&self) -> bool {
+        self.by_client.is_empty()
+    }
+
+    /// For INFO.
+    pub(super) fn figures(&self) -> WaiterFigures {
+        WaiterFigures {
+            clients: self.by_client.len(),
+            with_deadline: self.by_client.values().filter(|waiter| waiter.block.until_ms.is_some()).count(),
+            keys: self.by_key.len(),
+            keys_until_gone: self.by_key.values().filter(|queue| queue.groups > 0).count(),
+        }
+    }
+
+    /// When the next waiter's time is over, in Unix ms.
+    pub(super) fn next_timer_ms(&self) -> Option<i64> {
+        self.timers.first().map(|&(ms, _)| ms)
+    }
+
+    fn add(&mut self, id: ClientId, waiter: Box<Waiter>) {
+        for &position in &waiter.positions {
+            let queue = self.by_key.entry((waiter.db, position)).or_insert_with(|| {
+                *self.databases.entry(waiter.db).or_default() += 1;
+                Queue::default()
+            });
+            queue.waiters.insert(waiter.number, id);
+            queue.groups += usize::from(waiter.block.awaited == Awaited::StreamGroup);
+        }
+        self.set_timer(id, None, waiter.timer_ms);
+        self.by_client.insert(id, waiter);
+    }
+
+    fn remove(&mut self, id: ClientId) -> Option<Box<Waiter>> {
+        let waiter = self.by_client.remove(&id)?;
+        self.set_timer(id, waiter.timer_ms, None);
+        for &position in &waiter.positions {
+            let Some(queue) = self.by_key.get_mut(&(waiter.db, position)) else { continue };
+            queue.waiters.remove(&waiter.number);
+            queue.groups -= usize::from(waiter.block.awaited == Awaited::StreamGroup);
+            if !queue.waiters.is_empty() {
+                continue;
+            }
+            self.by_key.remove(&(waiter.db, position));
+            if let Some(queues) = self.databases.get_mut(&waiter.db) {
+                *queues -= 1;
+                if *queues == 0 {
+                    self.databases.remove(&waiter.db);
+                }
+            }
+        }
+        Some(waiter)
+    }
+
+    fn set_timer(&mut self, id: ClientId, old: Option<i64>, new: Option<i64>) {
+        if let Some(old) = old {
+            self.timers.remove(&(old, id));
+        }
+        if let Some(new) = new {
+            self.timers.insert((new, id));
+        }
+    }
+
+    /// The one who waits for a key and came next after a number.
+    fn next_at(&self, db: usize, position: u64, after: u64) -> Option<(u64, ClientId)> {
+        let queue = self.by_key.get(&(db, position))?;
+        queue.waiters.range(after + 1..).next().map(|(&number, &id)| (number, id))
+    }
+}
+
+/// What running a waiter's command again has led to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Again {
+    /// It has its reply.
+    Served,
+    /// It waits on.
+    Waits,
+    /// It was not run: what it waits for is not there.
+    NothingThere,
+}
+
+impl Server {
+    /// Lets a client wait, whose command has asked for that.
+    pub(super) fn wait(
+        &mut self,
+        slot: Slot,
+        db: usize,
+        command: &'static Command,
+        argv: Argv<'_>,
+        mut block: Block,
+        ticks: u64,
+    ) {
+        let Some(client) = self.clients.get_mut(slot) else { return };
+        client.flags.insert(ClientFlags::BLOCKED);
+        let silent = client.flags.intersects(ClientFlags::REPLY_OFF | ClientFlags::REPLY_SKIP);
+        let id = client.id;
+        let changed = std::mem::take(&mut block.argv);
+        let arg = |at| changed.iter().find(|(of, _)| *of == at).map_or(argv.at(at), |(_, arg)| arg);
+        let mut batch = Batch::new();
+        if batch.push_command((0..argv.len()).map(arg)).is_err() {
+            unreachable!("a command that came in one batch fits into another");
+        }
+        // A key that is named twice is waited for once.
+        let mut positions: Vec<u64> = Vec::with_capacity(block.keys.len());
+        for &at in &block.keys {
+            let key = self.store.key(argv.at(at));
+            if !positions.contains(&key.position) {
+                positions.push(key.position);
+                self.store.db(db).await_key(key);
+            }
+        }
+        self.waiters.last_number += 1;
+        let number = self.waiters.last_number;
+        let mut waiter =
+            Box::new(Waiter { slot, db, command, batch, block, positions, number, silent, ticks, timer_ms: None });
+        waiter.timer_ms = waiter.timer();
+        self.waiters.add(id, waiter);
+    }
+
+    /// After a command: serves those who wait for what it has changed.
+    pub(super) fn serve_waiters(&mut self) {
+        loop {
+            let databases: Vec<usize> = self.waiters.databases.keys().copied().collect();
+            let changed: Vec<(usize, u64)> = databases
+                .into_iter()
+                .flat_map(|db| self.store.db(db).take_changed().into_iter().map(move |position| (db, position)))
+                .collect();
+            if changed.is_empty() {
+                return;
+            }
+            for (db, position) in changed {
+                self.serve_key(db, position);
+            }
+        }
+    }
+
+    fn serve_key(&mut self, db: usize, position: u64) {
+        let mut after = 0;
+        while let Some((number, id)) = self.waiters.next_at(db, position, after) {
+            after = number;
+            let groups = self.waiters.by_key.get(&(db, position)).map_or(0, |queue| queue.groups);
+            if self.run_again(id, Some(position)) == Again::NothingThere && groups == 0 {
+                return;
+            }
+        }
+    }
+
+    /// Runs a waiter's command again: because of a change at one of its keys, or because it has asked for that.
+    fn run_again(&mut self, id: ClientId, position: Option<u64>) -> Again {
+        let Some(waiter) = self.waiters.by_client.get(&id) else { return Again::Waits };
+        let (slot, db) = (waiter.slot, waiter.db);
+        if let Some(position) = position
+            && !self.is_there(id, position)
+        {
+            return Again::NothingThere;
+        }
+        let Some(mut waiter) = self.waiters.by_client.remove(&id) else { return Again::Waits };
+        let command = waiter.command;
+        let (argv, Run::Data(run)) = (waiter.batch.command(0), command.run) else { return Again::Waits };
+        let resp = self.clients.get(slot).map_or(Resp::V2, |client| client.resp);
+        let mut out = Output::default();
+        let began = self.stats.now();
+        let result = run(&mut Cx {
+            store: &mut self.store,
+            db_index: db,
+            argv,
+            first_key: None,
+            reply: Reply::new(&mut out, resp),
+            effects: &mut self.effects,
+            config: &self.config,
+        });
+        let elapsed = self.stats.now().wrapping_sub(began);
+        waiter.ticks = waiter.ticks.wrapping_add(elapsed);
+        if let Some(again) = self.effects.block.take() {
+            self.propagate();
+            // It keeps its place, and its time.
+            waiter.block.again_at_ms = again.again_at_ms;
+            let (old, new) = (waiter.timer_ms, waiter.timer());
+            waiter.timer_ms = new;
+            self.waiters.set_timer(id, old, new);
+            self.waiters.by_client.insert(id, waiter);
+            return Again::Waits;
+        }
+        self.propagate();
+        if let Err(error) = &result {
+            out = Output::default();
+            Reply::new(&mut out, resp).error(error);
+        }
+        self.waiters.by_client.insert(id, waiter);
+        self.end_waiting(id, out, result.err().as_ref());
+        Again::Served
+    }
+
+    /// Whether what a waiter waits for may be at its key with this position.
+    fn is_there(&mut self, id: ClientId, position: u64) -> bool {
+        let Some(waiter) = self.waiters.by_client.get(&id) else { return false };
+        let argv = waiter.batch.command(0);
+        for &at in &waiter.block.keys {
+            let key = self.store.key(argv.at(at));
+            if key.position != position {
+                continue;
+            }
+            let kind = self.store.db(waiter.db).peek(key).map(|entry| entry.kind());
+            let fits = match waiter.block.awaited {
+                Awaited::List => matches!(kind, Some(Kind::ListPacked | Kind::List)),
+                Awaited::Zset => matches!(kind, Some(Kind::ZsetPacked | Kind::Zset)),
+                Awaited::Stream => kind == Some(Kind::Stream),
+                Awaited::StreamGroup => true,
+            };
+            if fits {
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Gives a waiter its reply and lets its client go on.
+    fn end_waiting(&mut self, id: ClientId, out: Output, error: Option<&Error>) {
+        let Some(waiter) = self.forget_waiter(id) else { return };
+        let done = Done {
+            command: waiter.command.id,
+            ticks: waiter.ticks,
+            request_bytes: waiter.batch.command_bytes(0),
+            reply_bytes: out.len(),
+            error,
+        };
+        if self.stats.command_done(&done) {
+            self.log_command(waiter.slot, waiter.command, waiter.batch.command(0), &done);
+        }
+        if let Some(client) = self.clients.get_mut(waiter.slot) {
+            client.flags.remove(ClientFlags::BLOCKED);
+            client.commands += 1;
+            client.active_ms = self.store.now_ms();
+        }
+        let out = if waiter.silent { Output::default() } else { out };
+        self.outbox.order(Order::Answer(id, out));
+    }
+
+    /// Takes a waiter out of all lists.
+    fn forget_waiter(&mut self, id: ClientId) -> Option<Box<Waiter>> {
+        let waiter = self.waiters.remove(id)?;
+        for &position in &waiter.positions {
+            self.store.db(waiter.db).stop_awaiting(position);
+        }
+        Some(waiter)
+    }
+
+    /// Its client has gone.
+    pub(super) fn waiter_gone(&mut self, id: ClientId) {
+        if !self.waiters.is_empty() {
+            self.forget_waiter(id);
+        }
+    }
+
+    /// Ends the waiting of a client, if it waits. Says whether it did.
+    pub(super) fn unblock(&mut self, id: ClientId, how: Unblock) -> bool {
+        let Some(waiter) = self.waiters.by_client.get(&id) else { return false };
+        let resp = self.clients.get(waiter.slot).map_or(Resp::V2, |client| client.resp);
+        let mut out = Output::default();
+        let mut reply = Reply::new(&mut out, resp);
+        let error = match (how, waiter.block.on_timeout) {
+            (Unblock::Error, _) => {
+                reply.error(&Error::UNBLOCKED);
+                Some(Error::UNBLOCKED)
+            }
+            (Unblock::Timeout, TimeoutReply::Null) => {
+                reply.null();
+                None
+            }
+            (Unblock::Timeout, TimeoutReply::NullArray) => {
+                reply.null_array();
+                None
+            }
+        };
+        self.end_waiting(id, out, error.as_ref());
+        true
+    }
+
+    /// Answers those whose time is over.
+    pub(super) fn waiters_time_out(&mut self) {
+        let now_ms = self.store.now_ms();
+        while let Some(&(ms, id)) = self.waiters.timers.first()
+            && ms <= now_ms
+        {
+            let over = self.waiters.by_client.get(&id).is_some_and(|w| w.block.until_ms.is_some_and(|at| at <= now_ms));
+            if over {
+                self.unblock(id, Unblock::Timeout);
+            } else if self.run_again(id, None) != Again::Served {
+                // What it waits for now is later; else it would come round here for ever.
+                self.postpone(id, now_ms + 1);
+            }
+        }
+        self.serve_waiters();
+    }
+
+    /// Sees to it that a waiter is not looked at before a moment.
+    fn postpone(&mut self, id: ClientId, not_before_ms: i64) {
+        let Some(waiter) = self.waiters.by_client.get_mut(&id) else { return };
+        let (old, new) = (waiter.timer_ms, waiter.timer().map(|ms| ms.max(not_before_ms)));
+        waiter.timer_ms = new;
+        self.waiters.set_timer(id, old, new);
+    }
+}
