@@ -13,6 +13,7 @@
 //!  expiry_wheel  which keys are due
 //!  packed        small collections as one run of bytes
 //!  intset        small sets of integers: sorted bytes
+//!  rank_tree     members of a collection in order, with their ranks
 //!  number, decimal, glob, lcs, digest   what commands do with bytes
 //! ```
 //!
@@ -34,6 +35,7 @@ pub mod list;
 pub mod members;
 pub mod number;
 pub mod packed;
+pub mod rank_tree;
 pub mod set;
 pub mod slab;
 pub mod stream;
