@@ -21,6 +21,7 @@
 //! needs a promise of the caller is an `unsafe fn` that names it. A model test stands beside each structure.
 
 pub mod arena;
+pub mod bits;
 pub mod decimal;
 pub mod dict;
 pub mod digest;
