@@ -35,6 +35,8 @@ macro_rules! transcripts {
 
 transcripts! {
     after_redis_8_0: "after-redis-8.0.txt",
+    bitmap_bits: "bitmap-bits.txt",
+    bitmap_fields: "bitmap-fields.txt",
     client: "client.txt",
     client_flow: "client-flow.txt",
     client_list: "client-list.txt",

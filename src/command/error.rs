@@ -72,6 +72,11 @@ impl Error {
         Error::new(format!("ERR value is out of range, value must between {min} and {max}"))
     }
 
+    /// An operation of BITOP that needs more strings than it was given.
+    pub fn bitop_sources(operation: &str) -> Error {
+        Error::new(format!("ERR BITOP {operation} must be called with at least two source keys."))
+    }
+
     /// A command that must be enabled in the configuration.
     pub fn protected_command(name: &str) -> Error {
         let (upper, lower) = (name.to_ascii_uppercase(), name.to_ascii_lowercase());
@@ -122,6 +127,18 @@ impl Error {
     pub const BIT_OFFSET: Error = Error::fixed("ERR bit offset is not an integer or out of range");
     /// SETBIT.
     pub const BIT_VALUE: Error = Error::fixed("ERR bit is not an integer or out of range");
+    /// BITPOS.
+    pub const BIT_ARGUMENT: Error = Error::fixed("ERR The bit argument must be 1 or 0.");
+    /// BITOP.
+    pub const BITOP_NOT_SOURCES: Error = Error::fixed("ERR BITOP NOT must be called with a single source key.");
+    /// BITFIELD.
+    pub const BITFIELD_TYPE: Error = Error::fixed(
+        "ERR Invalid bitfield type. Use something like i16 u8. Note that u64 is not supported but i64 is.",
+    );
+    /// See above.
+    pub const BITFIELD_OVERFLOW: Error = Error::fixed("ERR Invalid OVERFLOW type specified");
+    /// BITFIELD_RO.
+    pub const BITFIELD_RO_ONLY_GET: Error = Error::fixed("ERR BITFIELD_RO only supports the GET subcommand");
     /// A key that must be there is not.
     pub const NO_SUCH_KEY: Error = Error::fixed("ERR no such key");
     /// SELECT and others.

@@ -23,7 +23,8 @@ pub use table::{DataFn, Row};
 
 /// Every family's rows.
 pub const FAMILIES: &[&[Row<DataFn>]] = &[
-    bitmap::COMMANDS,
+    bitmap::bitfield::COMMANDS,
+    bitmap::bits::COMMANDS,
     generic::database::COMMANDS,
     generic::expire::COMMANDS,
     generic::keys::COMMANDS,

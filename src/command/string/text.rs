@@ -40,7 +40,7 @@ impl Deref for Text<'_> {
 }
 
 /// The bytes of a stored string that outlive a look at another key; a big one is shared.
-pub(super) enum KeptText {
+pub(in crate::command) enum KeptText {
     /// Copied.
     Copied(Box<[u8]>),
     /// Shared.
@@ -49,7 +49,7 @@ pub(super) enum KeptText {
 
 impl KeptText {
     /// Of a value; nothing of a missing one.
-    pub(super) fn of(value: Option<StrView<'_>>) -> KeptText {
+    pub(in crate::command) fn of(value: Option<StrView<'_>>) -> KeptText {
         match value {
             None => KeptText::Copied(Box::default()),
             Some(StrView::Blob(blob)) => KeptText::Shared(Blob::clone(&blob)),
