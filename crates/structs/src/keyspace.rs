@@ -23,6 +23,7 @@ use crate::dict::{Dict, SlotRef};
 use crate::entry::{self, BLOB_MIN, Blob, EntryLayout, EntryRef, Freed, Kind, Owned, Payload, Shape, StrView};
 use crate::hash::Hash;
 use crate::list::List;
+use crate::packed;
 use crate::set::Set;
 use crate::slab::Slab;
 use crate::stream::Stream;
@@ -573,6 +574,19 @@ impl<'a> EntryMut<'a> {
         let EntryMut { keyspace, slot, .. } = self;
         let keyspace: &'a Keyspace = keyspace;
         keyspace.entry(slot)
+    }
+}
+
+/// Of a small collection; others have no bytes.
+impl packed::Splice for EntryMut<'_> {
+    #[inline]
+    fn bytes(&self) -> &[u8] {
+        self.packed().map_or(&[], |(_, bytes)| bytes)
+    }
+
+    #[inline]
+    fn splice(&mut self, at: usize, removed: usize, inserted: &[&[u8]]) {
+        EntryMut::splice(self, at, removed, inserted);
     }
 }
 

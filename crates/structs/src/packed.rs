@@ -531,6 +531,21 @@ pub fn push(target: &mut impl Splice, elements: &[Encoded<'_>]) {
     insert(target, target.bytes().len(), elements);
 }
 
+/// Puts all elements of another collection at the end.
+pub fn append(target: &mut impl Splice, other: Packed<'_>) {
+    if other.is_empty() {
+        return;
+    }
+    let bytes = target.bytes();
+    if bytes.len() < COUNT_BYTES {
+        target.splice(0, bytes.len(), &[other.as_bytes()]);
+        return;
+    }
+    let (count, end) = (count_bytes(Packed::new(bytes).len() + other.len()), bytes.len());
+    target.splice(0, COUNT_BYTES, &[&count]);
+    target.splice(end, 0, &[&other.as_bytes()[COUNT_BYTES..]]);
+}
+
 /// Removes `count` elements, which are the bytes of a range. With the last element the collection becomes empty.
 pub fn remove(target: &mut impl Splice, range: Range<usize>, count: usize) {
     replace(target, range, count, &[]);
@@ -749,6 +764,10 @@ mod tests {
                 assert_eq!(Packed::new(&bytes).len(), model.len());
                 assert_eq!(Packed::new(&bytes).is_empty(), model.is_empty());
                 assert_eq!(bytes.is_empty(), model.is_empty());
+                let mut twice = bytes.clone();
+                append(&mut twice, Packed::new(&bytes));
+                assert_eq!(texts(&twice), [model.as_slice(), &model].concat());
+                assert_eq!(Packed::new(&twice).len(), 2 * model.len());
             }
         }
     }
