@@ -463,6 +463,17 @@ impl<'a> Write<'a> {
         ValueMut { entry: &mut self.entry, env: self.env }
     }
 
+    /// Its value, to be changed or not: `change` says whether it did. Otherwise nobody hears of it. For commands that find
+    /// out only while they are at it.
+    #[inline]
+    pub fn try_change<T>(&mut self, change: impl FnOnce(&mut ValueMut<'_, 'a>) -> (bool, T)) -> T {
+        let (changed, result) = change(&mut ValueMut { entry: &mut self.entry, env: self.env });
+        if changed {
+            self.meta.versions.touch(self.position);
+        }
+        result
+    }
+
     /// Replaces the value by a string; the deadline stays.
     pub fn set_str(&mut self, value: NewStr<'_>) {
         let freed = self.entry.set_value(value);

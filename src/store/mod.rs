@@ -211,6 +211,18 @@ impl Store {
         Db { keys, meta, env: &mut self.env, index }
     }
 
+    /// The entry of a key that the command has looked up already, for commands that look at several at the same time.
+    /// Leaves no trace: counts nothing and removes nothing, but does not show what has expired either.
+    pub fn view(&self, db: usize, key: Key<'_>) -> Option<EntryRef<'_>> {
+        let entry = self.databases.get(db)?.keys.get(key.position, key.name)?;
+        entry.expire_at().is_none_or(|at| at > self.env.now_ms).then_some(entry)
+    }
+
+    /// What computes positions, of keys and of the members of big collections.
+    pub fn hasher(&self) -> &KeyHasher {
+        &self.env.hasher
+    }
+
     /// Begins to fetch the memory where a key would be.
     #[inline]
     pub fn prefetch_bucket(&self, db: usize, position: u64) {
