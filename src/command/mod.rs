@@ -8,6 +8,7 @@
 pub mod args;
 pub mod bitmap;
 pub mod blocking;
+pub mod cursor;
 pub mod cx;
 pub mod effects;
 pub mod error;
