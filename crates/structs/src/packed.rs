@@ -24,7 +24,6 @@
 use std::cmp::Ordering;
 use std::ops::{Deref, Range};
 
-use crate::keyspace::EntryMut;
 use crate::number::{I64_TEXT_MAX, IntegerText, format_i64, parse_i64};
 
 /// Bytes in front of the first element.
@@ -515,19 +514,6 @@ impl Splice for Vec<u8> {
             _ if at == self.len() => inserted.iter().for_each(|piece| self.extend_from_slice(piece)),
             _ => drop(Vec::splice(self, at..at + removed, inserted.concat())),
         }
-    }
-}
-
-/// The bytes are those of a small collection; of any other value there are none, and they cannot be changed.
-impl Splice for EntryMut<'_> {
-    #[inline]
-    fn bytes(&self) -> &[u8] {
-        self.packed().map_or(&[], |(_, bytes)| bytes)
-    }
-
-    #[inline]
-    fn splice(&mut self, at: usize, removed: usize, inserted: &[&[u8]]) {
-        EntryMut::splice(self, at, removed, inserted);
     }
 }
 
