@@ -26,8 +26,6 @@ pub struct ServerCounters {
     pub sync_partial_ok: u64,
     pub sync_partial_err: u64,
     pub expired_keys: u64,
-    /// `expired_subkeys` in Redis, `expired_fields` in Valkey.
-    pub expired_fields: u64,
     pub expired_time_cap_reached_count: u64,
     /// Printed as `expire_cycle_cpu_milliseconds`.
     pub expire_cycle_cpu_us: u64,

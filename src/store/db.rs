@@ -4,9 +4,9 @@
 //! keys and for the counts is done here, in [`Meta`], and nowhere else.
 
 use super::awaited::AwaitedKeys;
-use super::expiry::ExpiryIndex;
+use super::expiry::{Deadlines, ExpiryIndex, fields_deadline};
 use super::versions::{KeyVersions, Version};
-use super::{EntryRef, Env, ExpireChange, Expired, NewStr, PackedKind, Store, StrView, TakenValue};
+use super::{Big, EntryRef, Env, ExpireChange, Expired, NewStr, PackedKind, Store, StrView, TakenValue};
 use std::ops::{Deref, DerefMut};
 use weir_structs::entry::Freed;
 use weir_structs::expiry_wheel::ExpiryWheel;
@@ -34,9 +34,9 @@ impl Meta {
         Meta { expiry: ExpiryIndex::new(now_ms), versions: KeyVersions::default(), awaited: AwaitedKeys::default() }
     }
 
-    /// Everything that follows from a change of an entry, its deadline going from `old` to `new`.
+    /// Everything that follows from a change of an entry, its deadlines going from `old` to `new`.
     #[inline]
-    fn changed(&mut self, position: u64, old: Option<i64>, new: Option<i64>) {
+    pub(super) fn changed(&mut self, position: u64, old: Deadlines, new: Deadlines) {
         self.touched(position);
         if old != new {
             self.expiry.moved(position, old, new);
@@ -189,11 +189,12 @@ impl<'a> Db<'a> {
         let deadline = entry.as_ref().expire_at();
         let expired = deadline.is_some_and(|at| at <= env.now_ms);
         if expired {
+            let old = Deadlines::of(entry.as_ref());
             let freed = entry.set_value(NewValue::Packed(kind, &[]));
             env.free(freed);
             entry.set_expire(None);
             entry.set_clock(fresh);
-            meta.changed(key.position, deadline, None);
+            meta.changed(key.position, old, Deadlines::default());
             tell_expired(env, key.name, index);
         } else if !created && env.touch {
             let clock = env.access.accessed(entry.as_ref().clock(), &mut env.rng);
@@ -234,13 +235,18 @@ impl<'a> Db<'a> {
             None => access.fresh(),
         };
         let done = self.keys.upsert(key.position, key.name, value, expire_change, clock);
+        let old_fields = match &done.freed {
+            Freed::Big(Big::Hash(hash)) => hash.next_deadline(),
+            _ => None,
+        };
         self.env.free(done.freed);
         let new = match expire_change {
             ExpireChange::Keep => done.old_expire_at,
             ExpireChange::Clear => None,
             ExpireChange::At(at) => Some(at),
         };
-        self.meta.changed(key.position, done.old_expire_at, new);
+        let old = Deadlines { key: done.old_expire_at, fields: old_fields };
+        self.meta.changed(key.position, old, Deadlines::key(new));
         let expired = done.old_expire_at.is_some_and(|at| at <= now_ms);
         if expired {
             tell_expired(self.env, key.name, self.index);
@@ -275,7 +281,8 @@ impl<'a> Db<'a> {
         let clock = self.env.access.fresh();
         let deadline = taken.expire_at;
         self.keys.insert_taken(key.position, key.name, taken, clock);
-        self.meta.changed(key.position, None, deadline);
+        let fields = self.keys.get(key.position, key.name).and_then(fields_deadline);
+        self.meta.changed(key.position, Deadlines::default(), Deadlines { key: deadline, fields });
     }
 
     /// One step of a scan: gives every key of a small part of hash space to `f` and returns the next cursor; 0 is start
@@ -357,10 +364,10 @@ fn meet_expired(entry: EntryMut<'_>, meta: &mut Meta, env: &mut Env, key: Key<'_
 
 /// Removes an entry whose time has come.
 fn expire(entry: EntryMut<'_>, meta: &mut Meta, env: &mut Env, key: Key<'_>, db: usize) {
-    let deadline = entry.as_ref().expire_at();
+    let old = Deadlines::of(entry.as_ref());
     let freed = entry.remove();
     env.free(freed);
-    meta.changed(key.position, deadline, None);
+    meta.changed(key.position, old, Deadlines::default());
     tell_expired(env, key.name, db);
 }
 
@@ -460,7 +467,8 @@ impl<'a> Write<'a> {
     /// for it hears of it.
     #[inline]
     pub fn value_mut_unheard(&mut self) -> ValueMut<'_, 'a> {
-        ValueMut { entry: &mut self.entry, env: self.env }
+        let fields_before = fields_deadline(self.entry.as_ref());
+        ValueMut { entry: &mut self.entry, env: self.env, meta: self.meta, position: self.position, fields_before }
     }
 
     /// Its value, to be changed or not: `change` says whether it did. Otherwise nobody hears of it. For commands that find
@@ -505,26 +513,26 @@ impl<'a> Write<'a> {
 
     /// Sets or removes the deadline.
     pub fn set_expire(&mut self, expire_at: Option<i64>) {
-        let old = self.expire_at();
-        if old != expire_at {
+        let old = Deadlines::of(self.as_ref());
+        if old.key != expire_at {
             self.entry.set_expire(expire_at);
         }
-        self.meta.changed(self.position, old, expire_at);
+        self.meta.changed(self.position, old, Deadlines { key: expire_at, ..old });
     }
 
     /// Removes the entry.
     pub fn remove(self) {
-        let deadline = self.entry.as_ref().expire_at();
+        let old = Deadlines::of(self.as_ref());
         let freed = self.entry.remove();
         self.env.free(freed);
-        self.meta.changed(self.position, deadline, None);
+        self.meta.changed(self.position, old, Deadlines::default());
     }
 
     /// Removes the entry and keeps its value and deadline.
     pub fn take(self) -> TakenValue {
-        let deadline = self.entry.as_ref().expire_at();
+        let old = Deadlines::of(self.as_ref());
         let taken = self.entry.remove_take();
-        self.meta.changed(self.position, deadline, None);
+        self.meta.changed(self.position, old, Deadlines::default());
         taken
     }
 
@@ -534,10 +542,25 @@ impl<'a> Write<'a> {
     }
 }
 
-/// The value of an entry that is being changed.
+/// The value of an entry that is being changed. When that has ended, the index of deadlines hears of those of fields.
 pub struct ValueMut<'w, 'a> {
     entry: &'w mut EntryMut<'a>,
     env: &'w mut Env,
+    meta: &'w mut Meta,
+    position: u64,
+    fields_before: Option<i64>,
+}
+
+impl Drop for ValueMut<'_, '_> {
+    #[inline]
+    fn drop(&mut self) {
+        let fields = fields_deadline(self.entry.as_ref());
+        if fields != self.fields_before {
+            let key = self.entry.as_ref().expire_at();
+            let old = Deadlines { key, fields: self.fields_before };
+            self.meta.expiry.moved(self.position, old, Deadlines { key, fields });
+        }
+    }
 }
 
 impl ValueMut<'_, '_> {

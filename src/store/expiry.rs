@@ -3,9 +3,13 @@
 //! The index is a timing wheel of hash positions; see its own page for how it works. Here is its owner: which changes
 //! put a record in, what happens when one fires, and when the index is built anew because too many of its records are
 //! stale (keys whose deadline was moved or that are gone leave theirs behind).
+//!
+//! A hash whose fields have deadlines keeps those in order by itself; here it has one record, for the earliest of them.
+//! When that fires, the hash is put in a queue, from which slices take out fields that are due, a few at a time.
 
 use super::db::{Db, Key};
-use super::{EntryRef, Env, Garbage, Store};
+use super::{EntryRef, Env, ExpiredFields, Garbage, Store, ValueRef};
+use std::collections::VecDeque;
 use weir_structs::expiry_wheel::{DueKeys, ExpiryWheel};
 
 /// Stale records that are put up with, beside twice the keys with a deadline and a quarter of all keys: with that,
@@ -16,33 +20,89 @@ const REBUILD_BUCKETS: usize = 64;
 /// A wheel whose time was set back further than this, in ms, is built anew.
 const SET_BACK_MAX_MS: i64 = 2_000;
 
+/// What time will do to an entry.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub(super) struct Deadlines {
+    /// When it expires, in Unix ms.
+    pub(super) key: Option<i64>,
+    /// When the first of its fields does.
+    pub(super) fields: Option<i64>,
+}
+
+impl Deadlines {
+    /// Of an entry.
+    #[inline]
+    pub(super) fn of(entry: EntryRef<'_>) -> Deadlines {
+        Deadlines { key: entry.expire_at(), fields: fields_deadline(entry) }
+    }
+
+    /// Of an entry without deadlines on fields.
+    #[inline]
+    pub(super) fn key(key: Option<i64>) -> Deadlines {
+        Deadlines { key, fields: None }
+    }
+
+    #[inline]
+    fn earliest(self) -> Option<i64> {
+        match (self.key, self.fields) {
+            (Some(key), Some(fields)) => Some(key.min(fields)),
+            (key, fields) => key.or(fields),
+        }
+    }
+}
+
+/// When the first field of an entry expires, in Unix ms.
+#[inline]
+pub(super) fn fields_deadline(entry: EntryRef<'_>) -> Option<i64> {
+    if entry.kind() != super::Kind::Hash {
+        return None;
+    }
+    let ValueRef::Hash(hash) = entry.value() else { return None };
+    hash.next_deadline()
+}
+
 /// Deadlines of one database.
 #[derive(Debug)]
 pub(super) struct ExpiryIndex {
     wheel: ExpiryWheel,
     keys: usize,
+    /// Hashes with deadlines on fields.
+    hashes: usize,
+    /// Names of hashes that have fields to be taken out.
+    due_hashes: VecDeque<Box<[u8]>>,
     deadline_sum: i128,
     rebuild_at: Option<u64>,
 }
 
 impl ExpiryIndex {
     pub(super) fn new(now_ms: i64) -> ExpiryIndex {
-        ExpiryIndex { wheel: ExpiryWheel::new(now_ms), keys: 0, deadline_sum: 0, rebuild_at: None }
+        ExpiryIndex {
+            wheel: ExpiryWheel::new(now_ms),
+            keys: 0,
+            hashes: 0,
+            due_hashes: VecDeque::new(),
+            deadline_sum: 0,
+            rebuild_at: None,
+        }
     }
 
-    /// A key's deadline went from `old` to `new`.
+    /// A key's deadlines went from `old` to `new`.
     #[inline]
-    pub(super) fn moved(&mut self, position: u64, old: Option<i64>, new: Option<i64>) {
-        if let Some(old) = old {
+    pub(super) fn moved(&mut self, position: u64, old: Deadlines, new: Deadlines) {
+        if let Some(old) = old.key {
             self.keys -= 1;
             self.deadline_sum -= i128::from(old);
         }
-        if let Some(new) = new {
+        if let Some(new) = new.key {
             self.keys += 1;
             self.deadline_sum += i128::from(new);
-            if old.is_none_or(|old| new < old) {
-                self.wheel.insert(position, new);
-            }
+        }
+        self.hashes -= usize::from(old.fields.is_some());
+        self.hashes += usize::from(new.fields.is_some());
+        if let Some(at) = new.earliest()
+            && old.earliest().is_none_or(|old| at < old)
+        {
+            self.wheel.insert(position, at);
         }
     }
 
@@ -52,6 +112,11 @@ impl ExpiryIndex {
 
     pub(super) fn keys(&self) -> usize {
         self.keys
+    }
+
+    /// Hashes with deadlines on fields.
+    pub(super) fn hashes(&self) -> usize {
+        self.hashes
     }
 
     pub(super) fn mean_deadline_ms(&self) -> Option<i64> {
@@ -81,21 +146,24 @@ impl Store {
         let before = self.env.counters.expired;
         let mut db = self.db(index);
         let now_ms = db.env.now_ms;
-        if db.meta.expiry.wheel.is_empty() && db.meta.expiry.rebuild_at.is_none() {
+        let idle = db.meta.expiry.wheel.is_empty() && db.meta.expiry.due_hashes.is_empty();
+        if idle && db.meta.expiry.rebuild_at.is_none() {
             return ExpiryProgress::default();
         }
         let mut wheel = std::mem::replace(&mut db.meta.expiry.wheel, ExpiryWheel::new(now_ms));
         let progress = wheel.advance(now_ms, budget, &mut Due { db: &mut db, name: Vec::new() });
         let expiry = &mut db.meta.expiry;
         expiry.wheel = wheel;
-        let stale_max = 2 * expiry.keys + db.keys.len() / 4 + STALE_MAX;
+        let stale_max = 2 * (expiry.keys + expiry.hashes) + db.keys.len() / 4 + STALE_MAX;
         if expiry.rebuild_at.is_none() && (expiry.wheel.len() > stale_max || progress.set_back_ms > SET_BACK_MAX_MS) {
             let stale = std::mem::replace(&mut expiry.wheel, ExpiryWheel::new(now_ms));
             expiry.rebuild_at = Some(0);
             db.env.garbage.push(Garbage::Deadlines(Box::new(stale)));
         }
         let rebuilding = db.rebuild_step();
-        ExpiryProgress { expired: self.env.counters.expired - before, behind: progress.behind, rebuilding }
+        let fields_behind = db.expire_fields(budget.saturating_sub(progress.fired));
+        let behind = progress.behind || fields_behind;
+        ExpiryProgress { expired: self.env.counters.expired - before, behind, rebuilding }
     }
 
     /// One slice of the sweep that keeps access clocks readable: visits a small part of database `index` from `cursor`
@@ -107,13 +175,72 @@ impl Store {
 }
 
 impl Db<'_> {
+    /// Takes due fields out of the hashes in the queue, about `budget` of them. Returns whether there are more.
+    fn expire_fields(&mut self, mut budget: usize) -> bool {
+        while let Some(name) = self.meta.expiry.due_hashes.pop_front() {
+            if budget == 0 {
+                self.meta.expiry.due_hashes.push_front(name);
+                return true;
+            }
+            let key = Key { position: self.keys.position(&name), name: &name };
+            let taken = self.expire_fields_of(key, budget);
+            if taken == budget {
+                self.meta.expiry.due_hashes.push_front(name);
+                return true;
+            }
+            budget -= taken;
+        }
+        false
+    }
+
+    /// Takes at most `max` due fields out of a hash; returns how many it were. A hash without fields is removed.
+    fn expire_fields_of(&mut self, key: Key<'_>, max: usize) -> usize {
+        let Db { keys, meta, env, index } = self;
+        let Some(mut entry) = keys.get_mut(key.position, key.name) else { return 0 };
+        let old = Deadlines::of(entry.as_ref());
+        let now_ms = env.now_ms;
+        let mut fields: Vec<Box<[u8]>> = Vec::new();
+        let tell = env.tell_expired;
+        let (taken, is_empty) = match entry.hash_mut() {
+            None => return 0,
+            Some(mut hash) => {
+                let taken = hash.take_due(now_ms, max, &mut |field| {
+                    if tell {
+                        fields.push(field.into());
+                    }
+                });
+                (taken, hash.is_empty())
+            }
+        };
+        if taken == 0 {
+            return 0;
+        }
+        env.counters.expired_fields += taken as u64;
+        if tell {
+            env.expired_fields.push(ExpiredFields { db: *index, key: key.name.into(), fields, key_gone: is_empty });
+        }
+        let new = if is_empty {
+            let freed = entry.remove();
+            env.free(freed);
+            Deadlines::default()
+        } else {
+            Deadlines::of(entry.as_ref())
+        };
+        meta.changed(key.position, old, new);
+        if let Some(at) = new.fields.filter(|&at| at > now_ms) {
+            // Its record has fired: what is due later needs one of its own.
+            meta.expiry.wheel.insert(key.position, at);
+        }
+        taken
+    }
+
     /// Walks a bit of the database to put its deadlines into the new wheel. Returns whether there is more to walk.
     fn rebuild_step(&mut self) -> bool {
         let Some(mut cursor) = self.meta.expiry.rebuild_at else { return false };
         let Db { keys, meta, .. } = self;
         for _ in 0..REBUILD_BUCKETS {
             cursor = keys.scan(cursor, &mut |entry: EntryRef<'_>| {
-                if let Some(at) = entry.expire_at() {
+                if let Some(at) = Deadlines::of(entry).earliest() {
                     meta.expiry.wheel.insert(keys.position(entry.key()), at);
                 }
             });
@@ -140,6 +267,7 @@ impl DueKeys for Due<'_, '_> {
         let mut stays = None;
         self.name.clear();
         let name = &mut self.name;
+        let due_hashes = &mut self.db.meta.expiry.due_hashes;
         // Nearly always one key; several only when 48 bits of position are the same.
         let mut several: Vec<Box<[u8]>> = Vec::new();
         self.db.keys.find_by_position48(position48, &mut |entry: EntryRef<'_>| match entry.expire_at() {
@@ -153,8 +281,17 @@ impl DueKeys for Due<'_, '_> {
                     several.push(entry.key().into());
                 }
             }
-            Some(at) => stays = Some(stays.map_or(at, |s: i64| s.min(at))),
-            None => {}
+            key_at => {
+                let fields_at = fields_deadline(entry);
+                let fields_due = fields_at.is_some_and(|at| at <= now_ms);
+                if fields_due {
+                    due_hashes.push_back(entry.key().into());
+                }
+                let later = Deadlines { key: key_at, fields: fields_at.filter(|_| !fields_due) };
+                if let Some(at) = later.earliest() {
+                    stays = Some(stays.map_or(at, |s: i64| s.min(at)));
+                }
+            }
         });
         if !self.name.is_empty() {
             let key = Key { name: &self.name, position: self.db.keys.position(&self.name) };
@@ -170,7 +307,7 @@ impl DueKeys for Due<'_, '_> {
     fn deadline_of(&mut self, position48: u64) -> Option<i64> {
         let mut earliest = None;
         self.db.keys.find_by_position48(position48, &mut |entry: EntryRef<'_>| {
-            if let Some(at) = entry.expire_at() {
+            if let Some(at) = Deadlines::of(entry).earliest() {
                 earliest = Some(earliest.map_or(at, |e: i64| e.min(at)));
             }
         });

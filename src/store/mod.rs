@@ -61,6 +61,19 @@ pub struct Expired {
     pub key: Box<[u8]>,
 }
 
+/// Fields of a hash that expired, for whoever must be told.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ExpiredFields {
+    /// The database.
+    pub db: usize,
+    /// The key of the hash.
+    pub key: Box<[u8]>,
+    /// The fields, in the order of their deadlines.
+    pub fields: Vec<Box<[u8]>>,
+    /// They were the last ones: the key is gone too.
+    pub key_gone: bool,
+}
+
 /// Counted since the start or the last reset.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
 pub struct StoreCounters {
@@ -70,6 +83,8 @@ pub struct StoreCounters {
     pub misses: u64,
     /// Keys that expired.
     pub expired: u64,
+    /// Fields of hashes that expired.
+    pub expired_fields: u64,
 }
 
 /// What all databases share.
@@ -84,6 +99,7 @@ struct Env {
     keep_expired: bool,
     tell_expired: bool,
     expired: Vec<Expired>,
+    expired_fields: Vec<ExpiredFields>,
     rng: rand::rngs::SmallRng,
 }
 
@@ -125,6 +141,8 @@ pub struct DbFigures {
     pub keys: usize,
     /// Keys with a deadline.
     pub expires: usize,
+    /// Hashes with fields that have a deadline.
+    pub with_volatile_fields: usize,
     /// Mean time to live of those, in ms; 0 if there are none.
     pub avg_ttl_ms: i64,
 }
@@ -160,6 +178,7 @@ impl Store {
                 keep_expired: false,
                 tell_expired: false,
                 expired: Vec::new(),
+                expired_fields: Vec::new(),
                 rng: rand::SeedableRng::seed_from_u64(random_seed),
             },
         }
@@ -280,6 +299,7 @@ impl Store {
         DbFigures {
             keys: keys.len(),
             expires: meta.expires(),
+            with_volatile_fields: meta.expiry.hashes(),
             avg_ttl_ms: meta.mean_deadline_ms().map_or(0, |mean| (mean - self.env.now_ms).max(0)),
         }
     }
@@ -315,7 +335,7 @@ impl Store {
         self.env.keep_expired = keep;
     }
 
-    /// Whether expired keys are recorded for [`Store::take_expired`].
+    /// Whether expired keys and fields are recorded for [`Store::take_expired`] and [`Store::take_expired_fields`].
     pub fn tell_expired(&mut self, tell: bool) {
         self.env.tell_expired = tell;
     }
@@ -323,6 +343,11 @@ impl Store {
     /// Keys that expired since the last call, in order.
     pub fn take_expired(&mut self) -> Vec<Expired> {
         std::mem::take(&mut self.env.expired)
+    }
+
+    /// Fields that expired since the last call, in order.
+    pub fn take_expired_fields(&mut self) -> Vec<ExpiredFields> {
+        std::mem::take(&mut self.env.expired_fields)
     }
 
     /// What is to be freed elsewhere.

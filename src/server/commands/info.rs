@@ -307,9 +307,9 @@ fn stats(server: &Server, fields: &mut Fields) {
     fields.put("sync_full", counters.sync_full);
     fields.put("sync_partial_ok", counters.sync_partial_ok);
     fields.put("sync_partial_err", counters.sync_partial_err);
-    fields.put("expired_subkeys", counters.expired_fields);
+    fields.put("expired_subkeys", store.expired_fields);
     fields.put("expired_keys", store.expired);
-    fields.put("expired_fields", counters.expired_fields);
+    fields.put("expired_fields", store.expired_fields);
     // Exact by design: a key whose time has come is found by its deadline, not by sampling.
     fields.put("expired_stale_perc", "0.00");
     fields.put("expired_keys_with_volatile_items_stale_perc", "0.00");
@@ -437,8 +437,11 @@ fn keyspace(server: &Server, fields: &mut Fields) {
         let figures = server.store.figures(index);
         if figures.keys > 0 {
             let line = format!(
-                "keys={},expires={},avg_ttl={},keys_with_volatile_items=0,subexpiry=0",
-                figures.keys, figures.expires, figures.avg_ttl_ms
+                "keys={},expires={},avg_ttl={},keys_with_volatile_items={fields},subexpiry={fields}",
+                figures.keys,
+                figures.expires,
+                figures.avg_ttl_ms,
+                fields = figures.with_volatile_fields
             );
             fields.put(&format!("db{index}"), line);
         }
