@@ -475,9 +475,9 @@ impl<'a> Write<'a> {
     /// out only while they are at it.
     #[inline]
     pub fn try_change<T>(&mut self, change: impl FnOnce(&mut ValueMut<'_, 'a>) -> (bool, T)) -> T {
-        let (changed, result) = change(&mut ValueMut { entry: &mut self.entry, env: self.env });
+        let (changed, result) = change(&mut self.value_mut_unheard());
         if changed {
-            self.meta.versions.touch(self.position);
+            self.meta.touched(self.position);
         }
         result
     }
