@@ -15,6 +15,9 @@
 //! - a packed hash has no deadlines.
 
 mod deadlines;
+mod face;
+mod sample;
 mod table;
 
+pub use face::{HashLimits, HashMut, HashRef};
 pub use table::{FieldDeadline, Hash, SetField};

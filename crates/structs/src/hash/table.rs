@@ -6,9 +6,9 @@
 //! What must stay true: the tree holds exactly the members that have a deadline, at the addresses where they are now and
 //! under the deadlines that they have now.
 
-use super::deadlines::Deadlines;
+use super::deadlines::{Deadlines, deadline_of};
 use crate::keyspace::KeyHasher;
-use crate::members::{MemberRef, Members};
+use crate::members::{MemberPtr, MemberRef, Members};
 use crate::packed::Packed;
 
 /// What becomes of the deadline of a field that is set.
@@ -150,8 +150,9 @@ impl Hash {
         let Some(mut member) = self.members.get_mut(position, field) else {
             let at_ms = if let FieldDeadline::At(at_ms) = deadline { Some(at_ms) } else { None };
             let place = self.members.insert(position, field, Some(value), at_ms.map(i64::cast_unsigned));
-            if let Some(at_ms) = at_ms {
-                self.deadlines.get_or_insert_default().insert(at_ms, place);
+            if at_ms.is_some() {
+                // SAFETY: the member is new.
+                unsafe { self.deadlines.get_or_insert_default().insert(place) };
             }
             return SetField::New;
         };
@@ -162,10 +163,19 @@ impl Hash {
             FieldDeadline::Keep => old.filter(|_| !has_expired),
             FieldDeadline::At(at_ms) => Some(at_ms),
         };
-        forget(&mut self.deadlines, member.as_ref());
-        let place = member.replace(Some(value), new.map(i64::cast_unsigned)).new;
-        if let Some(at_ms) = new {
-            self.deadlines.get_or_insert_default().insert(at_ms, place);
+        if old != new {
+            forget(&mut self.deadlines, member.as_ref());
+        }
+        let replaced = member.replace(Some(value), new.map(i64::cast_unsigned));
+        if new.is_some() {
+            let tree = self.deadlines.get_or_insert_default();
+            if old == new {
+                // SAFETY: the tree has it at its old place, and its deadline is the same.
+                unsafe { tree.moved(replaced) };
+            } else {
+                // SAFETY: it was taken out before it changed.
+                unsafe { tree.insert(replaced.new) };
+            }
         }
         if has_expired { SetField::Revived } else { SetField::Replaced }
     }
@@ -173,10 +183,14 @@ impl Hash {
     /// Sets or clears the deadline of a field, whether it has expired or not. Says whether there is such a field.
     pub fn set_deadline(&mut self, position: u64, field: &[u8], deadline_ms: Option<i64>) -> bool {
         let Some(mut member) = self.members.get_mut(position, field) else { return false };
+        if deadline_of(member.as_ref()) == deadline_ms {
+            return true;
+        }
         forget(&mut self.deadlines, member.as_ref());
         let place = member.replace_extra(deadline_ms.map(i64::cast_unsigned)).new;
-        if let Some(at_ms) = deadline_ms {
-            self.deadlines.get_or_insert_default().insert(at_ms, place);
+        if deadline_ms.is_some() {
+            // SAFETY: it was taken out before it changed.
+            unsafe { self.deadlines.get_or_insert_default().insert(place) };
         }
         true
     }
@@ -192,7 +206,7 @@ impl Hash {
     /// The earliest deadline of a field, in unix ms.
     #[inline]
     pub fn next_deadline(&self) -> Option<i64> {
-        Some(self.deadlines.as_ref()?.first()?.0)
+        self.deadlines.as_ref()?.first_ms()
     }
 
     /// Number of fields that have a deadline.
@@ -208,21 +222,25 @@ impl Hash {
     /// Takes out fields whose deadline has passed, the earliest first and at most `budget` of them, after each was given
     /// to `visit`. Returns how many; whether there are more, [`Hash::next_deadline`] tells. O(log n) for each.
     pub fn take_due(&mut self, now_ms: i64, budget: usize, visit: &mut dyn FnMut(&[u8])) -> usize {
-        let mut field = Vec::new();
-        let mut taken = 0;
-        while taken < budget
+        let wanted = self.due(now_ms).min(budget);
+        let (mut due, mut field, mut taken) = (Vec::<MemberPtr>::new(), Vec::new(), 0);
+        while taken < wanted
             && let Some(tree) = &mut self.deadlines
-            && let Some((at_ms, place)) = tree.first()
-            && at_ms <= now_ms
         {
-            // SAFETY: the tree holds members that are in the table, where they are now.
-            let member = unsafe { place.member() };
-            field.clear();
-            field.extend_from_slice(member.key());
-            visit(&field);
-            let removed = self.remove(self.position(&field), &field);
-            debug_assert!(removed);
-            taken += 1;
+            tree.take(wanted - taken, |member| due.push(member));
+            if tree.len() == 0 {
+                self.deadlines = None;
+            }
+            taken += due.len();
+            for member in due.drain(..) {
+                // SAFETY: members in the tree are alive, and this one was in it until just now.
+                let key = unsafe { member.member() }.key();
+                field.clear();
+                field.extend_from_slice(key);
+                visit(&field);
+                let removed = self.members.remove(self.members.position(&field), &field);
+                debug_assert!(removed, "a member in the tree is in the table");
+            }
         }
         taken
     }
@@ -244,12 +262,6 @@ impl Hash {
     }
 }
 
-/// A member's deadline in unix ms.
-#[inline]
-pub(super) fn deadline_of(member: MemberRef<'_>) -> Option<i64> {
-    member.extra().map(u64::cast_signed)
-}
-
 #[inline]
 fn is_live(member: MemberRef<'_>, now_ms: i64) -> bool {
     deadline_of(member).is_none_or(|at_ms| at_ms > now_ms)
@@ -257,8 +269,9 @@ fn is_live(member: MemberRef<'_>, now_ms: i64) -> bool {
 
 /// Takes a member out of the tree, where it may be. The last one takes the tree with it.
 fn forget(deadlines: &mut Option<Box<Deadlines>>, member: MemberRef<'_>) {
-    let (Some(at_ms), Some(tree)) = (deadline_of(member), deadlines.as_mut()) else { return };
-    tree.remove(at_ms, member.ptr());
+    let (Some(_), Some(tree)) = (deadline_of(member), deadlines.as_mut()) else { return };
+    // SAFETY: the member is being looked at.
+    unsafe { tree.remove(member.ptr()) };
     if tree.len() == 0 {
         *deadlines = None;
     }
@@ -271,8 +284,9 @@ impl Clone for Hash {
         let mut deadlines = self.deadlines.is_some().then(Box::<Deadlines>::default);
         if let Some(tree) = &mut deadlines {
             for member in members.iter() {
-                if let Some(at_ms) = deadline_of(member) {
-                    tree.insert(at_ms, member.ptr());
+                if deadline_of(member).is_some() {
+                    // SAFETY: each member of the copy is seen once.
+                    unsafe { tree.insert(member.ptr()) };
                 }
             }
         }
