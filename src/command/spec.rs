@@ -20,6 +20,8 @@ pub struct Spec {
     pub acl: Acl,
     /// Where keys stand among the arguments.
     pub keys: &'static [KeySpec],
+    /// Which argument is a member of the collection at the first key.
+    pub member_at: Option<u8>,
     /// `COMMAND INFO`'s tips for proxies and cluster clients.
     pub tips: &'static [&'static str],
     /// Family, as `COMMAND DOCS` names it.
@@ -54,6 +56,7 @@ impl Spec {
             flags,
             acl,
             keys: &[],
+            member_at: None,
             tips: &[],
             group,
             since,
@@ -68,6 +71,13 @@ impl Spec {
     /// Sets where the keys stand.
     pub const fn keys(mut self, keys: &'static [KeySpec]) -> Spec {
         self.keys = keys;
+        self
+    }
+
+    /// Says which argument is, in the commonest form, the first member of the collection at the first key: its memory is
+    /// requested ahead. A wrong one costs a little time and nothing else.
+    pub const fn member(mut self, at: u8) -> Spec {
+        self.member_at = Some(at);
         self
     }
 

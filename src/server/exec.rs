@@ -16,6 +16,7 @@ use crate::command::error::Error;
 use crate::command::reply::{Mark, Reply};
 use crate::command::spec::Flags;
 use crate::stats::LogKind;
+use crate::store::Key;
 use weir_resp::Argv;
 
 /// Commands that are prepared together: enough to hide a memory access behind others, few enough to stay in the first
@@ -30,6 +31,8 @@ pub(super) struct Planned {
     command: Option<&'static Command>,
     /// Database and position of its first key, where it has one.
     key: Option<(usize, u64)>,
+    /// Position of a member of the collection there, where it has one.
+    member: Option<u64>,
 }
 
 impl Server {
@@ -55,6 +58,7 @@ impl Server {
                     self.store.prefetch_entry(db, position);
                 }
             }
+            self.prefetch_members(jobs, &mut plan);
             let mut began = self.stats.now();
             for planned in &plan {
                 let job = &mut jobs[planned.job];
@@ -92,11 +96,43 @@ impl Server {
                     self.store.prefetch_bucket(db, position);
                     key = Some((db, position));
                 }
-                plan.push(Planned { job: *at_job, index: *at_command, command, key });
+                plan.push(Planned { job: *at_job, index: *at_command, command, key, member: None });
                 *at_command += 1;
             }
             *at_job += 1;
             *at_command = jobs.get(*at_job).map_or(0, |j| j.next);
+        }
+    }
+
+    /// Requests the members that the commands of a window speak of: first where they would be, then themselves. For a single
+    /// command that would not be earlier than the command itself.
+    fn prefetch_members(&self, jobs: &[Job], plan: &mut [Planned]) {
+        if plan.len() < 2 {
+            return;
+        }
+        let named = |planned: &Planned| {
+            let (command, (db, position)) = (planned.command?, planned.key?);
+            let argv = jobs.get(planned.job)?.batch.command(planned.index);
+            let member = argv.get(usize::from(command.spec.member_at?))?;
+            let name = argv.get(usize::from(command.first_key_at?))?;
+            Some((db, Key { name, position }, member))
+        };
+        let mut any = false;
+        for planned in &mut *plan {
+            if let Some((db, key, member)) = named(planned) {
+                planned.member = self.store.prefetch_member_bucket(db, key, member);
+                any |= planned.member.is_some();
+            }
+        }
+        if !any {
+            return;
+        }
+        for planned in plan {
+            if let Some(position) = planned.member
+                && let Some((db, key, _)) = named(planned)
+            {
+                self.store.prefetch_member(db, key, position);
+            }
         }
     }
 

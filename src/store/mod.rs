@@ -22,6 +22,7 @@ use db::Meta;
 use weir_structs::entry::Freed;
 use weir_structs::expiry_wheel::ExpiryWheel;
 use weir_structs::keyspace::{KeyHasher, Keyspace};
+use weir_structs::members::Members;
 
 /// Strings of at least this many bytes are freed on the background thread.
 const FREE_ELSEWHERE_BYTES: usize = 64 * 1024;
@@ -256,6 +257,27 @@ impl Store {
         if let Some(database) = self.databases.get(db) {
             database.keys.prefetch_entry(position);
         }
+    }
+
+    /// Begins to fetch the memory where a member of a big collection would be, once the collection's entry is there. Gives
+    /// the member's position for [`Store::prefetch_member`].
+    pub fn prefetch_member_bucket(&self, db: usize, key: Key<'_>, member: &[u8]) -> Option<u64> {
+        let members = self.members(db, key)?;
+        let position = members.position(member);
+        members.prefetch_bucket(position);
+        Some(position)
+    }
+
+    /// Begins to fetch a member itself, once its bucket is there.
+    pub fn prefetch_member(&self, db: usize, key: Key<'_>, member_position: u64) {
+        if let Some(members) = self.members(db, key) {
+            members.prefetch_member(member_position);
+        }
+    }
+
+    fn members(&self, db: usize, key: Key<'_>) -> Option<&Members> {
+        let entry = self.databases.get(db)?.keys.get(key.position, key.name)?;
+        if entry.kind().is_big() { entry.value().members() } else { None }
     }
 
     /// Empties a database; its memory is freed elsewhere. Returns how many keys it had.

@@ -9,6 +9,7 @@
 use crate::entry::{Kind, StrView};
 use crate::hash::Hash;
 use crate::list::List;
+use crate::members::Members;
 use crate::set::Set;
 use crate::stream::Stream;
 use crate::zset::Zset;
@@ -72,6 +73,17 @@ pub enum ValueRef<'a> {
     List(&'a List),
     /// A stream.
     Stream(&'a Stream),
+}
+
+impl<'a> ValueRef<'a> {
+    /// The table of members, of a big collection that has one.
+    #[inline]
+    pub fn members(&self) -> Option<&'a Members> {
+        match self {
+            ValueRef::Hash(hash) => Some(hash.members()),
+            _ => None,
+        }
+    }
 }
 
 /// The structure behind a big collection.

@@ -209,6 +209,11 @@ impl Hash {
         self.deadlines.as_ref()?.first_ms()
     }
 
+    /// The fields, those that have expired included.
+    pub fn members(&self) -> &Members {
+        &self.members
+    }
+
     /// Number of fields that have a deadline.
     pub fn deadlines(&self) -> usize {
         self.deadlines.as_ref().map_or(0, |tree| tree.len())
