@@ -13,6 +13,8 @@
 //!  expiry_wheel  which keys are due
 //!  packed        small collections as one run of bytes
 //!  intset        small sets of integers: sorted bytes
+//!  list          sequences that are pushed to and popped from at both ends
+//!  lzf           compression of lists' chunks and of strings in files
 //!  rank_tree     members of a collection in order, with their ranks
 //!  number, decimal, glob, lcs, digest   what commands do with bytes
 //! ```
@@ -33,6 +35,7 @@ pub mod intset;
 pub mod keyspace;
 pub mod lcs;
 pub mod list;
+pub mod lzf;
 pub mod members;
 pub mod number;
 pub mod packed;

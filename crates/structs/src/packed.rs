@@ -297,7 +297,7 @@ impl<'a> Encoded<'a> {
 
     /// Whether this is the element that `bytes` begin with.
     #[inline]
-    fn starts(&self, bytes: &[u8]) -> bool {
+    pub(crate) fn starts(&self, bytes: &[u8]) -> bool {
         let head_len = usize::from(self.head_len);
         bytes.get(..head_len) == Some(self.head())
             && bytes.get(head_len..head_len + self.tail.len()).is_some_and(|tail| equal(tail, self.tail))

@@ -1,24 +1,22 @@
-//! Big lists.
+//! Lists: sequences that are pushed to and popped from at both ends, and that can be read and changed anywhere.
+//!
+//! ```text
+//!  face      a list as commands see it, however it is stored: a short one as a count and a body in its entry's block
+//!  big       a list of any length: operations on a
+//!  chain     the chunks in order, in groups, and how the one with an index is found
+//!  chunk     elements with room at both ends; a large one by itself; compressed
+//!  body      elements in one run of bytes, walked from both ends
+//!  limits    how large a chunk may become, and which lists count as small
+//! ```
 
-/// One of them.
-#[derive(Clone, Debug)]
-pub struct List {
-    bytes: Vec<u8>,
-}
+mod big;
+mod body;
+mod chain;
+mod chunk;
+mod face;
+mod limits;
 
-impl List {
-    /// All bytes that it owns. O(1).
-    pub fn memory_bytes(&self) -> usize {
-        self.bytes.capacity()
-    }
-
-    /// The part of them that the global allocator does not know of. O(1).
-    pub fn mapped_bytes(&self) -> usize {
-        0
-    }
-
-    /// Number of pieces. O(1).
-    pub fn items(&self) -> usize {
-        1
-    }
-}
+pub use big::{ChunkFigures, Encoding, List};
+pub use chunk::{Element, End, KeptElement};
+pub use face::{ListMut, ListRef};
+pub use limits::Limits;

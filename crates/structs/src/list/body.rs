@@ -1,0 +1,209 @@
+//! Elements one after the other, each followed by its length, so that they can be walked from both ends.
+//!
+//! ```text
+//!  | element | its length | element | its length | ...
+//! ```
+//!
+//! Elements are encoded as in [`crate::packed`]; the lengths as in a listpack: seven bits a byte, the lowest in the last byte,
+//! every byte but the first marked by its top bit. So this is a listpack without its header and its end mark.
+//!
+//! What must stay true: a reader takes any bytes; where they stop making sense, the elements end.
+
+use crate::packed::{self, Encoded};
+
+/// The longest that the length behind an element can be, in bytes.
+const LENGTH_BYTES_MAX: usize = 5;
+
+/// An element and the length behind it, ready to be stored.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Link<'a> {
+    encoded: Encoded<'a>,
+    length: [u8; LENGTH_BYTES_MAX],
+    length_bytes: u8,
+}
+
+impl<'a> Link<'a> {
+    /// Of the bytes of an element.
+    #[inline]
+    pub(super) fn new(value: &'a [u8]) -> Link<'a> {
+        Link::of(Encoded::new(value))
+    }
+
+    /// Of an integer.
+    pub(super) fn int(value: i64) -> Link<'static> {
+        Link::of(Encoded::int(value))
+    }
+
+    #[inline]
+    fn of(encoded: Encoded<'a>) -> Link<'a> {
+        let len = encoded.len();
+        let length_bytes = length_bytes(len);
+        let mut length = [0; LENGTH_BYTES_MAX];
+        let mut rest = len;
+        for (at, byte) in length[..length_bytes].iter_mut().enumerate().rev() {
+            *byte = (rest & 0x7F) as u8 | if at == 0 { 0 } else { 0x80 };
+            rest >>= 7;
+        }
+        #[expect(clippy::cast_possible_truncation, reason = "at most 5")]
+        let length_bytes = length_bytes as u8;
+        Link { encoded, length, length_bytes }
+    }
+
+    /// Bytes that it takes.
+    #[inline]
+    pub(super) fn len(&self) -> usize {
+        self.encoded.len() + usize::from(self.length_bytes)
+    }
+
+    /// What is to be written, one after the other.
+    #[inline]
+    pub(super) fn pieces(&self) -> [&[u8]; 3] {
+        let [head, tail] = self.encoded.pieces();
+        [head, tail, &self.length[..usize::from(self.length_bytes)]]
+    }
+
+    /// Writes it to the start of `to`, which must be long enough.
+    #[inline]
+    pub(super) fn write(&self, to: &mut [u8]) {
+        let mut rest = to;
+        for piece in self.pieces() {
+            let (here, behind) = rest.split_at_mut(piece.len());
+            here.copy_from_slice(piece);
+            rest = behind;
+        }
+    }
+
+    /// Whether it is the element at an offset.
+    #[inline]
+    pub(super) fn is_at(&self, body: &[u8], at: usize) -> bool {
+        body.get(at..).is_some_and(|bytes| self.encoded.starts(bytes))
+    }
+}
+
+/// How many bytes the length of an element of `len` bytes takes.
+#[inline]
+fn length_bytes(len: usize) -> usize {
+    match len {
+        0..=127 => 1,
+        128..=16_382 => 2,
+        16_383..=2_097_150 => 3,
+        2_097_151..=268_435_454 => 4,
+        _ => 5,
+    }
+}
+
+/// Offset behind the element at `at` and its length; `None` at the end.
+#[inline]
+pub(super) fn next(body: &[u8], at: usize) -> Option<usize> {
+    let len = packed::element_bytes(body.get(at..)?)?;
+    let end = at + len + length_bytes(len);
+    (end <= body.len()).then_some(end)
+}
+
+/// Offset of the element that ends, with its length, at `end`; `None` at the start.
+#[inline]
+pub(super) fn previous(body: &[u8], end: usize) -> Option<usize> {
+    let before = body.get(..end)?;
+    let mut len = 0;
+    for (number, &byte) in before.iter().rev().take(LENGTH_BYTES_MAX).enumerate() {
+        len |= usize::from(byte & 0x7F) << (7 * number);
+        if byte & 0x80 == 0 {
+            // An element takes a byte at least: so a walk always comes to an end.
+            return if len == 0 { None } else { end.checked_sub(len + number + 1) };
+        }
+    }
+    None
+}
+
+/// The element at an offset.
+#[inline]
+pub(super) fn element(body: &[u8], at: usize) -> Option<packed::Element<'_>> {
+    Some(packed::Element::decode(body.get(at..)?)?.0)
+}
+
+/// Offset of the element with `index` in front of it, out of `count`; the length of the body for `index == count`. Walks
+/// from the nearer end.
+pub(super) fn offset_of(body: &[u8], count: usize, index: usize) -> usize {
+    if index <= count / 2 {
+        (0..index).try_fold(0, |at, _| next(body, at)).unwrap_or(body.len())
+    } else {
+        (index..count).try_fold(body.len(), |at, _| previous(body, at)).unwrap_or(0)
+    }
+}
+
+/// Checks bytes from outside, every element and every length, and counts the elements. `None` if they are no body.
+pub(super) fn check(body: &[u8]) -> Option<usize> {
+    let (mut at, mut count) = (0, 0);
+    while at < body.len() {
+        let end = next(body, at)?;
+        if previous(body, end)? != at {
+            return None;
+        }
+        at = end;
+        count += 1;
+    }
+    Some(count)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn joined(values: &[Vec<u8>]) -> Vec<u8> {
+        values.iter().flat_map(|value| Link::new(value).pieces().concat()).collect()
+    }
+
+    fn values() -> Vec<Vec<u8>> {
+        let strings = [0, 1, 63, 64, 125, 126, 127, 4095, 4096, 16_377, 16_378, 20_000];
+        let ints = [0, 127, 128, -1, -4096, 4096, 1 << 20, -(1 << 30), i64::MAX, i64::MIN];
+        strings
+            .iter()
+            .map(|&len| vec![b'x'; len])
+            .chain(ints.iter().map(|int: &i64| int.to_string().into_bytes()))
+            .collect()
+    }
+
+    #[test]
+    fn bodies_are_walked_from_both_ends() {
+        let values = values();
+        let body = joined(&values);
+        assert_eq!(check(&body), Some(values.len()));
+        let mut offsets = vec![0];
+        while let Some(end) = next(&body, offsets[offsets.len() - 1]) {
+            offsets.push(end);
+        }
+        assert_eq!(offsets.len(), values.len() + 1);
+        for (index, window) in offsets.windows(2).enumerate() {
+            assert_eq!(previous(&body, window[1]), Some(window[0]));
+            assert_eq!(offset_of(&body, values.len(), index), window[0]);
+            assert_eq!(*element(&body, window[0]).expect("an element").text(), *values[index]);
+            assert!(Link::new(&values[index]).is_at(&body, window[0]));
+            assert!(!Link::new(b"other").is_at(&body, window[0]));
+        }
+        assert_eq!(previous(&body, 0), None);
+        assert_eq!(next(&body, body.len()), None);
+        assert_eq!(offset_of(&body, values.len(), values.len()), body.len());
+    }
+
+    #[test]
+    fn lengths_are_those_of_a_listpack() {
+        for (bytes, length) in [(3, &[4][..]), (126, &[1, 0x80]), (16_378, &[0, 0xFF, 0xFF])] {
+            assert_eq!(Link::new(&vec![b'x'; bytes]).pieces()[2], length);
+        }
+    }
+
+    #[test]
+    fn bytes_that_are_no_body_are_refused() {
+        let body = joined(&values());
+        assert_eq!(check(&body[..body.len() - 1]), None);
+        for at in [0, 1, body.len() - 1] {
+            let mut broken = body.clone();
+            broken[at] ^= 0x55;
+            assert_eq!(check(&broken), None, "{at}");
+        }
+        assert_eq!(check(&[]), Some(0));
+        assert_eq!(check(&[0xFF]), None);
+        assert_eq!(previous(&[0, 0, 0], 3), None);
+        assert_eq!(previous(&[0x80; 9], 9), None);
+    }
+}

@@ -1,0 +1,326 @@
+//! The chunks of a list in order, in groups: found by counting over groups first, and no step ever moves more than one group
+//! and the short table of groups.
+//!
+//! ```text
+//!  groups   | chunks, items, heap bytes | chunks, items, heap bytes | ...
+//!              |
+//!              +-- chunk | chunk | ... up to 128
+//! ```
+//!
+//! What must stay true: no chunk and no group is empty; a group's figures, and the sums here, are those of its chunks.
+
+use super::chunk::{Chunk, End};
+use std::collections::VecDeque;
+
+/// A group has no more chunks than this.
+const GROUP_CHUNKS_MAX: usize = 128;
+
+#[derive(Debug, Default)]
+pub(super) struct Group {
+    pub(super) chunks: VecDeque<Chunk>,
+    pub(super) items: usize,
+    heap_bytes: usize,
+}
+
+impl Group {
+    fn of(chunks: VecDeque<Chunk>) -> Group {
+        let items = chunks.iter().map(Chunk::count).sum();
+        let heap_bytes = chunks.iter().map(Chunk::heap_bytes).sum();
+        Group { chunks, items, heap_bytes }
+    }
+
+    fn memory_bytes(&self) -> usize {
+        self.heap_bytes + self.chunks.capacity() * size_of::<Chunk>()
+    }
+}
+
+/// Where a chunk is: its group, and its place there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct ChunkAt {
+    pub(super) group: usize,
+    pub(super) chunk: usize,
+}
+
+/// All chunks of a list.
+#[derive(Debug, Default)]
+pub(super) struct Chain {
+    groups: VecDeque<Group>,
+    items: usize,
+    chunks: usize,
+    squeezed: usize,
+    /// Of all groups, without the table of groups.
+    group_bytes: usize,
+}
+
+impl Chain {
+    #[inline]
+    pub(super) fn items(&self) -> usize {
+        self.items
+    }
+
+    #[inline]
+    pub(super) fn chunks(&self) -> usize {
+        self.chunks
+    }
+
+    /// Bytes of chunks, groups and their table.
+    pub(super) fn memory_bytes(&self) -> usize {
+        self.group_bytes + self.groups.capacity() * size_of::<Group>()
+    }
+
+    #[inline]
+    pub(super) fn groups(&self) -> &VecDeque<Group> {
+        &self.groups
+    }
+
+    /// The chunk at an end.
+    #[inline]
+    pub(super) fn at_end(&self, end: End) -> Option<ChunkAt> {
+        match end {
+            End::Front if self.groups.is_empty() => None,
+            End::Front => Some(ChunkAt { group: 0, chunk: 0 }),
+            End::Back => {
+                let group = self.groups.len().checked_sub(1)?;
+                Some(ChunkAt { group, chunk: self.groups[group].chunks.len() - 1 })
+            }
+        }
+    }
+
+    #[inline]
+    pub(super) fn chunk(&self, at: ChunkAt) -> &Chunk {
+        &self.groups[at.group].chunks[at.chunk]
+    }
+
+    /// The neighbour on that side.
+    #[inline]
+    pub(super) fn beside(&self, at: ChunkAt, side: End) -> Option<ChunkAt> {
+        let ChunkAt { group, chunk } = at;
+        match side {
+            End::Back if chunk + 1 < self.groups[group].chunks.len() => Some(ChunkAt { group, chunk: chunk + 1 }),
+            End::Back => (group + 1 < self.groups.len()).then_some(ChunkAt { group: group + 1, chunk: 0 }),
+            End::Front if chunk > 0 => Some(ChunkAt { group, chunk: chunk - 1 }),
+            End::Front => {
+                let group = group.checked_sub(1)?;
+                Some(ChunkAt { group, chunk: self.groups[group].chunks.len() - 1 })
+            }
+        }
+    }
+
+    /// The first chunk of a group, if there is such a group.
+    pub(super) fn first_of(&self, group: usize) -> Option<ChunkAt> {
+        (group < self.groups.len()).then_some(ChunkAt { group, chunk: 0 })
+    }
+
+    /// The last chunk of a group, if there is such a group.
+    pub(super) fn last_of(&self, group: usize) -> Option<ChunkAt> {
+        let last = self.groups.get(group)?.chunks.len() - 1;
+        Some(ChunkAt { group, chunk: last })
+    }
+
+    /// The chunk of the element with `index` in front of it, and how many are in front of it in that chunk.
+    pub(super) fn find(&self, index: usize) -> Option<(ChunkAt, usize)> {
+        if index >= self.items {
+            return None;
+        }
+        let (group, left) = skip(index, self.items, &self.groups, |group| group.items);
+        let own = &self.groups[group];
+        let (chunk, left) = skip(left, own.items, &own.chunks, Chunk::count);
+        Some((ChunkAt { group, chunk }, left))
+    }
+
+    /// The chunk with so many in front of it.
+    pub(super) fn nth_chunk(&self, number: usize) -> Option<ChunkAt> {
+        if number >= self.chunks {
+            return None;
+        }
+        let (group, chunk) = skip(number, self.chunks, &self.groups, |group| group.chunks.len());
+        Some(ChunkAt { group, chunk })
+    }
+
+    /// Changes a chunk, which must not become empty.
+    #[inline]
+    pub(super) fn edit<T>(&mut self, at: ChunkAt, change: impl FnOnce(&mut Chunk) -> T) -> T {
+        let group = &mut self.groups[at.group];
+        let chunk = &mut group.chunks[at.chunk];
+        let (items, heap, squeezed) = (chunk.count(), chunk.heap_bytes(), chunk.is_squeezed());
+        let result = change(chunk);
+        // Sums wrap while they go down by less than they go up.
+        let more_items = chunk.count().wrapping_sub(items);
+        let more_heap = chunk.heap_bytes().wrapping_sub(heap);
+        group.items = group.items.wrapping_add(more_items);
+        group.heap_bytes = group.heap_bytes.wrapping_add(more_heap);
+        self.items = self.items.wrapping_add(more_items);
+        self.group_bytes = self.group_bytes.wrapping_add(more_heap);
+        self.squeezed = self.squeezed + usize::from(chunk.is_squeezed()) - usize::from(squeezed);
+        result
+    }
+
+    /// Whether there is any compressed chunk.
+    pub(super) fn has_squeezed(&self) -> bool {
+        self.squeezed > 0
+    }
+
+    /// Adds a chunk at an end.
+    pub(super) fn push(&mut self, end: End, chunk: Chunk) {
+        match self.at_end(end) {
+            None => self.add_group(0, Group::of(VecDeque::from([chunk]))),
+            Some(at) => {
+                self.insert(at, end, chunk);
+            }
+        }
+    }
+
+    /// Adds a chunk beside another one; where it is now, and where the other one is.
+    pub(super) fn insert(&mut self, at: ChunkAt, side: End, chunk: Chunk) -> (ChunkAt, ChunkAt) {
+        let ChunkAt { mut group, chunk: beside } = at;
+        let mut place = match side {
+            End::Front => beside,
+            End::Back => beside + 1,
+        };
+        let own_len = self.groups[group].chunks.len();
+        if own_len == GROUP_CHUNKS_MAX {
+            // At the ends a full group stays full, so that a list that only grows there has no half-empty ones.
+            if group + 1 == self.groups.len() && place == own_len {
+                self.add_group(group + 1, Group::of(VecDeque::from([chunk])));
+                return (ChunkAt { group: group + 1, chunk: 0 }, at);
+            }
+            if group == 0 && place == 0 {
+                self.add_group(0, Group::of(VecDeque::from([chunk])));
+                return (ChunkAt { group: 0, chunk: 0 }, ChunkAt { group: 1, chunk: beside });
+            }
+            let mut own = self.take_group(group);
+            let half = own.chunks.split_off(GROUP_CHUNKS_MAX / 2);
+            own.chunks.shrink_to_fit();
+            self.add_group(group, Group::of(own.chunks));
+            self.add_group(group + 1, Group::of(half));
+            if place > GROUP_CHUNKS_MAX / 2 {
+                group += 1;
+                place -= GROUP_CHUNKS_MAX / 2;
+            }
+        }
+        let own = &mut self.groups[group];
+        let before = own.memory_bytes();
+        own.items += chunk.count();
+        own.heap_bytes += chunk.heap_bytes();
+        self.items += chunk.count();
+        self.chunks += 1;
+        self.squeezed += usize::from(chunk.is_squeezed());
+        own.chunks.insert(place, chunk);
+        self.group_bytes += own.memory_bytes() - before;
+        let here = ChunkAt { group, chunk: place };
+        let other = match side {
+            End::Front => self.beside(here, End::Back),
+            End::Back => self.beside(here, End::Front),
+        };
+        (here, other.expect("it is beside another one"))
+    }
+
+    /// Takes a chunk out.
+    pub(super) fn remove(&mut self, at: ChunkAt) -> Chunk {
+        let own = &mut self.groups[at.group];
+        let before = own.memory_bytes();
+        let chunk = own.chunks.remove(at.chunk).expect("there is a chunk");
+        own.items -= chunk.count();
+        own.heap_bytes -= chunk.heap_bytes();
+        self.items -= chunk.count();
+        self.chunks -= 1;
+        self.squeezed -= usize::from(chunk.is_squeezed());
+        self.group_bytes -= before - own.memory_bytes();
+        if own.chunks.is_empty() {
+            self.take_group(at.group);
+        }
+        chunk
+    }
+
+    /// Takes whole chunks off an end that have no more than `items` elements together; in no particular order.
+    pub(super) fn cut(&mut self, end: End, items: usize) -> Chain {
+        let mut cut = Chain::default();
+        while let Some(at) = self.at_end(end)
+            && self.groups[at.group].items <= items - cut.items
+        {
+            let group = self.take_group(at.group);
+            cut.add_group(cut.groups.len(), group);
+        }
+        while let Some(at) = self.at_end(end)
+            && self.chunk(at).count() <= items - cut.items
+        {
+            cut.push(End::Back, self.remove(at));
+        }
+        cut
+    }
+
+    fn add_group(&mut self, at: usize, group: Group) {
+        self.items += group.items;
+        self.chunks += group.chunks.len();
+        self.squeezed += squeezed_of(&group);
+        self.group_bytes += group.memory_bytes();
+        if self.groups.is_empty() {
+            // Most lists never have a second one.
+            self.groups.reserve_exact(1);
+        }
+        self.groups.insert(at, group);
+    }
+
+    fn take_group(&mut self, at: usize) -> Group {
+        let group = self.groups.remove(at).expect("there is a group");
+        self.items -= group.items;
+        self.chunks -= group.chunks.len();
+        if self.squeezed > 0 {
+            self.squeezed -= squeezed_of(&group);
+        }
+        self.group_bytes -= group.memory_bytes();
+        group
+    }
+
+    #[cfg(test)]
+    pub(super) fn check(&self) {
+        assert!(self.groups.iter().all(|group| (1..=GROUP_CHUNKS_MAX).contains(&group.chunks.len())));
+        assert!(self.groups.iter().flat_map(|group| &group.chunks).all(|chunk| chunk.count() > 0));
+        for group in &self.groups {
+            assert_eq!(group.items, group.chunks.iter().map(Chunk::count).sum::<usize>());
+            assert_eq!(group.heap_bytes, group.chunks.iter().map(Chunk::heap_bytes).sum::<usize>());
+        }
+        assert_eq!(self.items, self.groups.iter().map(|group| group.items).sum::<usize>());
+        assert_eq!(self.chunks, self.groups.iter().map(|group| group.chunks.len()).sum::<usize>());
+        assert_eq!(self.squeezed, self.groups.iter().map(squeezed_of).sum::<usize>());
+        assert_eq!(self.group_bytes, self.groups.iter().map(Group::memory_bytes).sum::<usize>());
+    }
+}
+
+impl Clone for Chain {
+    fn clone(&self) -> Chain {
+        let mut copy = Chain::default();
+        for group in &self.groups {
+            copy.add_group(copy.groups.len(), Group::of(group.chunks.iter().cloned().collect()));
+        }
+        copy
+    }
+}
+
+fn squeezed_of(group: &Group) -> usize {
+    group.chunks.iter().filter(|chunk| chunk.is_squeezed()).count()
+}
+
+/// Goes over parts until it is in the one that holds number `index` out of `all`; that part, and what is left of the index.
+/// From the nearer end.
+fn skip<T>(index: usize, all: usize, parts: &VecDeque<T>, size: impl Fn(&T) -> usize) -> (usize, usize) {
+    let mut end = all;
+    if index < all / 2 {
+        let mut left = index;
+        for (number, part) in parts.iter().enumerate() {
+            let size = size(part);
+            if left < size {
+                return (number, left);
+            }
+            left -= size;
+        }
+    } else {
+        for (number, part) in parts.iter().enumerate().rev() {
+            end -= size(part);
+            if index >= end {
+                return (number, index - end);
+            }
+        }
+    }
+    unreachable!("{index} of {all} is in none of the parts")
+}
