@@ -1,5 +1,22 @@
 //! A consumer group: how far it has read, and which entries its consumers have not acknowledged.
+//!
+//! ```text
+//!  Group   last delivered 9-0, entries read 7
+//!  ├─ pending, in order of id      5-0 bob 3×    7-1 alice 1×    9-0 bob 1×      48 bytes each, all told
+//!  └─ consumers, in order of name  alice [7-1]   bob [5-0 9-0]
+//! ```
+//!
+//! A pending entry lies once in the group's list, and its id once in the list of its consumer, so both can be walked and
+//! searched from any id. There is no list in order of time: each [run](super::runs) knows a bound of its delivery times,
+//! and the few entries that are idle longest are found by those.
+//!
+//! What must stay true: an id is in a consumer's list exactly if the group's list names that consumer; entries that were
+//! given back (XNACK) are nobody's, and their delivery time is 0; a count of deliveries that does not fit in 32 bits is in
+//! `large_counts`, and nothing else is; `consumer_bytes` is what consumers own; `by_name` names each consumer once.
 
+use std::collections::BTreeMap;
+
+use super::runs::{Item, Runs};
 use super::{Log, StreamId};
 
 /// A consumer of a group, by place. Valid until that consumer is removed.
@@ -25,10 +42,12 @@ pub struct Consumer {
     name: Box<[u8]>,
     seen_ms: u64,
     active_ms: Option<u64>,
+    pending: Runs<StreamId>,
 }
 
 impl Consumer {
     /// The name.
+    #[inline]
     pub fn name(&self) -> &[u8] {
         &self.name
     }
@@ -44,19 +63,37 @@ impl Consumer {
     }
 
     /// Number of its pending entries. O(1).
+    #[inline]
     pub fn pending_count(&self) -> u64 {
-        0
+        self.pending.len() as u64
     }
 }
 
 /// A consumer group.
 #[derive(Clone, Debug, Default)]
 pub struct Group {
+    name: Box<[u8]>,
     last_delivered: StreamId,
     entries_read: Option<u64>,
+    pending: Runs<Slip>,
+    large_counts: BTreeMap<StreamId, u64>,
+    consumers: Vec<Option<Box<Consumer>>>,
+    free_slots: Vec<u32>,
+    by_name: Vec<ConsumerSlot>,
+    consumer_bytes: usize,
 }
 
 impl Group {
+    pub(super) fn new(name: &[u8], last_delivered: StreamId, entries_read: Option<u64>) -> Group {
+        Group { name: name.into(), last_delivered, entries_read, ..Group::default() }
+    }
+
+    /// The name.
+    #[inline]
+    pub fn name(&self) -> &[u8] {
+        &self.name
+    }
+
     /// The highest id that was delivered.
     #[inline]
     pub fn last_delivered(&self) -> StreamId {
@@ -69,98 +106,175 @@ impl Group {
         self.entries_read
     }
 
-    /// Sets both (XGROUP SETID).
+    /// Sets both (XGROUP SETID, XCLAIM LASTID).
     pub fn set_position(&mut self, last_delivered: StreamId, entries_read: Option<u64>) {
         self.last_delivered = last_delivered;
         self.entries_read = entries_read;
     }
 
-    /// How many entries wait to be read, `None` if that cannot be known.
+    /// How many entries wait to be read, `None` if that cannot be known. O(1).
     pub fn lag(&self, log: &Log) -> Option<u64> {
-        let _ = log;
-        None
+        if log.entries_added() == 0 {
+            return Some(0);
+        }
+        let read = match self.entries_read {
+            Some(read) if !log.has_gap_from(self.last_delivered) => Some(read),
+            _ => log.entries_up_to(self.last_delivered),
+        };
+        read.map(|read| log.entries_added().saturating_sub(read))
     }
 
-    // Consumers
+    /// All bytes that the group owns, its own included. O(1).
+    pub(super) fn memory_bytes(&self) -> usize {
+        size_of::<Group>()
+            + self.name.len()
+            + self.pending.memory_bytes()
+            + self.large_counts.len() * LARGE_COUNT_BYTES
+            + self.consumers.capacity() * size_of::<Option<Box<Consumer>>>()
+            + self.free_slots.capacity() * size_of::<u32>()
+            + self.by_name.capacity() * size_of::<ConsumerSlot>()
+            + self.consumer_bytes
+    }
+}
 
+/// Consumers.
+impl Group {
     /// Number of consumers. O(1).
     pub fn consumer_count(&self) -> usize {
-        0
+        self.by_name.len()
     }
 
     /// The consumers in the order of their names.
     pub fn consumers(&self) -> impl Iterator<Item = (ConsumerSlot, &Consumer)> {
-        std::iter::empty()
+        self.by_name.iter().filter_map(|&slot| Some((slot, self.consumer(slot)?)))
     }
 
     /// The consumer of a name. O(log consumers).
     pub fn find_consumer(&self, name: &[u8]) -> Option<ConsumerSlot> {
-        let _ = name;
-        None
+        self.search(name).ok().map(|at| self.by_name[at])
     }
 
     /// The consumer in a slot, `None` if it was removed.
+    #[inline]
     pub fn consumer(&self, slot: ConsumerSlot) -> Option<&Consumer> {
-        let _ = slot;
-        None
+        self.consumers.get(slot.0 as usize)?.as_deref()
     }
 
     /// The consumer of a name, created when there is none (then the flag is true), seen at `now_ms` if created.
+    /// O(log consumers), and O(consumers) to create one.
     pub fn find_or_create_consumer(&mut self, name: &[u8], now_ms: u64) -> (ConsumerSlot, bool) {
-        let _ = (name, now_ms);
-        (ConsumerSlot(0), false)
+        let at = match self.search(name) {
+            Ok(at) => return (self.by_name[at], false),
+            Err(at) => at,
+        };
+        let consumer = Consumer { name: name.into(), seen_ms: now_ms, active_ms: None, pending: Runs::default() };
+        self.consumer_bytes += size_of::<Consumer>() + name.len();
+        let slot = match self.free_slots.pop() {
+            Some(slot) => {
+                self.consumers[slot as usize] = Some(Box::new(consumer));
+                slot
+            }
+            None => {
+                self.consumers.push(Some(Box::new(consumer)));
+                u32::try_from(self.consumers.len() - 1).expect("four thousand million consumers do not fit in memory")
+            }
+        };
+        self.by_name.insert(at, ConsumerSlot(slot));
+        (ConsumerSlot(slot), true)
     }
 
-    /// Removes a consumer with its pending entries, whose number it returns. O(its pending entries).
+    /// Removes a consumer with its pending entries, whose number it returns. O(its pending entries), in one pass over
+    /// the group's if it has many of them.
     pub fn remove_consumer(&mut self, slot: ConsumerSlot) -> u64 {
-        let _ = slot;
-        0
+        let Some(consumer) = self.consumers.get_mut(slot.0 as usize).and_then(Option::take) else { return 0 };
+        self.consumer_bytes -= size_of::<Consumer>() + consumer.name.len() + consumer.pending.memory_bytes();
+        self.by_name.retain(|other| *other != slot);
+        self.free_slots.push(slot.0);
+        let count = consumer.pending.len();
+        if count > self.pending.len() / 16 {
+            let large_counts = &mut self.large_counts;
+            self.pending.retain(|slip| {
+                let keep = slip.consumer != slot.0;
+                if !keep && slip.deliveries == COUNT_IS_LARGE {
+                    large_counts.remove(&slip.id);
+                }
+                keep
+            });
+        } else {
+            for id in consumer.pending.iter() {
+                if self.pending.remove(*id).is_some_and(|slip| slip.deliveries == COUNT_IS_LARGE) {
+                    self.large_counts.remove(id);
+                }
+            }
+        }
+        count as u64
     }
 
     /// Notes that the consumer tried something.
     pub fn mark_seen(&mut self, slot: ConsumerSlot, now_ms: u64) {
-        let _ = (slot, now_ms);
+        if let Some(consumer) = self.consumer_mut(slot) {
+            consumer.seen_ms = now_ms;
+        }
     }
 
     /// Notes that the consumer was given something.
     pub fn mark_active(&mut self, slot: ConsumerSlot, now_ms: u64) {
-        let _ = (slot, now_ms);
+        if let Some(consumer) = self.consumer_mut(slot) {
+            consumer.active_ms = Some(now_ms);
+        }
     }
 
-    // Pending entries
+    /// Sets both clocks of a consumer (loading).
+    pub fn set_consumer_clocks(&mut self, slot: ConsumerSlot, seen_ms: u64, active_ms: Option<u64>) {
+        if let Some(consumer) = self.consumer_mut(slot) {
+            consumer.seen_ms = seen_ms;
+            consumer.active_ms = active_ms;
+        }
+    }
 
+    fn search(&self, name: &[u8]) -> Result<usize, usize> {
+        self.by_name.binary_search_by(|slot| self.consumer(*slot).map_or(&[][..], Consumer::name).cmp(name))
+    }
+
+    #[inline]
+    fn consumer_mut(&mut self, slot: ConsumerSlot) -> Option<&mut Consumer> {
+        self.consumers.get_mut(slot.0 as usize)?.as_deref_mut()
+    }
+}
+
+/// Pending entries.
+impl Group {
     /// Number of pending entries. O(1).
+    #[inline]
     pub fn pending_count(&self) -> u64 {
-        0
+        self.pending.len() as u64
     }
 
     /// The pending entry `id`. O(log pending).
     pub fn pending(&self, id: StreamId) -> Option<Pending> {
-        let _ = id;
-        None
+        self.pending.at_id(id).map(|slip| self.shown(slip))
     }
 
     /// The first pending entry at or above `from`. O(log pending).
     pub fn next_pending(&self, from: StreamId) -> Option<Pending> {
-        let _ = from;
-        None
+        self.pending.at(self.pending.at_or_above(from)?).map(|slip| self.shown(slip))
     }
 
     /// The pending entry with the highest id. O(1).
     pub fn last_pending(&self) -> Option<Pending> {
-        None
+        self.pending.last().map(|slip| self.shown(slip))
     }
 
     /// Pending entries from `start` to `end`, both included, ascending. O(log pending) to begin.
     pub fn pending_range(&self, start: StreamId, end: StreamId) -> impl Iterator<Item = Pending> {
-        let _ = (start, end);
-        std::iter::empty()
+        let from = self.pending.iter_from(self.pending.at_or_above(start));
+        from.take_while(move |slip| slip.id <= end).map(|slip| self.shown(slip))
     }
 
     /// The consumer's first pending entry at or above `from`. O(log pending).
     pub fn next_pending_of(&self, slot: ConsumerSlot, from: StreamId) -> Option<Pending> {
-        let _ = (slot, from);
-        None
+        let own = &self.consumer(slot)?.pending;
+        self.pending(*own.at(own.at_or_above(from)?)?)
     }
 
     /// The consumer's pending entries from `start` to `end`, both included, ascending. O(log pending) an entry.
@@ -170,49 +284,177 @@ impl Group {
         start: StreamId,
         end: StreamId,
     ) -> impl Iterator<Item = Pending> {
-        let _ = (slot, start, end);
-        std::iter::empty()
+        let own = self.consumer(slot).map(|consumer| consumer.pending.iter_from(consumer.pending.at_or_above(start)));
+        own.into_iter().flatten().take_while(move |id| **id <= end).filter_map(|id| self.pending(*id))
     }
 
     /// The pending entries that were delivered at or before `until_ms`, longest idle first (given back ones have
-    /// delivery time 0), at most `limit` of them (XREADGROUP CLAIM). O(found × log pending) about.
+    /// delivery time 0), those of one time in the order of ids, at most `limit` of them (XREADGROUP CLAIM).
+    ///
+    /// O(pending / 256) to begin, then O(log pending) for each that is found.
     pub fn idle_pending(&mut self, until_ms: u64, limit: usize) -> Vec<Pending> {
-        let _ = (until_ms, limit);
-        Vec::new()
+        let places = self.pending.oldest(until_ms, limit);
+        places.into_iter().filter_map(|(_, place)| Some(self.shown(self.pending.at(place)?))).collect()
     }
 
-    /// The lowest delivery time of all pending entries: when an entry becomes idle enough. O(√pending) about.
+    /// The lowest delivery time of all pending entries: tells when an entry becomes idle enough. O(pending / 256).
     pub fn oldest_delivery_ms(&mut self) -> Option<u64> {
-        None
+        self.pending.oldest(u64::MAX, 1).first().map(|(delivery_ms, _)| *delivery_ms)
     }
 
     /// Gives a new entry (above [`Group::last_delivered`]) to a consumer: the group's position and count of entries
     /// read move on; unless `keep` is false (NOACK), the entry is pending from now, delivered once. If it was pending
-    /// already (the position was set back), it changes hands.
+    /// already (the position was set back), it changes hands. O(1), unless it was pending.
+    #[inline]
     pub fn deliver(&mut self, log: &Log, id: StreamId, slot: ConsumerSlot, now_ms: u64, keep: bool) {
-        let _ = (log, id, slot, now_ms, keep);
+        if id > self.last_delivered {
+            self.entries_read = match self.entries_read {
+                Some(read) if !log.has_gap_from(id) => Some(read.saturating_add(1)),
+                _ if log.entries_added() > 0 => log.entries_up_to(id),
+                unknown => unknown,
+            };
+            self.last_delivered = id;
+        }
+        if keep {
+            self.claim(id, slot, now_ms, 1);
+        }
     }
 
-    /// Gives a pending entry again to its consumer: delivered now, once more. False if it is not pending.
+    /// Gives a pending entry again to its consumer: delivered now, once more. False if it is not pending. O(log pending).
     pub fn redeliver(&mut self, id: StreamId, now_ms: u64) -> bool {
-        let _ = (id, now_ms);
-        false
+        let Some(deliveries) = self.pending(id).map(|pending| pending.deliveries.saturating_add(1)) else {
+            return false;
+        };
+        self.pending.update(id, |slip| slip.delivery_ms = now_ms);
+        self.set_deliveries(id, deliveries);
+        true
     }
 
     /// Makes an entry pending for a consumer, with these clocks, whether it was pending or not (XCLAIM, XAUTOCLAIM,
-    /// loading). O(log pending).
+    /// loading). Nothing happens if there is no such consumer. O(1) above all pending ones, else O(log pending).
+    #[inline]
     pub fn claim(&mut self, id: StreamId, slot: ConsumerSlot, delivery_ms: u64, deliveries: u64) {
-        let _ = (id, slot, delivery_ms, deliveries);
+        if self.consumer(slot).is_some() {
+            self.put(id, slot.0, delivery_ms, deliveries);
+        }
     }
 
     /// Makes an entry pending for nobody, delivered at time 0, whether it was pending or not (XNACK). O(log pending).
     pub fn release(&mut self, id: StreamId, deliveries: u64) {
-        let _ = (id, deliveries);
+        self.put(id, NOBODY, 0, deliveries);
     }
 
     /// Forgets a pending entry (XACK). False if it was not pending. O(log pending).
+    #[inline]
     pub fn acknowledge(&mut self, id: StreamId) -> bool {
-        let _ = id;
-        false
+        let Some(slip) = self.pending.remove(id) else { return false };
+        if slip.deliveries == COUNT_IS_LARGE {
+            self.large_counts.remove(&id);
+        }
+        self.change_own(slip.consumer, |own| {
+            own.remove(id);
+        });
+        true
+    }
+
+    /// Whether the entry was not delivered yet, or not acknowledged. O(log pending).
+    pub(super) fn refers_to(&self, id: StreamId) -> bool {
+        id > self.last_delivered || self.pending.find(id).is_some()
+    }
+
+    #[inline]
+    fn put(&mut self, id: StreamId, consumer: u32, delivery_ms: u64, deliveries: u64) {
+        let is_new = self.pending.last().is_none_or(|last| last.id < id);
+        let owner = if is_new { None } else { self.pending.at_id(id).map(|slip| slip.consumer) };
+        match owner {
+            None => self.pending.insert(Slip { id, delivery_ms, consumer, deliveries: 0 }),
+            Some(_) => {
+                self.pending.update(id, |slip| (slip.consumer, slip.delivery_ms) = (consumer, delivery_ms));
+            }
+        }
+        if owner != Some(consumer) {
+            if let Some(owner) = owner {
+                self.change_own(owner, |own| {
+                    own.remove(id);
+                });
+            }
+            self.change_own(consumer, |own| own.insert(id));
+        }
+        if is_new && deliveries < u64::from(COUNT_IS_LARGE) {
+            if let Some(slip) = self.pending.last_mut() {
+                slip.deliveries = deliveries as u32;
+            }
+        } else {
+            self.set_deliveries(id, deliveries);
+        }
+    }
+
+    fn set_deliveries(&mut self, id: StreamId, deliveries: u64) {
+        let small = u32::try_from(deliveries).unwrap_or(COUNT_IS_LARGE);
+        let before = self.pending.update(id, |slip| std::mem::replace(&mut slip.deliveries, small));
+        if small == COUNT_IS_LARGE {
+            self.large_counts.insert(id, deliveries);
+        } else if before == Some(COUNT_IS_LARGE) {
+            self.large_counts.remove(&id);
+        }
+    }
+
+    /// Changes what a consumer has pending, and accounts for it.
+    #[inline]
+    fn change_own(&mut self, consumer: u32, change: impl FnOnce(&mut Runs<StreamId>)) {
+        if let Some(consumer) = self.consumers.get_mut(consumer as usize).and_then(Option::as_deref_mut) {
+            let before = consumer.pending.memory_bytes();
+            change(&mut consumer.pending);
+            self.consumer_bytes = self.consumer_bytes + consumer.pending.memory_bytes() - before;
+        }
+    }
+
+    fn shown(&self, slip: &Slip) -> Pending {
+        Pending {
+            id: slip.id,
+            consumer: (slip.consumer != NOBODY).then_some(ConsumerSlot(slip.consumer)),
+            delivery_ms: slip.delivery_ms,
+            deliveries: match slip.deliveries {
+                COUNT_IS_LARGE => self.large_counts.get(&slip.id).copied().unwrap_or(u64::from(COUNT_IS_LARGE)),
+                deliveries => u64::from(deliveries),
+            },
+        }
+    }
+}
+
+/// In place of a consumer: the entry was given back. No slot is so high.
+const NOBODY: u32 = u32::MAX;
+
+/// In place of a count of deliveries: see `large_counts`.
+const COUNT_IS_LARGE: u32 = u32::MAX;
+
+/// What an entry of `large_counts` takes, its share of the tree's nodes included.
+const LARGE_COUNT_BYTES: usize = 40;
+
+/// A pending entry as it is stored.
+#[derive(Clone, Copy, Debug)]
+struct Slip {
+    id: StreamId,
+    delivery_ms: u64,
+    consumer: u32,
+    deliveries: u32,
+}
+
+impl Item for Slip {
+    #[inline]
+    fn id(&self) -> StreamId {
+        self.id
+    }
+
+    #[inline]
+    fn age(&self) -> u64 {
+        self.delivery_ms
+    }
+}
+
+impl Item for StreamId {
+    #[inline]
+    fn id(&self) -> StreamId {
+        *self
     }
 }

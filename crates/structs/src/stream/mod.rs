@@ -14,15 +14,18 @@
 //! What must stay true: `memory_bytes` is a running total, so no operation may change a group behind its back;
 //! therefore groups are changed through [`GroupMut`].
 
+mod block;
 mod group;
 mod id;
 mod idempotency;
 mod log;
+mod runs;
 
+pub use block::Pairs;
 pub use group::{Consumer, ConsumerSlot, Group, Pending};
 pub use id::{ID_TEXT_MAX, IdText, StreamId};
 pub use idempotency::{Idempotency, IdempotencyCounts, automatic_message_id};
-pub use log::{Entry, Log, NodeLimits, Pairs, Range, RangeReversed, Threshold, Trim, Value};
+pub use log::{Entry, Log, NodeLimits, Range, RangeReversed, Threshold, Trim, Value};
 
 /// What deleting an entry does to the references that groups hold to it (`KEEPREF`, `DELREF`, `ACKED`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -51,6 +54,11 @@ pub enum Deletion {
 #[derive(Clone, Debug, Default)]
 pub struct Stream {
     log: Log,
+    /// In the order of their names.
+    #[expect(clippy::vec_box, reason = "groups are handed out and inserted in the middle; they are large")]
+    groups: Vec<Box<Group>>,
+    group_bytes: usize,
+    idempotency: Option<Box<Idempotency>>,
 }
 
 impl Stream {
@@ -74,7 +82,10 @@ impl Stream {
     /// All bytes that the stream owns besides itself. O(1).
     #[inline]
     pub fn memory_bytes(&self) -> usize {
-        0
+        self.log.memory_bytes()
+            + self.group_bytes
+            + self.groups.capacity() * size_of::<Box<Group>>()
+            + self.idempotency.as_ref().map_or(0, |known| known.memory_bytes())
     }
 
     /// The part of [`Stream::memory_bytes`] in pages that the allocator does not know: none. O(1).
@@ -109,8 +120,7 @@ impl Stream {
         pairs: impl Iterator<Item = (&'p [u8], &'p [u8])> + Clone,
         limits: NodeLimits,
     ) -> bool {
-        let _ = (id, pairs, limits);
-        false
+        self.log.append(id, pairs, limits)
     }
 
     /// Deletes one entry as XDEL (`References::Keep`), XDELEX and XACKDEL do. What a group read keeps counting as
@@ -118,8 +128,14 @@ impl Stream {
     ///
     /// With `References::Delete` pending entries go also when the entry is missing.
     pub fn delete(&mut self, id: StreamId, references: References) -> Deletion {
-        let _ = (id, references);
-        Deletion::Missing
+        match references {
+            References::Keep => {}
+            References::Delete => self.forget_references(id),
+            References::Acked if !self.log.contains(id) => return Deletion::Missing,
+            References::Acked if self.is_referenced(id) => return Deletion::Referenced,
+            References::Acked => {}
+        }
+        if self.log.delete(id) { Deletion::Deleted } else { Deletion::Missing }
     }
 
     /// Deletes entries from the front until the threshold holds; returns how many. O(deleted blocks), and with
@@ -127,64 +143,104 @@ impl Stream {
     ///
     /// With `References::Acked` entries that are still referenced are passed over and stay.
     pub fn trim(&mut self, trim: Trim, references: References) -> u64 {
-        let _ = (trim, references);
-        0
+        let Stream { log, groups, group_bytes, .. } = self;
+        match references {
+            _ if groups.is_empty() => log.trim(trim, None),
+            References::Keep => log.trim(trim, None),
+            References::Delete => log.trim(
+                trim,
+                Some(&mut |id| {
+                    forget_references(groups, group_bytes, id);
+                    true
+                }),
+            ),
+            References::Acked => log.trim(trim, Some(&mut |id| !groups.iter().any(|group| group.refers_to(id)))),
+        }
     }
 
     /// Sets the last id and, where given, the counters (XSETID). The caller has checked them against each other and
     /// against the highest entry.
     pub fn set_id(&mut self, last_id: StreamId, entries_added: Option<u64>, max_deleted_id: Option<StreamId>) {
-        let _ = (last_id, entries_added, max_deleted_id);
-    }
-
-    /// Number of groups. O(1).
-    pub fn group_count(&self) -> usize {
-        0
-    }
-
-    /// The groups in the order of their names.
-    pub fn groups(&self) -> impl Iterator<Item = (&[u8], &Group)> {
-        std::iter::empty()
-    }
-
-    /// The group of a name. O(log groups).
-    pub fn group(&self, name: &[u8]) -> Option<&Group> {
-        let _ = name;
-        None
-    }
-
-    /// The group of a name, to be changed. O(log groups).
-    pub fn group_mut(&mut self, name: &[u8]) -> Option<GroupMut<'_>> {
-        let _ = name;
-        None
-    }
-
-    /// Creates a group that has read up to `last_delivered`. False if there is one of that name.
-    pub fn create_group(&mut self, name: &[u8], last_delivered: StreamId, entries_read: Option<u64>) -> bool {
-        let _ = (name, last_delivered, entries_read);
-        false
-    }
-
-    /// Removes a group and hands it out: dropping it takes a while when millions of entries are pending.
-    pub fn remove_group(&mut self, name: &[u8]) -> Option<Box<Group>> {
-        let _ = name;
-        None
+        self.log.set_id(last_id, entries_added, max_deleted_id);
     }
 
     /// Whether any group has still to read or to acknowledge the entry `id`. O(groups × log pending).
     pub fn is_referenced(&self, id: StreamId) -> bool {
-        let _ = id;
-        false
+        self.groups.iter().any(|group| group.refers_to(id))
     }
 
+    fn forget_references(&mut self, id: StreamId) {
+        forget_references(&mut self.groups, &mut self.group_bytes, id);
+    }
+}
+
+fn forget_references(groups: &mut [Box<Group>], group_bytes: &mut usize, id: StreamId) {
+    for group in groups {
+        let before = group.memory_bytes();
+        group.acknowledge(id);
+        *group_bytes = *group_bytes + group.memory_bytes() - before;
+    }
+}
+
+/// Consumer groups.
+impl Stream {
+    /// Number of groups. O(1).
+    pub fn group_count(&self) -> usize {
+        self.groups.len()
+    }
+
+    /// The groups in the order of their names.
+    pub fn groups(&self) -> impl Iterator<Item = (&[u8], &Group)> {
+        self.groups.iter().map(|group| (group.name(), &**group))
+    }
+
+    /// The group of a name. O(log groups).
+    pub fn group(&self, name: &[u8]) -> Option<&Group> {
+        let at = self.search(name).ok()?;
+        Some(&self.groups[at])
+    }
+
+    /// The group of a name, to be changed. O(log groups).
+    pub fn group_mut(&mut self, name: &[u8]) -> Option<GroupMut<'_>> {
+        let at = self.search(name).ok()?;
+        let Stream { log, groups, group_bytes, .. } = self;
+        let group = &mut *groups[at];
+        let bytes_before = group.memory_bytes();
+        Some(GroupMut { log, group, bytes_before, group_bytes })
+    }
+
+    /// Creates a group that has read up to `last_delivered`. False if there is one of that name. O(groups).
+    pub fn create_group(&mut self, name: &[u8], last_delivered: StreamId, entries_read: Option<u64>) -> bool {
+        let Err(at) = self.search(name) else { return false };
+        let group = Box::new(Group::new(name, last_delivered, entries_read));
+        self.group_bytes += group.memory_bytes();
+        self.groups.insert(at, group);
+        true
+    }
+
+    /// Removes a group and hands it out: dropping it takes a while when millions of entries are pending. O(groups).
+    pub fn remove_group(&mut self, name: &[u8]) -> Option<Box<Group>> {
+        let at = self.search(name).ok()?;
+        let group = self.groups.remove(at);
+        self.group_bytes -= group.memory_bytes();
+        Some(group)
+    }
+
+    fn search(&self, name: &[u8]) -> Result<usize, usize> {
+        self.groups.binary_search_by(|group| group.name().cmp(name))
+    }
+}
+
+/// Producers.
+impl Stream {
     /// What is known of producers: settings, counters and messages (XADD IDMP, XCFGSET, XINFO STREAM).
     pub fn idempotency(&self) -> &Idempotency {
-        idempotency::NOTHING_KNOWN
+        self.idempotency.as_deref().unwrap_or(&idempotency::NOTHING_KNOWN)
     }
 
     /// The same, to be changed.
     pub fn idempotency_mut(&mut self) -> IdempotencyMut<'_> {
-        IdempotencyMut { stream: self }
+        IdempotencyMut { known: self.idempotency.get_or_insert_with(|| Box::new(Idempotency::new())) }
     }
 }
 
@@ -194,6 +250,8 @@ impl Stream {
 pub struct GroupMut<'a> {
     log: &'a Log,
     group: &'a mut Group,
+    bytes_before: usize,
+    group_bytes: &'a mut usize,
 }
 
 impl<'a> GroupMut<'a> {
@@ -207,39 +265,55 @@ impl<'a> GroupMut<'a> {
 impl std::ops::Deref for GroupMut<'_> {
     type Target = Group;
 
+    #[inline]
     fn deref(&self) -> &Group {
         self.group
     }
 }
 
 impl std::ops::DerefMut for GroupMut<'_> {
+    #[inline]
     fn deref_mut(&mut self) -> &mut Group {
         self.group
     }
 }
 
-/// What is known of producers, being changed. Accounts memory when it is dropped.
+impl Drop for GroupMut<'_> {
+    fn drop(&mut self) {
+        *self.group_bytes = *self.group_bytes + self.group.memory_bytes() - self.bytes_before;
+    }
+}
+
+/// What is known of producers, being changed.
 #[derive(Debug)]
 pub struct IdempotencyMut<'a> {
-    stream: &'a mut Stream,
+    known: &'a mut Idempotency,
 }
 
 impl IdempotencyMut<'_> {
-    /// Sets how long a message is remembered (seconds) and how many a producer (XCFGSET); forgets all of them.
+    /// Sets how long a message is remembered (seconds) and how many a producer (XCFGSET). If that is anything new, what
+    /// was remembered is forgotten.
     pub fn configure(&mut self, duration_s: Option<u64>, messages_max: Option<u64>) {
-        let _ = (&mut self.stream, duration_s, messages_max);
+        self.known.configure(duration_s, messages_max);
     }
 
     /// The entry that the producer's message `message` was added as, if that is still remembered. Counts it as a
     /// duplicate if so.
     pub fn find(&mut self, producer: &[u8], message: &[u8], now_ms: u64) -> Option<StreamId> {
-        let _ = (producer, message, now_ms);
-        None
+        self.known.find(producer, message, now_ms)
     }
 
     /// Remembers that the producer's message `message` was added as the entry `id`; the oldest ones above the limit
-    /// are forgotten.
+    /// are forgotten. Counts it as added.
     pub fn remember(&mut self, producer: &[u8], message: &[u8], id: StreamId, now_ms: u64) {
-        let _ = (producer, message, id, now_ms);
+        self.known.remember(producer, message, id, now_ms);
+    }
+
+    /// The same without counting it (loading). Does nothing if the message is known.
+    pub fn restore(&mut self, producer: &[u8], message: &[u8], id: StreamId, added_ms: u64) {
+        self.known.put(producer, message, id, added_ms);
     }
 }
+
+#[cfg(test)]
+mod tests;
