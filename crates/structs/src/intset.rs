@@ -170,6 +170,14 @@ pub struct Iter<'a> {
     left: Range<usize>,
 }
 
+impl Iter<'_> {
+    /// How many numbers are smaller than the next one.
+    #[inline]
+    pub fn passed(&self) -> usize {
+        self.left.start
+    }
+}
+
 impl Iterator for Iter<'_> {
     type Item = i64;
 

@@ -337,10 +337,22 @@ impl Members {
         Some(unsafe { MemberRef::new(block) })
     }
 
+    /// Takes out a member by chance, each with the same probability; `rng` gives 64 random bits a call. Returns what `look`
+    /// makes of it.
+    pub fn take_random<T>(&mut self, rng: &mut dyn FnMut() -> u64, look: impl FnOnce(MemberRef<'_>) -> T) -> Option<T> {
+        let block = self.dict.random(rng)?;
+        // SAFETY: a block in the table is complete, and this one stays until it is removed below.
+        let member = unsafe { MemberRef::new(block) };
+        let result = look(member);
+        let position = self.hasher.position(member.key());
+        let slot = self.dict.find(position, member.key())?;
+        MemberMut { members: self, slot, position }.remove();
+        Some(result)
+    }
+
     /// All members, in no meaningful order.
-    pub fn iter(&self) -> impl Iterator<Item = MemberRef<'_>> {
-        // SAFETY: a block in the table is complete, and stays while the members are borrowed.
-        self.dict.iter().map(|block| unsafe { MemberRef::new(block) })
+    pub fn iter(&self) -> Iter<'_> {
+        Iter(self.dict.iter())
     }
 
     /// Gives all members to `visit`, in no meaningful order. Faster than [`Members::iter`] where members are looked at,
@@ -407,6 +419,19 @@ impl Members {
         }
         assert_eq!((blocks, bytes), (self.heap_blocks, self.heap_bytes));
         assert_eq!(slab_bytes, self.slab.as_ref().map_or(0, Slab::live_bytes));
+    }
+}
+
+/// All members, see [`Members::iter`].
+pub struct Iter<'a>(dict::Iter<'a, MemberLayout>);
+
+impl<'a> Iterator for Iter<'a> {
+    type Item = MemberRef<'a>;
+
+    #[inline]
+    fn next(&mut self) -> Option<MemberRef<'a>> {
+        // SAFETY: a block in the table is complete, and stays while the members are borrowed.
+        self.0.next().map(|block| unsafe { MemberRef::new(block) })
     }
 }
 

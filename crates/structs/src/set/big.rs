@@ -1,0 +1,81 @@
+//! A big set: a table of members.
+
+use crate::keyspace::KeyHasher;
+use crate::members::{MemberRef, Members};
+
+/// A set that is too large for the forms that lie within an entry.
+#[derive(Clone, Debug)]
+pub struct Set {
+    members: Members,
+}
+
+impl Set {
+    /// The empty set.
+    pub fn new(hasher: KeyHasher) -> Set {
+        Set { members: Members::new(hasher) }
+    }
+
+    /// Number of members.
+    #[inline]
+    pub fn len(&self) -> usize {
+        self.members.len()
+    }
+
+    /// Whether there are none.
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        self.members.is_empty()
+    }
+
+    /// Number of pieces. O(1).
+    pub fn items(&self) -> usize {
+        self.len()
+    }
+
+    /// All bytes that it owns. O(1).
+    pub fn memory_bytes(&self) -> usize {
+        self.members.memory_bytes()
+    }
+
+    /// The part of [`Set::memory_bytes`] that the global allocator does not know. O(1).
+    pub fn mapped_bytes(&self) -> usize {
+        self.members.mapped_bytes()
+    }
+
+    /// The table.
+    #[inline]
+    pub fn members(&self) -> &Members {
+        &self.members
+    }
+
+    /// Adds a member. Says whether it is new.
+    #[inline]
+    pub fn add(&mut self, member: &[u8]) -> bool {
+        let position = self.members.position(member);
+        let is_new = self.members.get(position, member).is_none();
+        if is_new {
+            self.members.insert(position, member, None, None);
+        }
+        is_new
+    }
+
+    /// Adds a member that is not there.
+    #[inline]
+    pub fn add_absent(&mut self, member: &[u8]) {
+        let position = self.members.position(member);
+        self.members.insert(position, member, None, None);
+    }
+
+    /// Removes a member. Says whether it was there.
+    #[inline]
+    pub fn remove(&mut self, member: &[u8]) -> bool {
+        let position = self.members.position(member);
+        self.members.remove(position, member)
+    }
+
+    /// Takes out a member by chance, each with the same probability; `rng` gives 64 random bits a call. Returns what
+    /// `look` makes of it.
+    pub fn pop<T>(&mut self, rng: &mut dyn FnMut() -> u64, look: impl FnOnce(MemberRef<'_>) -> T) -> Option<T> {
+        self.members.take_random(rng, look)
+    }
+}
