@@ -391,4 +391,35 @@ fn the_radix_tree_has_as_many_nodes_as_in_redis() {
     assert_eq!(nodes(&[]), 1);
     assert_eq!(nodes(&[(1, 1)]), 2);
     assert_eq!(nodes(&[(1, 1), (4, 1)]), 6);
+    assert_eq!(nodes(&[(1, 1), (1, 2)]), 4);
+    assert_eq!(nodes(&[(1, 1), (1, 2), (2, 0)]), 8);
+    assert_eq!(nodes(&[(1, 0), (256, 0), (257, 0), (65_536, 0), (65_536, 256)]), 16);
+    assert_eq!(nodes(&(1..50).map(|ms| (ms, ms * 7)).collect::<Vec<_>>()), 100);
+    assert_eq!(nodes(&(1..2000).map(|ms| (ms * 300, ms % 3)).collect::<Vec<_>>()), 4010);
+    assert_eq!(nodes(&[(1 << 60, 5), ((1 << 60) + 3, 5), (1 << 61, 5)]), 9);
+    assert_eq!(nodes(&[(1, 1), (1 << 63, 1)]), 5);
+}
+
+#[test]
+fn blocks_end_where_redis_ends_them_by_bytes() {
+    // Counted by Redis 8 and Valkey 9.
+    for (bytes, small, large) in [(64, 192, 150), (100, 101, 100), (200, 48, 43), (1000, 8, 8)] {
+        let limits = NodeLimits { bytes, entries: 0 };
+        let (mut one, mut other) = (Stream::new(), Stream::new());
+        for i in 1..300_u64 {
+            let text = |value: u64| value.to_string().into_bytes();
+            let mut texts = vec![(b"sensor".to_vec(), text(i % 100)), (b"temp".to_vec(), text(i * 7 % 1000))];
+            if i % 7 == 0 {
+                texts.push((b"other".to_vec(), b"-77".to_vec()));
+            }
+            if i % 11 == 0 {
+                texts.push((b"s".to_vec(), vec![b'x'; i as usize % 90]));
+            }
+            assert!(one.append(StreamId::new(i, i % 5), given(&texts), limits));
+            let texts =
+                vec![(b"12".to_vec(), text(i % 100 * 1000)), (b"temp".to_vec(), text(i * 7_000_000 % 10_000_000_000))];
+            assert!(other.append(StreamId::new(i * 1_000_000, i * 70_000), given(&texts), limits));
+        }
+        assert_eq!((one.log().node_count(), other.log().node_count()), (small, large), "{bytes}");
+    }
 }
