@@ -37,8 +37,8 @@ use std::ptr::NonNull;
 use crate::prefetch;
 use leaf::{LEAF_MAX, Leaf};
 use node::{CHILDREN_MAX, Children, Edge, Node};
+pub use order::{ByDeadline, ByScore, Ranked, deadline_order_key, score_order_key};
 use order::{Probe, address_of, member_at};
-pub use order::{Ranked, deadline_order_key, score_order_key};
 
 /// Members that a leaf gets when a tree is built from members in order: some room is left.
 const LEAF_BUILT: usize = LEAF_MAX / 8 * 7;

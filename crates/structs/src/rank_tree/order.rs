@@ -3,6 +3,8 @@
 use std::cmp::Ordering;
 use std::ptr::NonNull;
 
+use crate::members::MemberPtr;
+
 /// How a tree reads the members that it points to.
 ///
 /// # Safety
@@ -35,6 +37,46 @@ pub fn score_order_key(score: f64) -> u64 {
 #[inline]
 pub fn deadline_order_key(deadline_ms: i64) -> u64 {
     deadline_ms.cast_unsigned() ^ (1 << 63)
+}
+
+/// Members of a table whose extra word is a score, as the bits of a double.
+#[derive(Debug)]
+pub enum ByScore {}
+
+// SAFETY: only reads the member.
+unsafe impl Ranked for ByScore {
+    #[inline]
+    unsafe fn order_key(member: NonNull<u8>) -> u64 {
+        // SAFETY: the caller's promise.
+        let member = unsafe { MemberPtr::from_address(member).member() };
+        score_order_key(f64::from_bits(member.extra().unwrap_or(0)))
+    }
+
+    #[inline]
+    unsafe fn name<'a>(member: NonNull<u8>) -> &'a [u8] {
+        // SAFETY: the caller's promise.
+        unsafe { MemberPtr::from_address(member).member() }.key()
+    }
+}
+
+/// Members of a table whose extra word is a deadline, as a signed integer.
+#[derive(Debug)]
+pub enum ByDeadline {}
+
+// SAFETY: only reads the member.
+unsafe impl Ranked for ByDeadline {
+    #[inline]
+    unsafe fn order_key(member: NonNull<u8>) -> u64 {
+        // SAFETY: the caller's promise.
+        let member = unsafe { MemberPtr::from_address(member).member() };
+        deadline_order_key(member.extra().unwrap_or(0).cast_signed())
+    }
+
+    #[inline]
+    unsafe fn name<'a>(member: NonNull<u8>) -> &'a [u8] {
+        // SAFETY: the caller's promise.
+        unsafe { MemberPtr::from_address(member).member() }.key()
+    }
 }
 
 /// What is looked for: a place in the order, and perhaps the very member.

@@ -1,26 +1,23 @@
-//! Big sorted sets.
+//! Sorted sets: members with scores, in the order of scores and among equal ones of names.
+//!
+//! ```text
+//!  ZsetRef, ZsetMut     the face: commands do not see which form a sorted set has
+//!  ├─ packed            few short members: one run of bytes in the entry, `member score member score ...` in order
+//!  └─ Zset              everything else: a table of members with their scores, and a tree of them in order
+//! ```
+//!
+//! A sorted set begins packed and becomes a table when it gets more members, or a longer one, than its limits allow. Every
+//! range, by score or by name, is first made a range of ranks; walking, counting and removing know only those.
+//!
+//! What must stay true: no score is NaN; no member occurs twice; a packed set is in order.
 
-use crate::members::Members;
+mod face;
+mod packed;
+mod range;
+mod table;
+#[cfg(test)]
+mod tests;
 
-/// One of them.
-#[derive(Clone, Debug)]
-pub struct Zset {
-    members: Members,
-}
-
-impl Zset {
-    /// All bytes that it owns. O(1).
-    pub fn memory_bytes(&self) -> usize {
-        self.members.memory_bytes()
-    }
-
-    /// The part of them that the global allocator does not know of. O(1).
-    pub fn mapped_bytes(&self) -> usize {
-        self.members.mapped_bytes()
-    }
-
-    /// Number of pieces. O(1).
-    pub fn items(&self) -> usize {
-        self.members.len()
-    }
-}
+pub use face::{AddRule, Added, ZsetLimits, ZsetMut, ZsetRef};
+pub use range::{LexBound, LexRange, ScoreRange};
+pub use table::Zset;
