@@ -15,5 +15,6 @@ mod listening;
 mod protocol;
 mod slow_and_hostile;
 mod start_and_end;
+mod waiting;
 mod weir;
 mod wire;

@@ -1,0 +1,172 @@
+//! Clients that wait for data, with real time and real connections.
+
+use crate::weir::{Weir, eventually};
+use crate::wire::Wire;
+use std::time::{Duration, Instant};
+
+/// Waits until so many clients wait for data.
+#[track_caller]
+fn until_waiting(weir: &Weir, clients: u64) {
+    eventually("clients wait", || weir.info("blocked_clients") == clients);
+}
+
+/// Connections that wait, one after the other, for what a request asks for.
+fn waiting(weir: &Weir, request: &str, count: u64) -> Vec<Wire> {
+    let before = weir.info("blocked_clients");
+    (1..=count)
+        .map(|number| {
+            let mut wire = weir.wire();
+            wire.send(request);
+            until_waiting(weir, before + number);
+            wire
+        })
+        .collect()
+}
+
+#[test]
+fn who_has_waited_longest_is_served_first() {
+    let weir = Weir::with([]);
+    let mut waiters = waiting(&weir, "BLPOP queue 0\r\n", 20);
+    let mut giver = weir.wire();
+    for (number, waiter) in waiters.iter_mut().enumerate() {
+        giver.call(&["RPUSH", "queue", &number.to_string()]);
+        waiter.expect(&format!("*2\r\n$5\r\nqueue\r\n${}\r\n{number}\r\n", number.to_string().len()));
+    }
+    assert_eq!(weir.info("blocked_clients"), 0);
+    giver.ask("EXISTS queue\r\n", ":0\r\n");
+}
+
+#[test]
+fn several_elements_at_once_go_to_several_waiters_and_the_rest_stays() {
+    let weir = Weir::with([]);
+    let mut waiters = waiting(&weir, "BRPOP queue 0\r\n", 2);
+    weir.wire().ask("RPUSH queue a b c\r\n", ":3\r\n");
+    waiters[0].expect("*2\r\n$5\r\nqueue\r\n$1\r\nc\r\n");
+    waiters[1].expect("*2\r\n$5\r\nqueue\r\n$1\r\nb\r\n");
+    weir.wire().ask("LRANGE queue 0 -1\r\n", "*1\r\n$1\r\na\r\n");
+}
+
+#[test]
+fn a_timeout_is_kept_to_the_fraction_of_a_second() {
+    let weir = Weir::with([]);
+    let mut wire = weir.wire();
+    for (request, reply) in [
+        ("BLPOP nothing 0.15\r\n", "*-1\r\n"),
+        ("BLMOVE nothing other LEFT RIGHT 0.15\r\n", "$-1\r\n"),
+        ("BZPOPMIN nothing 0.15\r\n", "*-1\r\n"),
+        ("XREAD BLOCK 150 STREAMS nothing $\r\n", "*-1\r\n"),
+    ] {
+        let began = Instant::now();
+        wire.ask(request, reply);
+        let took = began.elapsed();
+        assert!(took >= Duration::from_millis(150), "{request} after {took:?}");
+        assert!(took < Duration::from_secs(5), "{request} after {took:?}");
+    }
+}
+
+#[test]
+fn what_stands_behind_the_waiting_command_comes_after_its_reply() {
+    let weir = Weir::with([]);
+    let mut wire = weir.wire();
+    wire.send("PING one\r\nBLPOP queue 0\r\nPING two\r\nBLPOP queue 0\r\nPING three\r\n");
+    wire.expect("$3\r\none\r\n");
+    until_waiting(&weir, 1);
+    weir.wire().ask("RPUSH queue a\r\n", ":1\r\n");
+    wire.expect("*2\r\n$5\r\nqueue\r\n$1\r\na\r\n$3\r\ntwo\r\n");
+    until_waiting(&weir, 1);
+    wire.send("PING four\r\n");
+    weir.wire().ask("RPUSH queue b\r\n", ":1\r\n");
+    wire.expect("*2\r\n$5\r\nqueue\r\n$1\r\nb\r\n$5\r\nthree\r\n$4\r\nfour\r\n");
+}
+
+#[test]
+fn giver_and_waiter_in_one_turn_do_not_miss_each_other() {
+    let weir = Weir::with([]);
+    let (mut giver, mut waiter) = (weir.wire(), weir.wire());
+    giver.ask("PING\r\n", "+PONG\r\n");
+    waiter.ask("PING\r\n", "+PONG\r\n");
+    weir.while_stopped(|| {
+        waiter.send("BLPOP queue 0\r\nPING\r\n");
+        giver.send("RPUSH queue a\r\nRPUSH queue b\r\nLLEN queue\r\n");
+    });
+    waiter.expect("*2\r\n$5\r\nqueue\r\n$1\r\na\r\n+PONG\r\n");
+    // Whoever came first, the waiter has the first one.
+    (0..3).for_each(|_| assert!(giver.reply().starts_with(':')));
+    weir.wire().ask("LRANGE queue 0 -1\r\n", "*1\r\n$1\r\nb\r\n");
+}
+
+#[test]
+fn a_waiter_that_has_gone_takes_nothing() {
+    let weir = Weir::with([]);
+    let mut waiters = waiting(&weir, "BLPOP queue 0\r\n", 3);
+    drop(waiters.remove(0));
+    until_waiting(&weir, 2);
+    weir.wire().ask("RPUSH queue a\r\n", ":1\r\n");
+    waiters[0].expect("*2\r\n$5\r\nqueue\r\n$1\r\na\r\n");
+    let id = waiters[1].address();
+    assert_eq!(weir.wire().call(&["CLIENT", "KILL", &id]), "+OK");
+    until_waiting(&weir, 0);
+    weir.wire().ask("RPUSH queue b\r\n", ":1\r\n");
+    weir.wire().ask("LLEN queue\r\n", ":1\r\n");
+}
+
+#[test]
+fn client_unblock_ends_the_waiting_as_a_timeout_or_with_an_error() {
+    let weir = Weir::with([]);
+    let mut waiter = weir.wire();
+    let id = waiter.call(&["CLIENT", "ID"])[1..].to_owned();
+    let mut other = weir.wire();
+    assert_eq!(other.call(&["CLIENT", "UNBLOCK", &id]), ":0");
+    for (how, reply) in
+        [("", "*-1\r\n"), (" TIMEOUT", "*-1\r\n"), (" ERROR", "-UNBLOCKED client unblocked via CLIENT UNBLOCK\r\n")]
+    {
+        waiter.send("BLPOP queue other 0\r\n");
+        until_waiting(&weir, 1);
+        assert_eq!(weir.info("total_blocking_keys"), 2);
+        other.ask(&format!("CLIENT UNBLOCK {id}{how}\r\n"), ":1\r\n");
+        waiter.expect(reply);
+    }
+    assert_eq!(weir.info("total_blocking_keys"), 0);
+    waiter.ask("PING\r\n", "+PONG\r\n");
+}
+
+#[test]
+fn a_value_of_another_type_wakes_nobody_and_a_renamed_list_does() {
+    let weir = Weir::with([]);
+    let mut waiters = waiting(&weir, "BLPOP queue 0\r\n", 1);
+    let mut giver = weir.wire();
+    giver.ask("SET queue v\r\nDEL queue\r\nSADD queue m\r\n", "+OK\r\n:1\r\n:1\r\n");
+    assert_eq!(weir.info("blocked_clients"), 1);
+    giver.ask("RPUSH ready a\r\nRENAME ready queue\r\n", ":1\r\n+OK\r\n");
+    waiters[0].expect("*2\r\n$5\r\nqueue\r\n$1\r\na\r\n");
+}
+
+#[test]
+fn one_element_goes_along_a_chain_of_waiters() {
+    let weir = Weir::with([]);
+    let mut first = waiting(&weir, "BLMOVE a b LEFT LEFT 0\r\n", 1);
+    let mut second = waiting(&weir, "BLMOVE b c LEFT LEFT 0\r\n", 1);
+    let mut third = waiting(&weir, "BLPOP c 0\r\n", 1);
+    weir.wire().ask("RPUSH a x\r\n", ":1\r\n");
+    first[0].expect("$1\r\nx\r\n");
+    second[0].expect("$1\r\nx\r\n");
+    third[0].expect("*2\r\n$1\r\nc\r\n$1\r\nx\r\n");
+    weir.wire().ask("EXISTS a b c\r\n", ":0\r\n");
+}
+
+#[test]
+fn a_thousand_waiters_cost_nobody_anything_and_all_are_served() {
+    let weir = Weir::with([]);
+    let mut waiters: Vec<Wire> = (0..1_000).map(|_| weir.wire()).collect();
+    for waiter in &mut waiters {
+        waiter.send("BLPOP queue 0\r\n");
+    }
+    until_waiting(&weir, 1_000);
+    let mut giver = weir.wire();
+    let request: String = (0..1_000).map(|_| "RPUSH queue x\r\n").collect();
+    giver.ask(&request, &":1\r\n".repeat(1_000));
+    for waiter in &mut waiters {
+        waiter.expect("*2\r\n$5\r\nqueue\r\n$1\r\nx\r\n");
+    }
+    weir.comes_to_rest();
+}
