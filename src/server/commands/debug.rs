@@ -126,10 +126,12 @@ fn digest(cx: &mut ServerCx<'_>) -> Result<(), Error> {
 
 fn digest_value(cx: &mut ServerCx<'_>) -> Result<(), Error> {
     let db = cx.client().db;
+    let now_ms = cx.server.store.now_ms();
     cx.reply.array(cx.argc() - 2);
     for name in cx.words(2) {
         let key = cx.server.store.key(name);
-        let digest = cx.server.store.db(db).peek(key).map(DataDigest::of_value).unwrap_or_default();
+        let found = cx.server.store.db(db).peek(key);
+        let digest = found.map(|entry| DataDigest::of_value(entry, now_ms)).unwrap_or_default();
         cx.reply.simple(&digest.to_string());
     }
     Ok(())
