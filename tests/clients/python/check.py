@@ -632,7 +632,8 @@ def the_clock_is_right(server):
 # ----------------------------------------------------------------------------------------------------------------------
 
 
-def main():
+def main(checks, file):
+    """Runs the checks of a file and says how they ended."""
     parser = argparse.ArgumentParser(description="Checks a server with redis-py.")
     parser.add_argument("host")
     parser.add_argument("port", type=int)
@@ -642,7 +643,7 @@ def main():
     for protocol, label in ((2, "RESP2"), (3, "RESP3"), (None, "default")):
         server = Server(options.host, options.port, options.password, protocol)
         server.client().flushdb()
-        for function in CHECKS:
+        for function in checks:
             name = f"python {label}: {function.__name__.replace('_', ' ')}"
             began = time.monotonic()
             try:
@@ -652,7 +653,7 @@ def main():
                 frame = [
                     f
                     for f in traceback.extract_tb(error.__traceback__)
-                    if f.filename == __file__ and f.name == function.__name__
+                    if f.filename == file and f.name == function.__name__
                 ]
                 where = f"line {frame[-1].lineno}: " if frame else ""
                 print(f"FAILED  {name}: {where}{type(error).__name__}: {error}", flush=True)
@@ -665,4 +666,4 @@ def main():
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(CHECKS, __file__))
