@@ -208,6 +208,12 @@ impl Error {
     pub const APPLIED_OVERFLOW: Error = Error::fixed("ERR applied increment would overflow");
     /// See above.
     pub const APPLIED_INFINITE: Error = Error::fixed("ERR applied increment would be Infinity");
+    /// SINTERCARD.
+    pub const NUMKEYS_NOT_POSITIVE: Error = Error::fixed("ERR numkeys should be greater than 0");
+    /// See above.
+    pub const NUMKEYS_TOO_LARGE: Error = Error::fixed("ERR Number of keys can't be greater than number of args");
+    /// See above.
+    pub const LIMIT_NEGATIVE: Error = Error::fixed("ERR LIMIT can't be negative");
     /// A command before AUTH.
     pub const NO_AUTH: Error = Error::fixed("NOAUTH Authentication required.");
     /// AUTH failed.

@@ -14,6 +14,7 @@ pub mod effects;
 pub mod error;
 pub mod generic;
 pub mod reply;
+pub mod set;
 pub mod spec;
 pub mod string;
 pub mod table;
@@ -31,6 +32,9 @@ pub const FAMILIES: &[&[Row<DataFn>]] = &[
     generic::keys::COMMANDS,
     generic::object::COMMANDS,
     generic::scan::COMMANDS,
+    set::algebra::COMMANDS,
+    set::members::COMMANDS,
+    set::random::COMMANDS,
     string::counter::COMMANDS,
     string::get::COMMANDS,
     string::set::COMMANDS,

@@ -68,6 +68,9 @@ pub struct IntSet<'a> {
 }
 
 impl<'a> IntSet<'a> {
+    /// The empty set.
+    pub const EMPTY: IntSet<'static> = IntSet { numbers: &[], width: Width::Two };
+
     /// The set that these bytes are.
     #[inline]
     pub fn of(bytes: &'a [u8]) -> IntSet<'a> {

@@ -81,6 +81,7 @@ impl<'a> ValueRef<'a> {
     pub fn members(&self) -> Option<&'a Members> {
         match self {
             ValueRef::Hash(hash) => Some(hash.members()),
+            ValueRef::Set(set) => Some(set.members()),
             _ => None,
         }
     }

@@ -26,13 +26,10 @@ pub(super) static ROWS: &[Directive] = &[
         .until(piece::DATA_TYPES, TYPES)
         .doc("Chunks at each end of a list that are left uncompressed; 0 compresses none."),
     row("set-max-intset-entries", int!(set_max_intset_entries, 0, LONG_MAX), "512")
-        .until(piece::DATA_TYPES, TYPES)
         .doc("Members up to which a set of integers is kept as an array of them."),
     row("set-max-listpack-entries", int!(set_max_listpack_entries, 0, LONG_MAX), "128")
-        .until(piece::DATA_TYPES, TYPES)
         .doc("Members up to which a set is kept packed."),
     row("set-max-listpack-value", int!(set_max_listpack_value, 0, LONG_MAX), "64")
-        .until(piece::DATA_TYPES, TYPES)
         .doc("Bytes of a member up to which a set is kept packed."),
     row("zset-max-listpack-entries", int!(zset_max_listpack_entries, 0, LONG_MAX), "128")
         .alias("zset-max-ziplist-entries")

@@ -86,7 +86,7 @@ impl SetPlace for EntryMut<'_> {
     /// Of an entry with another value, the empty set.
     #[inline]
     fn set(&self) -> SetRef<'_> {
-        SetRef::of(self.as_ref()).unwrap_or(SetRef::Ints(IntSet::of(&[])))
+        SetRef::of(self.as_ref()).unwrap_or(SetRef::EMPTY)
     }
 
     #[inline]

@@ -28,6 +28,9 @@ pub enum SetRef<'a> {
 pub type Member<'a> = Element<'a>;
 
 impl<'a> SetRef<'a> {
+    /// The empty set.
+    pub const EMPTY: SetRef<'static> = SetRef::Ints(IntSet::EMPTY);
+
     /// The set that an entry holds; `None` if it holds something else.
     #[inline]
     pub fn of(entry: EntryRef<'a>) -> Option<SetRef<'a>> {

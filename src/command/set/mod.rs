@@ -1,0 +1,6 @@
+//! Commands on sets: their members one by one, by chance, and of several sets together.
+
+pub mod algebra;
+pub mod members;
+mod place;
+pub mod random;
