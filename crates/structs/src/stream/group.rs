@@ -114,8 +114,12 @@ impl Group {
 
     /// How many entries wait to be read, `None` if that cannot be known. O(1).
     pub fn lag(&self, log: &Log) -> Option<u64> {
-        if log.entries_added() == 0 {
+        if log.is_empty() {
             return Some(0);
+        }
+        // Behind the group's position nothing was deleted from the middle: all that is there waits.
+        if self.last_delivered < log.first_id() && log.max_deleted_id() < log.first_id() {
+            return Some(log.len());
         }
         let read = match self.entries_read {
             Some(read) if !log.has_gap_from(self.last_delivered) => Some(read),
@@ -308,8 +312,9 @@ impl Group {
     #[inline]
     pub fn deliver(&mut self, log: &Log, id: StreamId, slot: ConsumerSlot, now_ms: u64, keep: bool) {
         if id > self.last_delivered {
+            let counts_on = self.last_delivered >= log.first_id() && !log.has_gap_from(self.last_delivered);
             self.entries_read = match self.entries_read {
-                Some(read) if !log.has_gap_from(id) => Some(read.saturating_add(1)),
+                Some(read) if counts_on => Some(read.saturating_add(1)),
                 _ if log.entries_added() > 0 => log.entries_up_to(id),
                 unknown => unknown,
             };

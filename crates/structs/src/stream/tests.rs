@@ -423,3 +423,41 @@ fn blocks_end_where_redis_ends_them_by_bytes() {
         assert_eq!((one.log().node_count(), other.log().node_count()), (small, large), "{bytes}");
     }
 }
+
+#[test]
+fn lag_is_what_waits_as_long_as_that_is_known() {
+    let mut stream = filled(5, LIMITS);
+    stream.create_group(b"g", StreamId::MIN, None);
+    let read = |stream: &mut Stream, count: usize| {
+        let mut group = stream.group_mut(b"g").unwrap();
+        let (slot, _) = group.find_or_create_consumer(b"c", 1);
+        let log = group.log();
+        let from = group.last_delivered().next().unwrap();
+        for entry in log.range(from, StreamId::MAX).take(count) {
+            group.deliver(log, entry.id, slot, 1, false);
+        }
+    };
+    let counts = |stream: &Stream| {
+        let group = stream.group(b"g").unwrap();
+        (group.entries_read(), group.lag(stream.log()))
+    };
+    let trimmed_to = |threshold| Trim { threshold, approximate: false, limit: 0 };
+    assert_eq!(counts(&stream), (None, Some(5)));
+    read(&mut stream, 1);
+    assert_eq!(counts(&stream), (Some(1), Some(4)));
+    stream.trim(trimmed_to(Threshold::MinId(StreamId::new(4, 0))), References::Keep);
+    assert_eq!(counts(&stream), (Some(1), Some(2)));
+    read(&mut stream, 1);
+    assert_eq!(counts(&stream), (Some(4), Some(1)));
+    stream.trim(trimmed_to(Threshold::MaxLen(0)), References::Keep);
+    assert_eq!(counts(&stream), (Some(4), Some(0)));
+    for ms in 6..=9 {
+        stream.append(StreamId::new(ms, 0), given(&reading(ms)), LIMITS);
+    }
+    read(&mut stream, 2);
+    assert_eq!(counts(&stream), (Some(7), Some(2)));
+    stream.delete(StreamId::new(8, 0), References::Keep);
+    assert_eq!(counts(&stream), (Some(7), None), "nobody counts what was deleted in the middle");
+    read(&mut stream, 1);
+    assert_eq!(counts(&stream), (Some(9), Some(0)), "at the end all have been read");
+}
