@@ -40,6 +40,9 @@ const ID_BOTH: u8 = 3;
 const LENGTH_MASK: u8 = 0x0F;
 const LENGTH_FOLLOWS: u8 = 15;
 
+/// Room that is kept for the next block.
+const ROOM_BYTES_MAX: usize = 1 << 16;
+
 /// Longest number: 64 bits in digits of 7.
 const NUMBER_BYTES_MAX: usize = 10;
 
@@ -50,6 +53,8 @@ pub(super) struct Block {
     last: StreamId,
     bytes: Vec<u8>,
     entries_start: u32,
+    /// Where the last entry is.
+    last_at: u32,
     live: u32,
     total: u32,
     /// Without the counts of live and deleted entries, whose length varies: see [`Block::listpack_bytes`].
@@ -80,12 +85,17 @@ impl Raw<'_> {
 }
 
 impl Block {
-    /// A block of one entry, `id` with these pairs.
-    pub(super) fn new<'p>(id: StreamId, pairs: impl Iterator<Item = (&'p [u8], &'p [u8])> + Clone) -> Block {
+    /// A block of one entry, `id` with these pairs. It takes over `room`, which is empty.
+    pub(super) fn new<'p>(
+        id: StreamId,
+        pairs: impl Iterator<Item = (&'p [u8], &'p [u8])> + Clone,
+        room: Vec<u8>,
+    ) -> Block {
         let (count, payload) = pairs.clone().fold((0_usize, 0_usize), |(count, payload), (field, value)| {
             (count + 1, payload + field.len() + value.len())
         });
-        let mut bytes = Vec::with_capacity(payload + 4 + count * 3);
+        let mut bytes = room;
+        bytes.reserve_exact(payload + 4 + count * 3);
         write_number(&mut bytes, count as u64);
         // Counts of live and deleted entries are left out; the number of fields, the fields and the mark of their end.
         let mut listpack_body = LISTPACK_FRAME_BYTES + listpack_int(count as i64) + listpack_int(0);
@@ -98,6 +108,7 @@ impl Block {
             first: id,
             last: StreamId { ms: id.ms, seq: id.seq.wrapping_sub(1) },
             entries_start: u32::try_from(bytes.len()).unwrap_or(u32::MAX),
+            last_at: 0,
             bytes,
             live: 0,
             total: 0,
@@ -142,9 +153,14 @@ impl Block {
         u64::from(self.listpack_body) + counts as u64
     }
 
-    /// Gives back what the next entries would have taken.
-    pub(super) fn finish(&mut self) {
-        self.bytes.shrink_to_fit();
+    /// Makes the block exact in size, and returns the room that it had, for the next block to grow in.
+    ///
+    /// A copy, since allocators tend to leave a block that shrinks where and as large as it is.
+    pub(super) fn finish(&mut self) -> Vec<u8> {
+        let exact = self.bytes.as_slice().to_vec();
+        let mut room = std::mem::replace(&mut self.bytes, exact);
+        room.clear();
+        if room.capacity() > ROOM_BYTES_MAX { Vec::new() } else { room }
     }
 
     /// Appends an entry; `id` is above the last one.
@@ -199,6 +215,7 @@ impl Block {
         }
         self.bytes[at] = (if same_fields { 0 } else { OTHER_FIELDS }) | id_mode << ID_SHIFT | length;
         self.last = id;
+        self.last_at = u32::try_from(at).unwrap_or(u32::MAX);
         self.live += 1;
         self.total += 1;
         self.listpack_body = self.listpack_body.saturating_add(saturated(listpack));
@@ -214,6 +231,18 @@ impl Block {
             id: StreamId { ms: self.first.ms, seq: self.first.seq.wrapping_sub(1) },
             fields: self.bytes.get(..entries_start).unwrap_or_default(),
         }
+    }
+
+    /// The last entry that is not deleted. O(1), unless entries at the end were deleted.
+    pub(super) fn last_entry(&self) -> Option<Entry<'_>> {
+        let walk = self.walk();
+        // The id comes out wrong where it counts from the entry before, but it is known.
+        let last = Walk { at: self.last_at as usize, ..walk.clone() }.next().map(|raw| Raw { id: self.last, ..raw });
+        let raw = match last {
+            Some(raw) if !raw.is_deleted() => Some(raw),
+            _ => walk.clone().filter(|raw| !raw.is_deleted()).last(),
+        };
+        raw.map(|raw| walk.entry(raw))
     }
 
     /// Where the entry `id` is, deleted or not.
@@ -472,7 +501,7 @@ mod tests {
                 let given = list.iter().map(|(field, value)| (&field[..], &value[..]));
                 match &mut block {
                     Some(block) => block.push(id, given),
-                    None => block = Some(Block::new(id, given)),
+                    None => block = Some(Block::new(id, given, Vec::new())),
                 }
                 expected.push((id, list));
                 let above = match rng.below(4) {
@@ -489,6 +518,7 @@ mod tests {
             let found: Vec<_> = block.walk().map(|raw| (raw.id, texts(&walk.entry(raw)))).collect();
             assert_eq!(found, expected);
             assert_eq!((block.first(), block.last()), (expected[0].0, expected[expected.len() - 1].0));
+            assert_eq!(block.last_entry().map(|entry| (entry.id, texts(&entry))).as_ref(), expected.last());
             for (id, _) in &expected {
                 assert_eq!(block.find(*id).map(|raw| raw.id), Some(*id));
             }
@@ -499,8 +529,11 @@ mod tests {
     #[test]
     fn readings_with_the_same_fields_take_a_few_bytes_each() {
         let fields: [&[u8]; 2] = [b"sensor", b"temp"];
-        let mut block =
-            Block::new(StreamId::new(1_700_000_000_000, 0), pairs(&[(fields[0], b"1"), (fields[1], b"20")]));
+        let mut block = Block::new(
+            StreamId::new(1_700_000_000_000, 0),
+            pairs(&[(fields[0], b"1"), (fields[1], b"20")]),
+            Vec::new(),
+        );
         for seq in 1..100 {
             let (sensor, temperature) = (format!("{seq}"), format!("{}", seq * 10));
             let list = [(fields[0], sensor.as_bytes()), (fields[1], temperature.as_bytes())];
@@ -512,7 +545,7 @@ mod tests {
 
     #[test]
     fn torn_bytes_end_the_walk_without_harm() {
-        let mut block = Block::new(StreamId::new(5, 5), pairs(&[(b"field", b"value")]));
+        let mut block = Block::new(StreamId::new(5, 5), pairs(&[(b"field", b"value")]), Vec::new());
         block.push(StreamId::new(9, 9), pairs(&[(b"other", &[b'x'; 300]), (b"field", b"17")]));
         let whole = block.bytes.clone();
         let mut rng = Rng::new(3);

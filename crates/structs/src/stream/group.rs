@@ -16,7 +16,7 @@
 
 use std::collections::BTreeMap;
 
-use super::runs::{Item, Runs};
+use super::runs::{Item, Place, Runs};
 use super::{Log, StreamId};
 
 /// A consumer of a group, by place. Valid until that consumer is removed.
@@ -327,11 +327,11 @@ impl Group {
 
     /// Gives a pending entry again to its consumer: delivered now, once more. False if it is not pending. O(log pending).
     pub fn redeliver(&mut self, id: StreamId, now_ms: u64) -> bool {
-        let Some(deliveries) = self.pending(id).map(|pending| pending.deliveries.saturating_add(1)) else {
-            return false;
-        };
-        self.pending.update(id, |slip| slip.delivery_ms = now_ms);
-        self.set_deliveries(id, deliveries);
+        let Some(place) = self.pending.find(id) else { return false };
+        let Some(slip) = self.pending.at(place) else { return false };
+        let deliveries = self.shown(slip).deliveries.saturating_add(1);
+        self.pending.update(place, |slip| slip.delivery_ms = now_ms);
+        self.set_deliveries(place, deliveries);
         true
     }
 
@@ -369,37 +369,36 @@ impl Group {
 
     #[inline]
     fn put(&mut self, id: StreamId, consumer: u32, delivery_ms: u64, deliveries: u64) {
-        let is_new = self.pending.last().is_none_or(|last| last.id < id);
-        let owner = if is_new { None } else { self.pending.at_id(id).map(|slip| slip.consumer) };
-        match owner {
-            None => self.pending.insert(Slip { id, delivery_ms, consumer, deliveries: 0 }),
-            Some(_) => {
-                self.pending.update(id, |slip| (slip.consumer, slip.delivery_ms) = (consumer, delivery_ms));
-            }
-        }
-        if owner != Some(consumer) {
-            if let Some(owner) = owner {
-                self.change_own(owner, |own| {
+        let known = if self.pending.last().is_none_or(|last| last.id < id) { None } else { self.pending.find(id) };
+        if let Some(place) = known {
+            let before = self.pending.update(place, |slip| {
+                slip.delivery_ms = delivery_ms;
+                std::mem::replace(&mut slip.consumer, consumer)
+            });
+            self.set_deliveries(place, deliveries);
+            if let Some(before) = before.filter(|before| *before != consumer) {
+                self.change_own(before, |own| {
                     own.remove(id);
                 });
+                self.change_own(consumer, |own| own.insert(id));
             }
-            self.change_own(consumer, |own| own.insert(id));
+            return;
         }
-        if is_new && deliveries < u64::from(COUNT_IS_LARGE) {
-            if let Some(slip) = self.pending.last_mut() {
-                slip.deliveries = deliveries as u32;
-            }
-        } else {
-            self.set_deliveries(id, deliveries);
-        }
-    }
-
-    fn set_deliveries(&mut self, id: StreamId, deliveries: u64) {
         let small = u32::try_from(deliveries).unwrap_or(COUNT_IS_LARGE);
-        let before = self.pending.update(id, |slip| std::mem::replace(&mut slip.deliveries, small));
+        self.pending.insert(Slip { id, delivery_ms, consumer, deliveries: small });
         if small == COUNT_IS_LARGE {
             self.large_counts.insert(id, deliveries);
-        } else if before == Some(COUNT_IS_LARGE) {
+        }
+        self.change_own(consumer, |own| own.insert(id));
+    }
+
+    fn set_deliveries(&mut self, place: Place, deliveries: u64) {
+        let small = u32::try_from(deliveries).unwrap_or(COUNT_IS_LARGE);
+        let before = self.pending.update(place, |slip| (slip.id, std::mem::replace(&mut slip.deliveries, small)));
+        let Some((id, before)) = before else { return };
+        if small == COUNT_IS_LARGE {
+            self.large_counts.insert(id, deliveries);
+        } else if before == COUNT_IS_LARGE {
             self.large_counts.remove(&id);
         }
     }

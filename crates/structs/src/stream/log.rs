@@ -138,10 +138,9 @@ impl Log {
         self.range(StreamId::MIN, StreamId::MAX).next()
     }
 
-    /// The last entry. O(entries of a block).
+    /// The last entry. O(1), unless entries at the end were deleted; then O(entries of a block).
     pub fn last(&self) -> Option<Entry<'_>> {
-        let walk = self.blocks.last()?.walk();
-        walk.clone().filter(|raw| !raw.is_deleted()).last().map(|raw| walk.entry(raw))
+        self.blocks.last()?.last_entry()
     }
 
     /// The entry with this id. O(log blocks + entries of a block).
@@ -269,23 +268,23 @@ impl Log {
         if id <= self.last_id {
             return false;
         }
-        let mut room = false;
+        let (mut fits, mut room) = (false, Vec::new());
         if let Some(block) = self.blocks.last_mut() {
             let payload = pairs.clone().fold(0, |sum, (field, value)| sum + (field.len() + value.len()) as u64);
             let entries_max =
                 if limits.entries == 0 { BLOCK_ENTRIES_MAX } else { limits.entries.min(BLOCK_ENTRIES_MAX) };
             let bytes_max = if limits.bytes == 0 { BLOCK_BYTES_MAX } else { limits.bytes.min(BLOCK_BYTES_MAX) };
-            room = u64::from(block.total()) < entries_max && block.listpack_bytes() + payload < bytes_max;
+            fits = u64::from(block.total()) < entries_max && block.listpack_bytes() + payload < bytes_max;
             self.payload_bytes -= block.memory_bytes();
-            if room {
+            if fits {
                 block.push(id, pairs.clone());
             } else {
-                block.finish();
+                room = block.finish();
             }
             self.payload_bytes += block.memory_bytes();
         }
-        if !room {
-            let block = Block::new(id, pairs);
+        if !fits {
+            let block = Block::new(id, pairs, room);
             self.payload_bytes += block.memory_bytes();
             self.blocks.insert(block);
         }

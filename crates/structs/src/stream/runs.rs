@@ -16,7 +16,7 @@
 //! them: see [`Runs::oldest`].
 //!
 //! What must stay true: ids ascend strictly, over runs too; no run is empty; `first` is at or below the id of the run's
-//! first item and above the last id of the run before; `oldest` is at or below the age of each item; `bytes` is what the
+//! first item and above the last id of the run before; `oldest` is at or below the age of each item, of all as of a run; `bytes` is what the
 //! runs' items have allocated.
 
 use std::cmp::Reverse;
@@ -51,6 +51,8 @@ pub(super) struct Runs<T> {
     runs: VecDeque<Run<T>>,
     len: usize,
     bytes: usize,
+    /// At or below every run's `oldest`.
+    oldest: u64,
 }
 
 #[derive(Clone, Debug)]
@@ -62,7 +64,7 @@ struct Run<T> {
 
 impl<T> Default for Runs<T> {
     fn default() -> Runs<T> {
-        Runs { runs: VecDeque::new(), len: 0, bytes: 0 }
+        Runs { runs: VecDeque::new(), len: 0, bytes: 0, oldest: u64::MAX }
     }
 }
 
@@ -178,9 +180,13 @@ impl<T: Item> Runs<T> {
     pub(super) fn insert(&mut self, item: T) {
         let id = item.id();
         self.len += 1;
+        self.oldest = self.oldest.min(item.age());
         if self.last().is_none_or(|last| last.id() < id) {
             if self.runs.back().is_none_or(|run| run.items.len() >= RUN_ITEMS) {
-                self.runs.push_back(Run { first: id, oldest: u64::MAX, items: VecDeque::new() });
+                // Where one run became full the next one will.
+                let items = VecDeque::with_capacity(if self.runs.is_empty() { 0 } else { RUN_ITEMS });
+                self.bytes += items.capacity() * size_of::<T>();
+                self.runs.push_back(Run { first: id, oldest: u64::MAX, items });
             }
             let run = self.runs.len() - 1;
             self.change(run, |run| run.push(item));
@@ -207,13 +213,14 @@ impl<T: Item> Runs<T> {
         });
     }
 
-    /// Changes the item `id` and returns what `change` does; the id must stay. `None` if it is not there. O(log n).
-    pub(super) fn update<R>(&mut self, id: StreamId, change: impl FnOnce(&mut T) -> R) -> Option<R> {
-        let place = self.find(id)?;
+    /// Changes the item at a place and returns what `change` does; the id must stay. `None` if none is there. O(1).
+    #[inline]
+    pub(super) fn update<R>(&mut self, place: Place, change: impl FnOnce(&mut T) -> R) -> Option<R> {
         let run = self.runs.get_mut(place.run)?;
         let item = run.items.get_mut(place.item)?;
         let result = change(item);
         run.oldest = run.oldest.min(item.age());
+        self.oldest = self.oldest.min(run.oldest);
         Some(result)
     }
 
@@ -251,35 +258,37 @@ impl<T: Item> Runs<T> {
     /// The places of the items with an age of at most `until`, lowest age first, those of one age in the order of ids;
     /// at most `limit` of them.
     ///
-    /// O(runs) to begin, then O(items of a run) for each run that has such items. Runs whose bound has become too low
-    /// since their oldest items left are measured again, so that the next search passes over them.
+    /// O(1) if there are none, else O(runs) to begin and O(items of a run) for each run that has such items. Runs whose
+    /// bound has become too low since their oldest items left are measured again, so that the next search passes over
+    /// them.
     pub(super) fn oldest(&mut self, until: u64, limit: usize) -> Vec<(u64, Place)> {
-        // A run stands for its items until it is the first in line; then its items come in its place. Both its bound and
-        // its first id are at or below those of its items, so nothing is overtaken.
-        let mut line: BinaryHeap<Reverse<(u64, StreamId, Option<usize>, usize)>> = self
-            .runs
-            .iter()
-            .enumerate()
-            .filter(|(_, run)| run.oldest <= until)
-            .map(|(index, run)| Reverse((run.oldest, run.first, None, index)))
-            .collect();
         let mut found = Vec::new();
+        if self.oldest > until || limit == 0 {
+            return found;
+        }
+        // A run stands for its items until it is the first in line; then its items come in its place. Its bound is at or
+        // below their ages, and of one age runs and items stand in order, so nothing is overtaken.
+        let mut line: BinaryHeap<Reverse<(u64, u32, u32)>> = (0..)
+            .zip(&self.runs)
+            .filter(|(_, run)| run.oldest <= until)
+            .map(|(index, run)| Reverse((run.oldest, index, 0)))
+            .collect();
         while found.len() < limit {
-            let Some(Reverse((age, _, item, index))) = line.pop() else { break };
-            if let Some(item) = item {
-                found.push((age, Place { run: index, item }));
+            let Some(Reverse((age, index, item))) = line.pop() else { break };
+            if let Some(item) = item.checked_sub(1) {
+                found.push((age, Place { run: index as usize, item: item as usize }));
                 continue;
             }
-            let Some(run) = self.runs.get_mut(index) else { continue };
-            let mut oldest = u64::MAX;
-            for (at, item) in run.items.iter().enumerate() {
-                oldest = oldest.min(item.age());
+            let Some(run) = self.runs.get_mut(index as usize) else { continue };
+            run.oldest = u64::MAX;
+            for (at, item) in (1..).zip(&run.items) {
+                run.oldest = run.oldest.min(item.age());
                 if item.age() <= until {
-                    line.push(Reverse((item.age(), item.id(), Some(at), index)));
+                    line.push(Reverse((item.age(), index, at)));
                 }
             }
-            run.oldest = oldest;
         }
+        self.oldest = self.runs.iter().map(|run| run.oldest).min().unwrap_or(u64::MAX);
         found
     }
 
@@ -399,7 +408,7 @@ mod tests {
             assert!(last.is_none_or(|last| last < run.first) || index == 0);
             for item in &run.items {
                 assert!(last.is_none_or(|last| last < item.id()));
-                assert!(run.first <= item.id() && run.oldest <= item.age());
+                assert!(run.first <= item.id() && run.oldest <= item.age() && runs.oldest <= run.oldest);
                 last = Some(item.id());
             }
         }
@@ -431,7 +440,9 @@ mod tests {
                     }
                     3 => {
                         let age = rng.below(1_000) as u64;
-                        let changed = runs.update(id, |sample| std::mem::replace(&mut sample.1, age));
+                        let changed = runs
+                            .find(id)
+                            .and_then(|at| runs.update(at, |sample| std::mem::replace(&mut sample.1, age)));
                         assert_eq!(changed, model.get_mut(&id).map(|old| std::mem::replace(old, age)));
                     }
                     4..=7 => {
@@ -485,7 +496,7 @@ mod tests {
             runs.insert(Sample(StreamId::new(ms, 0), 0));
         }
         check(&runs);
-        assert!(runs.memory_bytes() < 100_000 * (size_of::<Sample>() + 1));
+        assert!(runs.memory_bytes() < 100_000 * (size_of::<Sample>() + 1) + RUN_ITEMS * size_of::<Sample>());
         for ms in 0..100_000 {
             assert!(runs.remove(StreamId::new(ms, 0)).is_some());
         }
