@@ -240,6 +240,162 @@ impl Error {
     pub const TIMEOUT_NOT_INTEGER: Error = Error::fixed("ERR timeout is not an integer or out of range");
     /// See above.
     pub const TIMEOUT_NEGATIVE: Error = Error::fixed("ERR timeout is negative");
+
+    // Streams
+
+    /// What is no id of a stream's entry.
+    pub const STREAM_ID: Error = Error::fixed("ERR Invalid stream ID specified as stream command argument");
+    /// A range that begins behind the last id there is.
+    pub const STREAM_RANGE_START: Error = Error::fixed("ERR invalid start ID for the interval");
+    /// A range that ends before the first id there is.
+    pub const STREAM_RANGE_END: Error = Error::fixed("ERR invalid end ID for the interval");
+    /// XADD with id 0-0.
+    pub const STREAM_ID_ZERO: Error = Error::fixed("ERR The ID specified in XADD must be greater than 0-0");
+    /// XADD with an id that is not above all before.
+    pub const STREAM_ID_NOT_ABOVE: Error =
+        Error::fixed("ERR The ID specified in XADD is equal or smaller than the target stream top item");
+    /// XADD where the last id there is was given.
+    pub const STREAM_EXHAUSTED: Error =
+        Error::fixed("ERR The stream has exhausted the last possible ID, unable to add more items");
+    /// Trimming to less than nothing.
+    pub const STREAM_MAXLEN_NEGATIVE: Error = Error::fixed("ERR The MAXLEN argument must be >= 0.");
+    /// Trimming of less than nothing.
+    pub const STREAM_LIMIT_NEGATIVE: Error = Error::fixed("ERR The LIMIT argument must be >= 0.");
+    /// Trimming in two ways, or twice in one.
+    pub const STREAM_MAXLEN_AND_MINID: Error =
+        Error::fixed("ERR syntax error, MAXLEN and MINID options at the same time are not compatible");
+    /// LIMIT without MAXLEN or MINID.
+    pub const STREAM_LIMIT_WITHOUT_STRATEGY: Error =
+        Error::fixed("ERR syntax error, LIMIT cannot be used without specifying a trimming strategy");
+    /// XTRIM without MAXLEN or MINID.
+    pub const STREAM_TRIM_WITHOUT_STRATEGY: Error =
+        Error::fixed("ERR syntax error, XTRIM must be called with a trimming strategy");
+    /// LIMIT without `~`.
+    pub const STREAM_LIMIT_WITHOUT_APPROXIMATE: Error =
+        Error::fixed("ERR syntax error, LIMIT cannot be used without the special ~ option");
+    /// XADD with IDMP or IDMPAUTO twice.
+    pub const IDMP_TWICE: Error = Error::fixed("ERR IDMP/IDMPAUTO specified multiple times");
+    /// XADD IDMP with an id of its own.
+    pub const IDMP_WITH_ID: Error = Error::fixed("ERR IDMP/IDMPAUTO can be used only with auto-generated IDs");
+    /// XADD IDMP without a producer.
+    pub const IDMP_NO_PRODUCER: Error = Error::fixed("ERR IDMP requires a non-empty producer ID");
+    /// XADD IDMP without a message.
+    pub const IDMP_NO_MESSAGE: Error = Error::fixed("ERR IDMP requires a non-empty idempotent ID");
+    /// XADD IDMPAUTO without a producer.
+    pub const IDMPAUTO_NO_PRODUCER: Error = Error::fixed("ERR IDMPAUTO requires a non-empty producer ID");
+    /// XCFGSET that sets nothing.
+    pub const XCFGSET_NOTHING: Error = Error::fixed("ERR At least one parameter must be specified");
+    /// XCFGSET out of range.
+    pub const IDMP_DURATION_RANGE: Error = Error::fixed("ERR IDMP-DURATION must be between 1 and 86400 seconds");
+    /// See above.
+    pub const IDMP_MAXSIZE_RANGE: Error = Error::fixed("ERR IDMP-MAXSIZE must be between 1 and 10000 entries");
+    /// XIDMPRECORD of an entry that is not there.
+    pub const IDMP_NO_ENTRY: Error = Error::fixed("ERR the stream ID does not exist in the stream");
+    /// XIDMPRECORD of a message that stands for another entry.
+    pub const IDMP_OTHER_ENTRY: Error = Error::fixed("ERR the producer and idempotent ID belong to another stream ID");
+    /// XSETID below what was deleted.
+    pub const XSETID_BELOW_DELETED: Error =
+        Error::fixed("ERR The ID specified in XSETID is smaller than current max_deleted_entry_id");
+    /// See above.
+    pub const XSETID_BELOW_GIVEN_DELETED: Error =
+        Error::fixed("ERR The ID specified in XSETID is smaller than the provided max_deleted_entry_id");
+    /// XSETID below the last entry.
+    pub const XSETID_BELOW_TOP: Error =
+        Error::fixed("ERR The ID specified in XSETID is smaller than the target stream top item");
+    /// XSETID with fewer entries added than there are.
+    pub const XSETID_FEWER_ADDED: Error =
+        Error::fixed("ERR The entries_added specified in XSETID is smaller than the target stream length");
+    /// See above.
+    pub const XSETID_ADDED_NEGATIVE: Error = Error::fixed("ERR entries_added must be positive");
+    /// XDELEX and XACKDEL with a count of ids that is none.
+    pub const NUMIDS: Error = Error::fixed("ERR Number of IDs must be a positive integer");
+    /// XDELEX and XACKDEL with fewer ids than counted.
+    pub const NUMIDS_MISMATCH: Error = Error::fixed("ERR The `numids` parameter must match the number of arguments");
+    /// XREAD with what only XREADGROUP knows.
+    pub const XREAD_GROUP: Error =
+        Error::fixed("ERR The GROUP option is only supported by XREADGROUP. You called XREAD instead.");
+    /// See above.
+    pub const XREAD_NOACK: Error =
+        Error::fixed("ERR The NOACK option is only supported by XREADGROUP. You called XREAD instead.");
+    /// See above.
+    pub const XREAD_CLAIM: Error =
+        Error::fixed("ERR The CLAIM option is only supported by XREADGROUP. You called XREAD instead.");
+    /// See above.
+    pub const XREAD_UNDELIVERED: Error = Error::fixed(
+        "ERR The > ID can be specified only when calling XREADGROUP using the GROUP <group> <consumer> option.",
+    );
+    /// XREADGROUP without a group.
+    pub const XREADGROUP_NO_GROUP: Error = Error::fixed("ERR Missing GROUP option for XREADGROUP");
+    /// XREADGROUP CLAIM.
+    pub const MIN_IDLE_NOT_INTEGER: Error = Error::fixed("ERR min-idle-time is not an integer");
+    /// See above.
+    pub const MIN_IDLE_NEGATIVE: Error = Error::fixed("ERR min-idle-time must be a positive integer");
+    /// XGROUP where there is no stream.
+    pub const XGROUP_NO_KEY: Error = Error::fixed(
+        "ERR The XGROUP subcommand requires the key to exist. Note that for CREATE you may want to use the MKSTREAM \
+         option to create an empty stream automatically.",
+    );
+    /// XGROUP CREATE of a group that is there.
+    pub const GROUP_EXISTS: Error = Error::fixed("BUSYGROUP Consumer Group name already exists");
+    /// XGROUP with a count of entries read that is none.
+    pub const ENTRIESREAD_RANGE: Error = Error::fixed("ERR value for ENTRIESREAD must be positive or -1");
+    /// XAUTOCLAIM of less than one entry, or too many.
+    pub const XAUTOCLAIM_COUNT: Error = Error::fixed("ERR COUNT must be > 0");
+    /// XNACK in no way that there is.
+    pub const XNACK_MODE: Error = Error::fixed("ERR mode must be SILENT, FAIL, or FATAL");
+    /// XNACK without ids.
+    pub const XNACK_NO_IDS: Error = Error::fixed("ERR syntax error, expected IDS keyword");
+    /// XNACK with a count of ids that is none.
+    pub const XNACK_NUMIDS: Error = Error::fixed("ERR numids must be a positive integer");
+    /// XNACK with fewer ids than counted.
+    pub const XNACK_NUMIDS_MISMATCH: Error = Error::fixed("ERR number of IDs doesn't match numids");
+    /// XNACK with a negative count of deliveries.
+    pub const XNACK_RETRYCOUNT: Error = Error::fixed("ERR Invalid RETRYCOUNT value, must be >= 0");
+
+    /// No such key, or no such consumer group there; `why` goes behind it.
+    pub fn no_such_group(key: &[u8], group: &[u8], why: &str) -> Error {
+        Error::quoting(&[
+            b"NOGROUP No such key '",
+            clip(key, TEXT_MAX),
+            b"' or consumer group '",
+            clip(group, TEXT_MAX),
+            b"'",
+            why.as_bytes(),
+        ])
+    }
+
+    /// The stream has no such consumer group.
+    pub fn no_such_group_of_key(key: &[u8], group: &[u8]) -> Error {
+        let (key, group) = (clip(key, TEXT_MAX), clip(group, TEXT_MAX));
+        Error::quoting(&[b"NOGROUP No such consumer group '", group, b"' for key name '", key, b"'"])
+    }
+
+    /// An id with which XREADGROUP would find nothing (`$`, `+`).
+    pub fn meaningless_id(id: char) -> Error {
+        Error::new(format!(
+            "ERR The {id} ID is meaningless in the context of XREADGROUP: you want to read the history of this consumer \
+             by specifying a proper ID, or use the > ID to get new messages. The {id} ID would just return an empty \
+             result set."
+        ))
+    }
+
+    /// XREAD or XREADGROUP with more keys than ids, or the other way round.
+    pub fn unbalanced_streams(command: &str, special: char) -> Error {
+        Error::new(format!(
+            "ERR Unbalanced '{command}' list of streams: for each stream key an ID or '{special}' must be specified."
+        ))
+    }
+
+    /// An argument of XCLAIM or XAUTOCLAIM that is no number.
+    pub fn invalid_claim_argument(what: &str, command: &str) -> Error {
+        Error::new(format!("ERR Invalid {what} argument for {command}"))
+    }
+
+    /// An option of XCLAIM or XNACK that is not known.
+    pub fn unrecognized_option(command: &str, option: &[u8]) -> Error {
+        let option = clip(option, TEXT_MAX);
+        Error::quoting(&[b"ERR Unrecognized ", command.as_bytes(), b" option '", option, b"'"])
+    }
 }
 
 /// Bytes of an argument that an error repeats where Redis would repeat it whole.

@@ -16,6 +16,7 @@ pub mod generic;
 pub mod reply;
 pub mod set;
 pub mod spec;
+pub mod stream;
 pub mod string;
 pub mod table;
 
@@ -35,6 +36,14 @@ pub const FAMILIES: &[&[Row<DataFn>]] = &[
     set::algebra::COMMANDS,
     set::members::COMMANDS,
     set::random::COMMANDS,
+    stream::acknowledge::COMMANDS,
+    stream::append::COMMANDS,
+    stream::groups::COMMANDS,
+    stream::info::COMMANDS,
+    stream::pending::COMMANDS,
+    stream::read::COMMANDS,
+    stream::read_group::COMMANDS,
+    stream::remove::COMMANDS,
     string::counter::COMMANDS,
     string::get::COMMANDS,
     string::set::COMMANDS,

@@ -43,10 +43,8 @@ pub(super) static ROWS: &[Directive] = &[
         .until(piece::DATA_TYPES, TYPES)
         .doc("Size up to which a HyperLogLog is kept sparse."),
     row("stream-node-max-bytes", memory!(stream_node_max_bytes, 0, LONG_MAX), "4kb")
-        .until(piece::DATA_TYPES, TYPES)
         .doc("Size of a stream's block; 0 sets no limit."),
     row("stream-node-max-entries", int!(stream_node_max_entries, 0, LONG_MAX), "100")
-        .until(piece::DATA_TYPES, TYPES)
         .doc("Entries of a stream's block; 0 sets no limit."),
     row("sanitize-dump-payload", choice!(sanitize_dump_payload, SanitizeDump), "no")
         .not_needed("every payload is checked while it is decoded")
