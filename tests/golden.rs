@@ -43,6 +43,7 @@ transcripts! {
     connection: "connection.txt",
     generic_expire: "generic-expire.txt",
     generic_keys: "generic-keys.txt",
+    hyperloglog: "hyperloglog.txt",
     protocol: "protocol.txt",
     server_command: "server-command.txt",
     server_config: "server-config.txt",

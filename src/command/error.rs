@@ -77,6 +77,11 @@ impl Error {
         Error::new(format!("ERR BITOP {operation} must be called with at least two source keys."))
     }
 
+    /// A subcommand that PFDEBUG does not know.
+    pub fn unknown_pfdebug(sub: &[u8]) -> Error {
+        Error::quoting(&[b"ERR Unknown PFDEBUG subcommand '", clip(sub, TEXT_MAX), b"'"])
+    }
+
     /// A command that must be enabled in the configuration.
     pub fn protected_command(name: &str) -> Error {
         let (upper, lower) = (name.to_ascii_uppercase(), name.to_ascii_lowercase());
@@ -139,6 +144,16 @@ impl Error {
     pub const BITFIELD_OVERFLOW: Error = Error::fixed("ERR Invalid OVERFLOW type specified");
     /// BITFIELD_RO.
     pub const BITFIELD_RO_ONLY_GET: Error = Error::fixed("ERR BITFIELD_RO only supports the GET subcommand");
+    /// The string at a key is no HyperLogLog.
+    pub const NOT_HLL: Error = Error::fixed("WRONGTYPE Key is not a valid HyperLogLog string value.");
+    /// Its header is one of a HyperLogLog, its registers are not.
+    pub const HLL_CORRUPTED: Error = Error::fixed("INVALIDOBJ Corrupted HLL object detected");
+    /// PFDEBUG.
+    pub const PFDEBUG_NO_KEY: Error = Error::fixed("ERR The specified key does not exist");
+    /// See above.
+    pub const PFDEBUG_NOT_SPARSE: Error = Error::fixed("ERR HLL encoding is not sparse");
+    /// See above.
+    pub const PFDEBUG_SIMD: Error = Error::fixed("ERR Argument must be ON or OFF");
     /// A key that must be there is not.
     pub const NO_SUCH_KEY: Error = Error::fixed("ERR no such key");
     /// SELECT and others.

@@ -13,6 +13,7 @@ pub mod cx;
 pub mod effects;
 pub mod error;
 pub mod generic;
+pub mod hyperloglog;
 pub mod reply;
 pub mod set;
 pub mod spec;
@@ -33,6 +34,7 @@ pub const FAMILIES: &[&[Row<DataFn>]] = &[
     generic::keys::COMMANDS,
     generic::object::COMMANDS,
     generic::scan::COMMANDS,
+    hyperloglog::COMMANDS,
     set::algebra::COMMANDS,
     set::members::COMMANDS,
     set::random::COMMANDS,

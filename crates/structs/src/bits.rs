@@ -2,47 +2,14 @@
 //!
 //! Bit 0 is the highest bit of byte 0. A string is read as if zero bits without end followed it, where a command says so.
 //!
-//! Everything is plain safe code over 64-bit words, in loops that the compiler turns into vector instructions. The loops over
-//! whole strings are compiled several times, for wider vectors too, and the widest copy that the processor can run is
-//! called; that call is all the unsafe code there is. What it pays: `cargo bench -p weir-structs --bench bits`.
+//! Everything is plain safe code over words and bytes, in loops that the compiler turns into vector instructions, the widest
+//! that the processor has ([`crate::widest`]).
 //!
 //! Invariant: no function allocates more than the result that it returns, and none depends on what it reads being well
 //! formed: ranges and offsets beyond a string's end are cut or read as zeros.
 
+use crate::widest::widest;
 use std::ops::Range;
-
-/// Calls the copy of `$kernel` that was compiled for the widest vectors of this processor.
-macro_rules! widest {
-    ($($(#[$note:meta])* fn $name:ident($($arg:ident: $kind:ty),*) $(-> $out:ty)? = $kernel:ident;)*) => {$(
-        $(#[$note])*
-        #[inline]
-        fn $name($($arg: $kind),*) $(-> $out)? {
-            #[cfg(target_arch = "x86_64")]
-            {
-                #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vpopcntdq,popcnt")]
-                fn avx512($($arg: $kind),*) $(-> $out)? {
-                    $kernel($($arg),*)
-                }
-                #[target_feature(enable = "avx2,popcnt")]
-                fn avx2($($arg: $kind),*) $(-> $out)? {
-                    $kernel($($arg),*)
-                }
-                if is_x86_feature_detected!("avx512vpopcntdq")
-                    && is_x86_feature_detected!("avx512bw")
-                    && is_x86_feature_detected!("avx512vl")
-                {
-                    // SAFETY: the processor has the instructions that this copy is compiled for.
-                    return unsafe { avx512($($arg),*) };
-                }
-                if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("popcnt") {
-                    // SAFETY: likewise.
-                    return unsafe { avx2($($arg),*) };
-                }
-            }
-            $kernel($($arg),*)
-        }
-    )*};
-}
 
 widest! {
     fn count_ones_widest(bytes: &[u8]) -> u64 = count_ones_kernel;

@@ -16,6 +16,7 @@
 //!  list          sequences that are pushed to and popped from at both ends
 //!  lzf           compression of lists' chunks and of strings in files
 //!  rank_tree     members of a collection in order, with their ranks
+//!  bits, hll     what bitmaps and HyperLogLogs do with the bytes of strings
 //!  number, decimal, glob, lcs, digest   what commands do with bytes
 //! ```
 //!
@@ -31,6 +32,7 @@ pub mod entry;
 pub mod expiry_wheel;
 pub mod glob;
 pub mod hash;
+pub mod hll;
 pub mod intset;
 pub mod keyspace;
 pub mod lcs;
@@ -44,6 +46,7 @@ pub mod set;
 pub mod slab;
 pub mod stream;
 pub mod value;
+mod widest;
 pub mod zset;
 
 /// Hints that a cache line will be read soon. Any address is fine.

@@ -40,7 +40,6 @@ pub(super) static ROWS: &[Directive] = &[
         .until(piece::DATA_TYPES, TYPES)
         .doc("Bytes of a member up to which a sorted set is kept packed."),
     row("hll-sparse-max-bytes", memory!(hll_sparse_max_bytes, 0, LONG_MAX), "3000")
-        .until(piece::DATA_TYPES, TYPES)
         .doc("Size up to which a HyperLogLog is kept sparse."),
     row("stream-node-max-bytes", memory!(stream_node_max_bytes, 0, LONG_MAX), "4kb")
         .doc("Size of a stream's block; 0 sets no limit."),
