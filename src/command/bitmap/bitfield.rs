@@ -10,7 +10,7 @@ use crate::command::spec::{Acl, Arg, ArgKind, Flags, Group, KeyFlags, KeySpec, S
 use crate::command::string::text::{Text, with_string};
 use crate::command::table::{DataFn, Row};
 use crate::command::{Cx, Error};
-use crate::store::{BLOB_MIN, ExpireChange, NewStr, StrView};
+use crate::store::{BLOB_MIN, ExpireChange, NewStr};
 use std::sync::Arc;
 use weir_structs::bits;
 use weir_structs::number;
@@ -285,8 +285,8 @@ fn change_fields(cx: &mut Cx<'_>, operations: &[Operation], last_byte: usize) ->
             let value = entry.str().ok_or(Error::WRONG_TYPE)?;
             let at_end = Text::of(&value).get(last_byte).copied();
             grown = at_end.is_none();
-            // An integer becomes a string of bytes even if nothing changes.
-            if grown || matches!(value, StrView::Int(_)) {
+            // The value becomes one that was modified in place even if nothing changes.
+            if grown || !entry.as_ref().is_raw() {
                 entry.overwrite(last_byte, &[at_end.unwrap_or(0)]);
             }
             entry

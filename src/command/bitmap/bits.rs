@@ -9,7 +9,7 @@ use crate::command::spec::{Acl, Arg, ArgKind, Flags, Group, KeyFlags, KeySpec, S
 use crate::command::string::text::{KeptText, Text, with_string};
 use crate::command::table::{DataFn, Row};
 use crate::command::{Cx, Error};
-use crate::store::{BLOB_MIN, ExpireChange, NewStr, Removal, StrView};
+use crate::store::{BLOB_MIN, ExpireChange, NewStr, Removal};
 use std::ops::Range;
 use std::sync::Arc;
 use weir_structs::bits::{self, BitOp};
@@ -130,8 +130,8 @@ fn setbit_command(cx: &mut Cx<'_>) -> Result<(), Error> {
         let bits = old.unwrap_or(0);
         was = bits & mask != 0;
         different = old.is_none() || was != on;
-        // Also where nothing changes, an integer becomes a string of bytes, as in Redis.
-        if different || matches!(value, StrView::Int(_)) {
+        // Also where nothing changes the value becomes one that was modified in place, as in Redis.
+        if different || !entry.as_ref().is_raw() {
             entry.overwrite(byte, &[if on { bits | mask } else { bits & !mask }]);
         }
     } else {
