@@ -78,7 +78,7 @@ class Run:
         self.options = options
         self.ours = ours
         self.theirs = theirs
-        self.rules = rules.Rules(ours, theirs)
+        self.rules = rules.Rules(theirs)
         self.duel = Duel(ours, theirs, self.rules)
         self.seen = {}
         self.began = time.monotonic()
@@ -120,9 +120,8 @@ class Run:
 
         def prepare():
             for server in (self.ours, self.theirs):
-                defaults = {name: self.defaults[server.name][name] for name in LIMITS}
-                for name, value in {**defaults, **LAYOUTS[layout]}.items():
-                    server.call(b"CONFIG", b"SET", name.encode(), value.encode())
+                for name, default in self.defaults[server.name].items():
+                    server.call(b"CONFIG", b"SET", name.encode(), LAYOUTS[layout].get(name, default).encode())
 
         self.duel.restart()
         prepare()

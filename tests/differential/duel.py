@@ -94,8 +94,11 @@ class Duel:
                 played += part
                 if ours and args[0].upper() == b"SPOP" and tainted.isdisjoint(args):
                     self._undo_chance(args, ours[-1], theirs[-1])
-                if tainted:
-                    played.append([b"DEL", *sorted(tainted)])
+                if tainted or differing:
+                    # Also names that are keys only because the command was spoilt.
+                    apart = {arg for args in part if args[1:2] and not tainted.isdisjoint(args) for arg in args[1:]}
+                    apart.update(*(finding.args[1:] for finding in differing))
+                    played.append([b"DEL", *sorted(apart)])
                     for server in (self.ours, self.theirs):
                         server.call(*played[-1])
         return found, played
@@ -154,7 +157,7 @@ class Duel:
             if rule is None:
                 found.append(Finding(at, args, a, b, protocol))
             if rule is None or rule.leaves_them_apart:
-                tainted |= keys_in(args)
+                tainted |= keys_in(args) | set(args[1:2])
         return found, tainted
 
     def _chosen_well(self, commands, ours, at):

@@ -13,53 +13,115 @@ from wire import Failure, Many
 PAGE = pathlib.Path(__file__).resolve().parents[2] / "docs" / "compatibility.md"
 
 
+FIELD_EXPIRY = "HEXPIRE HEXPIREAT HPEXPIRE HPEXPIREAT HTTL HPTTL HEXPIRETIME HPEXPIRETIME HPERSIST HGETDEL HGETEX HSETEX"
+GEO = "GEORADIUS GEORADIUSBYMEMBER GEORADIUS_RO GEORADIUSBYMEMBER_RO GEOSEARCH GEOSEARCHSTORE"
+SCORED = "ZADD ZINCRBY ZUNION ZINTER ZUNIONSTORE ZINTERSTORE GEOADD " + GEO
+
+
 class Rule:
-    """`peers`: kinds of server it holds for. `covers(args, ours, theirs)` gets the command's words and two parsed
-    replies. `leaves_them_apart`: after it the keys of the command hold different things."""
+    """`peers`: kinds of server it holds for, with `<` and `>=` of versions. `covers(args, ours, theirs)` gets the
+    command's words and two parsed replies. `leaves_them_apart`: after it the keys of the command hold different things."""
 
     def __init__(self, row, peers, names, covers, leaves_them_apart=False):
         self.row = row
-        self.peers = peers.split()
+        self.peers = peers
         self.names = {name.encode() for name in names.split()}
         self.covers = covers
         self.leaves_them_apart = leaves_them_apart
         self.fired = 0
 
+    def holds_for(self, server):
+        for peer in self.peers.split():
+            kind, sign, version = re.fullmatch(r"([a-z]+)(?:(<|>=)([0-9.]+))?", peer).groups()
+            if kind != server.kind:
+                continue
+            wanted = tuple(map(int, version.split("."))) if version else ()
+            if not sign or (server.version < wanted if sign == "<" else server.version >= wanted):
+                return True
+        return False
 
-def errors(ours, theirs):
-    """Two errors with texts that match."""
-    return lambda args, a, b: failed(a, ours) and failed(b, theirs)
+
+# --- what rules are made of ----------------------------------------------------------------------------------------
 
 
-def failed(reply, text):
+def failed(reply, text=""):
     return isinstance(reply, Failure) and re.search(text.encode(), reply) is not None
 
 
-def bulks(ours, theirs):
+def errors(ours="", theirs=""):
+    """Two errors, each with its text."""
+    return lambda args, a, b: failed(a, ours) and failed(b, theirs)
+
+
+def only_we_fail(text):
+    return lambda args, a, b: failed(a, text) and not isinstance(b, Failure)
+
+
+def only_they_fail(text):
+    return lambda args, a, b: failed(b, text) and not isinstance(a, Failure)
+
+
+def both(ours, theirs):
+    """Two bulk strings."""
     return lambda args, a, b: (a, b) == (ours, theirs)
 
 
+def with_word(pattern, covers):
+    """One of the command's words matches."""
+    compiled = re.compile(pattern.encode(), re.IGNORECASE)
+    return lambda args, a, b: any(compiled.fullmatch(arg) for arg in args[1:]) and covers(args, a, b)
+
+
+def same_numbers(args, ours, theirs):
+    """Equal but for how many digits of numbers are told."""
+    if isinstance(ours, Many) and isinstance(theirs, Many):
+        return ours.kind == theirs.kind and len(ours.items) == len(theirs.items) and all(same_numbers(args, a, b) for a, b in zip(ours.items, theirs.items))
+    if ours == theirs:
+        return True
+    try:
+        return type(ours) is type(theirs) and abs(float(ours.lstrip(b",")) - float(theirs.lstrip(b","))) < 1e-12
+    except (AttributeError, ValueError):
+        return False
+
+
+HEXADECIMAL = "[-+]?0x.*"
+
 RULES = [
-    Rule("`OBJECT ENCODING` of a string of 45 bytes or somewhat more", "valkey", "OBJECT", bulks(b"raw", b"embstr")),
-    Rule(
-        "`SCAN .. TYPE` with a name that is no type",
-        "redis",
-        "SCAN",
-        lambda args, a, b: failed(a, "unknown type name") and isinstance(b, Many),
-    ),
+    # keys and strings
+    Rule("`OBJECT ENCODING` of a string of 45 bytes or somewhat more", "valkey", "OBJECT", both(b"raw", b"embstr")),
+    Rule("`SCAN .. TYPE` with a name that is no type", "redis", "SCAN", lambda args, a, b: failed(a, "unknown type name")),
+    Rule("`GETEX` on a missing key with an expiry that is no positive number", "redis", "GETEX", lambda args, a, b: failed(a, "invalid expire|not an integer") and (failed(b, "WRONGTYPE") or not isinstance(b, Failure))),
+    Rule("`DBSIZE` after `SET`", "redis", "DBSIZE", lambda args, a, b: isinstance(a, int) and isinstance(b, int) and a < b),
+    Rule("`SORT` by elements that are empty", "redis", "SORT SORT_RO", only_we_fail("can't be converted into double"), leaves_them_apart=True),
+    # bitmaps
+    Rule("`BITCOUNT key start` without an end", "redis", "BITCOUNT", lambda args, a, b: len(args) == 3 and failed(b, "syntax error")),
+    Rule("`BITCOUNT k 0 a foo`: both end and unit are wrong", "redis", "BITCOUNT", errors("syntax error", "not an integer")),
+    Rule("`BITFIELD .. GET SET u32 ..`", "redis", "BITFIELD BITFIELD_RO", errors("syntax error", "Invalid bitfield type")),
+    # hashes
+    Rule("wrong arguments of `HEXPIRE`", "redis", FIELD_EXPIRY, errors()),
+    Rule("wrong arguments of `HEXPIRE`", "redis", FIELD_EXPIRY, only_they_fail("Mandatory argument FIELDS"), leaves_them_apart=True),
+    Rule("`HEXPIRE` and its like with a moment beyond", "redis", FIELD_EXPIRY, only_they_fail("invalid expire time"), leaves_them_apart=True),
+    Rule("`HSETEX .. NX`, `XX`", "redis", "HSETEX", with_word("nx|xx", only_they_fail("unknown argument")), leaves_them_apart=True),
+    Rule("`OBJECT ENCODING` of a hash whose fields have deadlines", "redis", "OBJECT", lambda args, a, b: b == b"listpackex"),
+    # sorted sets and places
+    Rule("hexadecimal scores, weights and coordinates", "redis", SCORED, with_word(HEXADECIMAL, lambda args, a, b: failed(a, "not a (valid )?float|need numeric")), leaves_them_apart=True),
+    Rule("geo query from a member that is not there", "redis", GEO, errors("member .* does not exist", "could not decode requested zset member")),
+    Rule("coordinates in replies", "redis", "GEOPOS " + GEO, same_numbers),
+    # streams
+    Rule("`XREAD` with an odd number of words", "redis", "XREAD", errors("Unbalanced 'xread'", "Unbalanced 'xread'")),
 ]
 
 
 class Rules:
-    """The rules that hold for a pair of servers."""
+    """The rules that hold beside a peer."""
 
-    def __init__(self, ours, theirs):
-        self.rules = [rule for rule in RULES if theirs.kind in rule.peers]
+    def __init__(self, peer):
+        self.rules = [rule for rule in RULES if rule.holds_for(peer)]
 
     def match(self, args, ours, theirs):
         name = args[0].upper()
         for rule in self.rules:
-            if (name in rule.names or not rule.names) and rule.covers(args, ours, theirs):
+            if name in rule.names and rule.covers(args, ours, theirs):
                 rule.fired += 1
                 return rule
         return None

@@ -4,6 +4,7 @@ A server is reached by a unix socket in its folder only, so that no port needs t
 is a finding); it is then started again with nothing in it.
 """
 
+import os
 import pathlib
 import re
 import subprocess
@@ -11,6 +12,8 @@ import time
 
 from wire import Connection, Lost
 
+# SORT ALPHA goes by the locale.
+PLAIN = {**os.environ, "LC_ALL": "C"}
 START_DEADLINE_S = 20.0
 
 
@@ -41,7 +44,7 @@ class Server:
         text = f'port 0\nunixsocket {self.path}\nsave ""\nappendonly no\nhz 500\ndir {self.folder}\n'
         (self.folder / "conf").write_text(text)
         log = (self.folder / "log").open("ab")
-        self.process = subprocess.Popen([self.program, self.folder / "conf"], stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        self.process = subprocess.Popen([self.program, self.folder / "conf"], stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=PLAIN)
         deadline = time.monotonic() + START_DEADLINE_S
         while True:
             try:
