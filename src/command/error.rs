@@ -229,6 +229,8 @@ impl Error {
     pub const NUMKEYS_TOO_LARGE: Error = Error::fixed("ERR Number of keys can't be greater than number of args");
     /// See above.
     pub const LIMIT_NEGATIVE: Error = Error::fixed("ERR LIMIT can't be negative");
+    /// SORT.
+    pub const SORT_NO_SCORES: Error = Error::fixed("ERR One or more scores can't be converted into double");
     /// A command before AUTH.
     pub const NO_AUTH: Error = Error::fixed("NOAUTH Authentication required.");
     /// AUTH failed.

@@ -16,6 +16,7 @@ pub mod generic;
 pub mod hyperloglog;
 pub mod reply;
 pub mod set;
+pub mod sort;
 pub mod spec;
 pub mod stream;
 pub mod string;
@@ -38,6 +39,7 @@ pub const FAMILIES: &[&[Row<DataFn>]] = &[
     set::algebra::COMMANDS,
     set::members::COMMANDS,
     set::random::COMMANDS,
+    sort::COMMANDS,
     stream::acknowledge::COMMANDS,
     stream::append::COMMANDS,
     stream::groups::COMMANDS,
