@@ -187,6 +187,23 @@ impl Error {
     pub const INVALID_SECOND_DB: Error = Error::fixed("ERR invalid second DB index");
     /// MSETEX.
     pub const INVALID_NUMKEYS: Error = Error::fixed("ERR invalid numkeys value or out of range");
+    /// DEBUG LISTPACK.
+    pub const NOT_LISTPACK: Error = Error::fixed("ERR Not a listpack encoded object.");
+    /// DEBUG QUICKLIST.
+    pub const NOT_QUICKLIST: Error = Error::fixed("ERR Not a quicklist encoded object.");
+    /// LSET.
+    pub const INDEX_OUT_OF_RANGE: Error = Error::fixed("ERR index out of range");
+    /// LMPOP and its like.
+    pub const COUNT_NOT_POSITIVE: Error = Error::fixed("ERR count should be greater than 0");
+    /// LPOS.
+    pub const RANK_ZERO: Error = Error::fixed(
+        "ERR RANK can't be zero: use 1 to start from the first match, 2 from the second ... or use negative to start \
+         from the end of the list",
+    );
+    /// See above.
+    pub const COUNT_NEGATIVE: Error = Error::fixed("ERR COUNT can't be negative");
+    /// See above.
+    pub const MAXLEN_NEGATIVE: Error = Error::fixed("ERR MAXLEN can't be negative");
     /// A digest of another length.
     pub const NOT_DIGEST: Error = Error::fixed("ERR must be exactly 16 hexadecimal characters");
     /// DELEX.

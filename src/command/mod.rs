@@ -14,6 +14,7 @@ pub mod effects;
 pub mod error;
 pub mod generic;
 pub mod hyperloglog;
+pub mod list;
 pub mod reply;
 pub mod set;
 pub mod sort;
@@ -36,6 +37,10 @@ pub const FAMILIES: &[&[Row<DataFn>]] = &[
     generic::object::COMMANDS,
     generic::scan::COMMANDS,
     hyperloglog::COMMANDS,
+    list::blocking::COMMANDS,
+    list::pop::COMMANDS,
+    list::push::COMMANDS,
+    list::read::COMMANDS,
     set::algebra::COMMANDS,
     set::members::COMMANDS,
     set::random::COMMANDS,

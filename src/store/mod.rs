@@ -160,6 +160,7 @@ fn has_position(keys: &Keyspace, position: u64) -> bool {
 pub struct Store {
     databases: Vec<Database>,
     env: Env,
+    list_apart_from: Option<usize>,
 }
 
 impl Store {
@@ -182,6 +183,7 @@ impl Store {
                 expired_fields: Vec::new(),
                 rng: rand::SeedableRng::seed_from_u64(random_seed),
             },
+            list_apart_from: None,
         }
     }
 
@@ -211,6 +213,17 @@ impl Store {
     #[inline]
     pub fn set_touch(&mut self, touch: bool) {
         self.env.touch = touch;
+    }
+
+    /// Bytes from which on an element of a list is kept apart from others; `None` for what the size of chunks demands.
+    #[inline]
+    pub fn list_apart_from(&self) -> Option<usize> {
+        self.list_apart_from
+    }
+
+    /// Sets [`Store::list_apart_from`]; for tests.
+    pub fn set_list_apart_from(&mut self, bytes: Option<usize>) {
+        self.list_apart_from = bytes;
     }
 
     /// A key with its position in hash space.

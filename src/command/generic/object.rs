@@ -4,6 +4,7 @@ use crate::command::spec::{Acl, Arg, Flags, Group, KeyFlags, KeySpec, Spec};
 use crate::command::table::{DataFn, Row};
 use crate::command::{Cx, Error};
 use crate::store::{AccessPolicy, EntryRef, Kind, StrView};
+use weir_structs::list::{Encoding, ListRef};
 
 const ACL_KEYSPACE_READ_SLOW: Acl = Acl::KEYSPACE.union(Acl::READ).union(Acl::SLOW);
 
@@ -90,7 +91,10 @@ pub fn encoding_name(entry: EntryRef<'_>) -> &'static str {
         Kind::SetInts => "intset",
         Kind::Hash | Kind::Set => "hashtable",
         Kind::Zset => "skiplist",
-        Kind::List => "quicklist",
+        Kind::List => match ListRef::of(entry).map(ListRef::encoding) {
+            Some(Encoding::Listpack) => "listpack",
+            _ => "quicklist",
+        },
         Kind::Stream => "stream",
     }
 }

@@ -20,10 +20,8 @@ pub(super) static ROWS: &[Directive] = &[
         .doc("Bytes of a field or value up to which a hash is kept packed."),
     row("list-max-listpack-size", int!(list_max_listpack_size, INT_MIN, INT_MAX), "-2")
         .alias("list-max-ziplist-size")
-        .until(piece::DATA_TYPES, TYPES)
         .doc("Size of a list's chunk: so many elements, or -1 to -5 for 4, 8, 16, 32 or 64 KiB."),
     row("list-compress-depth", int!(list_compress_depth, 0, INT_MAX), "0")
-        .until(piece::DATA_TYPES, TYPES)
         .doc("Chunks at each end of a list that are left uncompressed; 0 compresses none."),
     row("set-max-intset-entries", int!(set_max_intset_entries, 0, LONG_MAX), "512")
         .doc("Members up to which a set of integers is kept as an array of them."),

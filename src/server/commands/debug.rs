@@ -14,9 +14,14 @@ use crate::command::table::Row;
 use crate::config;
 use crate::server::ServerCx;
 use crate::server::ServerFn;
-use crate::store::{EntryRef, ExpireChange, NewStr, StrView};
+use crate::store::{EntryRef, ExpireChange, NewStr, PackedKind, StrView, ValueRef};
+use std::fmt::Write as _;
+use std::io::Write as _;
+use std::ops::ControlFlow;
 use std::time::Duration;
+use weir_structs::list::{ChunkFigures, Encoding, End, ListRef};
 use weir_structs::number::format_i64;
+use weir_structs::packed::Packed;
 
 /// `DEBUG`.
 pub(super) const COMMANDS: &[Row<ServerFn>] = &[Row::new(
@@ -143,22 +148,70 @@ fn object(cx: &mut ServerCx<'_>) -> Result<(), Error> {
         return Err(unknown(cx));
     }
     let (access, now_s) = (*cx.server.store.access(), cx.server.store.now_ms() / 1000);
+    let chunk_max = cx.server.config.list_max_listpack_size;
     let entry = entry(cx)?;
     let idle_s = access.idle_s(entry.clock());
     let length = if fast { String::new() } else { format!(" serializedlength:{}", serialized_len(entry)) };
     // Redis counts in 24 bits of seconds.
     let lru = now_s.unsigned_abs().wrapping_sub(idle_s) & 0xff_ffff;
-    let line = format!(
+    let mut line = format!(
         "Value at:{:p} refcount:1 encoding:{}{length} lru:{lru} lru_seconds_idle:{idle_s}",
         entry.key().as_ptr(),
         encoding_name(entry),
     );
+    if let Some(list) = ListRef::of(entry)
+        && list.encoding() == Encoding::Quicklist
+    {
+        line.push_str(&chunks_line(list, chunk_max));
+    }
     cx.reply.simple(&line);
     Ok(())
 }
 
+/// What DEBUG OBJECT tells of a list's chunks.
+fn chunks_line(list: ListRef<'_>, chunk_max: i32) -> String {
+    let (mut chunks, mut bytes, mut squeezed) = (0_u32, 0, false);
+    if let Some(big) = list.as_big() {
+        big.each_chunk(|chunk| {
+            chunks += 1;
+            bytes += chunk_bytes(&chunk);
+            squeezed |= chunk.squeezed.is_some();
+        });
+    }
+    let mean = list.len() as f64 / f64::from(chunks.max(1));
+    format!(
+        " ql_nodes:{chunks} ql_avg_node:{mean:.2} ql_listpack_max:{chunk_max} ql_compressed:{} \
+         ql_uncompressed_size:{bytes}",
+        i32::from(squeezed),
+    )
+}
+
+/// Bytes of a chunk as a listpack, or of the one large element in it.
+fn chunk_bytes(chunk: &ChunkFigures) -> usize {
+    chunk.bytes + if chunk.is_apart { 0 } else { LISTPACK_FRAME_BYTES }
+}
+
+/// What a listpack has besides its elements.
+const LISTPACK_FRAME_BYTES: usize = 7;
+
+/// Bytes of a list in an RDB file without compression: their number, and for each chunk its kind and its bytes.
+fn serialized_list_len(list: ListRef<'_>) -> usize {
+    let mut len = 0;
+    match list.as_big() {
+        None => len = 2 + len_with_prefix(list.body_bytes() + LISTPACK_FRAME_BYTES),
+        Some(big) => {
+            len += len_with_prefix(big.items()) - big.items();
+            big.each_chunk(|chunk| len += 1 + len_with_prefix(chunk_bytes(&chunk)));
+        }
+    }
+    len
+}
+
 /// Bytes of a value in an RDB file without compression.
 fn serialized_len(entry: EntryRef<'_>) -> usize {
+    if let Some(list) = ListRef::of(entry) {
+        return serialized_list_len(list);
+    }
     match entry.str() {
         Some(StrView::Int(int)) if i8::try_from(int).is_ok() => 2,
         Some(StrView::Int(int)) if i16::try_from(int).is_ok() => 3,
@@ -196,13 +249,78 @@ fn sdslen(cx: &mut ServerCx<'_>) -> Result<(), Error> {
 }
 
 fn listpack(cx: &mut ServerCx<'_>) -> Result<(), Error> {
-    entry(cx)?;
-    Err(Error::fixed("ERR Not a listpack encoded object."))
+    let entry = entry(cx)?;
+    let mut text = String::new();
+    match (encoding_name(entry), entry.value()) {
+        ("listpack", ValueRef::Packed(kind, bytes)) if kind != PackedKind::List => {
+            let packed = Packed::new(bytes);
+            let _ = writeln!(text, "{{total bytes {}}} {{num entries {}}}", packed.listpack_bytes(), packed.len());
+            for item in packed {
+                let _ = writeln!(
+                    text,
+                    "{{{}, {} bytes}} {}",
+                    item.start,
+                    item.end - item.start,
+                    shown(&item.element.text())
+                );
+            }
+        }
+        ("listpack", _) => {
+            let Some(list) = ListRef::of(entry) else { return Err(Error::NOT_LISTPACK) };
+            let bytes = list.body_bytes() + LISTPACK_FRAME_BYTES;
+            let _ = writeln!(text, "{{total bytes {bytes}}} {{num entries {}}}", list.len());
+            list.visit(0, usize::MAX, End::Back, |element| {
+                let _ = writeln!(text, "{}", shown(&element.text()));
+                ControlFlow::Continue(())
+            });
+        }
+        _ => return Err(Error::NOT_LISTPACK),
+    }
+    print_out(&text);
+    cx.reply.simple("Listpack structure printed on stdout");
+    Ok(())
 }
 
 fn quicklist(cx: &mut ServerCx<'_>) -> Result<(), Error> {
-    entry(cx)?;
-    Err(Error::fixed("ERR Not a quicklist encoded object."))
+    let in_detail = cx.argc() == 4 && switch(cx.arg(3));
+    let entry = entry(cx)?;
+    let Some(list) = ListRef::of(entry).filter(|_| encoding_name(entry) == "quicklist").and_then(ListRef::as_big)
+    else {
+        return Err(Error::NOT_QUICKLIST);
+    };
+    let mut text = format!("{{count : {}}}\n{{nodes : {}}}\n", list.len(), list.items());
+    let mut number = 0;
+    list.each_chunk(|chunk| {
+        let (container, encoding) =
+            (if chunk.is_apart { "PLAIN" } else { "PACKED" }, if chunk.squeezed.is_some() { "LZF" } else { "RAW" });
+        let _ = writeln!(
+            text,
+            "{{quicklist node({number})\n{{container : {container}, encoding: {encoding}, size: {}, count: {}}}}}",
+            chunk.bytes, chunk.items,
+        );
+        number += 1;
+    });
+    if in_detail {
+        list.visit(0, usize::MAX, End::Back, |element| {
+            let _ = writeln!(text, "{}", shown(&element.text()));
+            ControlFlow::Continue(())
+        });
+    }
+    print_out(&text);
+    cx.reply.simple("Quicklist structure printed on stdout");
+    Ok(())
+}
+
+/// The beginning of an element, on one line.
+fn shown(text: &[u8]) -> String {
+    const BYTES_MAX: usize = 40;
+    text.get(..BYTES_MAX).unwrap_or(text).escape_ascii().to_string()
+}
+
+/// Writes to the standard output; if that cannot take it, nobody wanted to see it.
+fn print_out(text: &str) {
+    let mut out = std::io::stdout().lock();
+    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
 }
 
 fn htstats_key(cx: &mut ServerCx<'_>) -> Result<(), Error> {
@@ -424,9 +542,11 @@ fn replybuffer(cx: &mut ServerCx<'_>) -> Result<(), Error> {
 fn quicklist_packed_threshold(cx: &mut ServerCx<'_>) -> Result<(), Error> {
     const BYTES_MAX: u64 = 1 << 32;
     let bytes = std::str::from_utf8(cx.arg(2)).ok().and_then(config::parse_memory);
-    if bytes.is_none_or(|bytes| bytes >= BYTES_MAX) {
+    let Some(bytes) = bytes.filter(|&bytes| bytes < BYTES_MAX) else {
         return Err(Error::fixed("ERR argument must be a memory value bigger than 1 and smaller than 4gb"));
-    }
+    };
+    let bytes = (bytes > 0).then(|| usize::try_from(bytes).unwrap_or(usize::MAX));
+    cx.server.store.set_list_apart_from(bytes);
     accept(cx)
 }
 
