@@ -1,7 +1,8 @@
 //! What a stream costs: bytes an entry and a pending entry, nanoseconds for each kind of step, and the longest single step
 //! while it grows to ten million entries and shrinks again.
 //!
-//! A plain `main`: `cargo bench -p weir-structs --bench stream -- [entries]`. Without a number a small run.
+//! A plain `main`: `MIMALLOC_ALLOW_THP=0 cargo bench -p weir-structs --bench stream -- [entries]`. Without a number a small
+//! run. The variable keeps the kernel from clearing huge pages in the middle of a step, as the server's allocator does.
 
 use std::hint::black_box;
 use std::time::Duration;

@@ -295,13 +295,13 @@ impl Group {
     /// The pending entries that were delivered at or before `until_ms`, longest idle first (given back ones have
     /// delivery time 0), those of one time in the order of ids, at most `limit` of them (XREADGROUP CLAIM).
     ///
-    /// O(pending / 256) to begin, then O(log pending) for each that is found.
+    /// O(pending / 224) to begin, then O(log pending) for each that is found.
     pub fn idle_pending(&mut self, until_ms: u64, limit: usize) -> Vec<Pending> {
         let places = self.pending.oldest(until_ms, limit);
         places.into_iter().filter_map(|(_, place)| Some(self.shown(self.pending.at(place)?))).collect()
     }
 
-    /// The lowest delivery time of all pending entries: tells when an entry becomes idle enough. O(pending / 256).
+    /// The lowest delivery time of all pending entries: tells when an entry becomes idle enough. O(pending / 224).
     pub fn oldest_delivery_ms(&mut self) -> Option<u64> {
         self.pending.oldest(u64::MAX, 1).first().map(|(delivery_ms, _)| *delivery_ms)
     }

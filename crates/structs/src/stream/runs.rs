@@ -24,8 +24,9 @@ use std::collections::{BinaryHeap, VecDeque};
 
 use super::StreamId;
 
-/// Items a run takes. Inserting moves half of them at most: a few kilobytes.
-const RUN_ITEMS: usize = 256;
+/// Items a run takes. Inserting moves half of them at most: a few kilobytes. With this number runs of ids and of pending
+/// entries fill the size classes (seven eighths of a power of two) that fit the pages of allocators best.
+const RUN_ITEMS: usize = 224;
 
 /// Something with a place in the order of ids, and perhaps an age.
 pub(super) trait Item {
