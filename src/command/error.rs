@@ -181,6 +181,15 @@ impl Error {
         "ERR An LFU maxmemory policy is selected, idle time not tracked. Please note that when switching between \
          policies at runtime LRU and LFU data will take some time to adjust.",
     );
+    /// HINCRBY of a field that is no integer.
+    pub const HASH_VALUE_NOT_INTEGER: Error = Error::fixed("ERR hash value is not an integer");
+    /// HINCRBYFLOAT of a field that is no number.
+    pub const HASH_VALUE_NOT_FLOAT: Error = Error::fixed("ERR hash value is not a float");
+    /// HINCRBYFLOAT by an infinity.
+    pub const VALUE_NAN_OR_INFINITY: Error = Error::fixed("ERR value is NaN or Infinity");
+    /// The number behind FIELDS.
+    pub const NUMFIELDS: Error =
+        Error::fixed("ERR numfields should be greater than 0 and match the provided number of fields");
     /// SWAPDB.
     pub const INVALID_FIRST_DB: Error = Error::fixed("ERR invalid first DB index");
     /// See above.

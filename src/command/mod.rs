@@ -13,6 +13,7 @@ pub mod cx;
 pub mod effects;
 pub mod error;
 pub mod generic;
+pub mod hash;
 pub mod hyperloglog;
 pub mod list;
 pub mod reply;
@@ -36,6 +37,9 @@ pub const FAMILIES: &[&[Row<DataFn>]] = &[
     generic::keys::COMMANDS,
     generic::object::COMMANDS,
     generic::scan::COMMANDS,
+    hash::expire::COMMANDS,
+    hash::read::COMMANDS,
+    hash::write::COMMANDS,
     hyperloglog::COMMANDS,
     list::blocking::COMMANDS,
     list::pop::COMMANDS,

@@ -7,6 +7,7 @@
 use super::error::Error;
 use crate::store::{Blob, StrView};
 use weir_resp::reply_bytes as bytes;
+use weir_structs::packed::Element;
 
 /// Version of the protocol that a client speaks.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -214,6 +215,15 @@ impl<'a> Reply<'a> {
     #[inline]
     pub fn bulk_int(&mut self, value: i64) {
         bytes::bulk_integer(&mut self.out.bytes, value);
+    }
+
+    /// A bulk string with an element of a collection.
+    #[inline]
+    pub fn element(&mut self, value: Element<'_>) {
+        match value {
+            Element::Int(int) => self.bulk_int(int),
+            Element::Bytes(bytes) => self.bulk(bytes),
+        }
     }
 
     /// A bulk string, by reference.

@@ -365,6 +365,11 @@ impl Store {
         self.env.counters = StoreCounters::default();
     }
 
+    /// Counts fields that expired and that a command, not active expiry, took out.
+    pub fn count_expired_fields(&mut self, fields: usize) {
+        self.env.counters.expired_fields += fields as u64;
+    }
+
     /// Whether expired keys stay, unseen by readers, as they must while writes are paused.
     pub fn keep_expired(&mut self, keep: bool) {
         self.env.keep_expired = keep;

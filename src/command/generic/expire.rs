@@ -155,7 +155,11 @@ pub(in crate::command) struct Conditions {
 }
 
 impl Conditions {
-    fn read(words: args::Words<'_>) -> Result<Conditions, Error> {
+    /// Reads all of the words.
+    ///
+    /// # Errors
+    /// One that is no condition, or two that exclude each other.
+    pub(in crate::command) fn read<'w>(words: impl Iterator<Item = &'w [u8]>) -> Result<Conditions, Error> {
         let mut read = Conditions::default();
         for word in words {
             let flag = if args::is(word, "NX") {
@@ -180,7 +184,8 @@ impl Conditions {
         Ok(read)
     }
 
-    fn hold(self, old: Option<i64>, new: i64) -> bool {
+    /// Whether a deadline may go from `old` to `new`.
+    pub(in crate::command) fn hold(self, old: Option<i64>, new: i64) -> bool {
         match old {
             None => !self.has_one && !self.later,
             Some(old) => !(self.none_yet || (self.later && new <= old) || (self.sooner && new >= old)),
@@ -251,7 +256,7 @@ fn reply_deadline(cx: &mut Cx<'_>, shown: impl FnOnce(i64, i64) -> i64) -> Resul
 }
 
 /// Seconds, to the nearest, half a second upwards.
-fn rounded_seconds(ms: i64) -> i64 {
+pub(in crate::command) fn rounded_seconds(ms: i64) -> i64 {
     ms / 1000 + i64::from(ms % 1000 >= 500)
 }
 

@@ -12,11 +12,9 @@ const SCRIPTS: &str = "there are no scripts yet";
 pub(super) static ROWS: &[Directive] = &[
     row("hash-max-listpack-entries", int!(hash_max_listpack_entries, 0, LONG_MAX), "512")
         .alias("hash-max-ziplist-entries")
-        .until(piece::DATA_TYPES, TYPES)
         .doc("Fields up to which a hash is kept packed."),
     row("hash-max-listpack-value", memory!(hash_max_listpack_value, 0, LONG_MAX), "64")
         .alias("hash-max-ziplist-value")
-        .until(piece::DATA_TYPES, TYPES)
         .doc("Bytes of a field or value up to which a hash is kept packed."),
     row("list-max-listpack-size", int!(list_max_listpack_size, INT_MIN, INT_MAX), "-2")
         .alias("list-max-ziplist-size")

@@ -1,0 +1,10 @@
+//! Commands on hashes.
+//!
+//! They see a hash through its face in `weir_structs::hash`, which hides whether it is packed or a table, and hides fields
+//! whose deadline has passed. Fields that are due are taken out by the store; where a command meets one that is still there
+//! and sets it anew, it tells that the old one expired.
+
+mod access;
+pub mod expire;
+pub mod read;
+pub mod write;
