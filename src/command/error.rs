@@ -82,6 +82,11 @@ impl Error {
         Error::quoting(&[b"ERR Unknown PFDEBUG subcommand '", clip(sub, TEXT_MAX), b"'"])
     }
 
+    /// ZUNION and its kind with a number of keys below one.
+    pub fn no_input_key(command: &str) -> Error {
+        Error::new(format!("ERR at least 1 input key is needed for '{command}' command"))
+    }
+
     /// A command that must be enabled in the configuration.
     pub fn protected_command(name: &str) -> Error {
         let (upper, lower) = (name.to_ascii_uppercase(), name.to_ascii_lowercase());
@@ -257,6 +262,28 @@ impl Error {
     pub const LIMIT_NEGATIVE: Error = Error::fixed("ERR LIMIT can't be negative");
     /// SORT.
     pub const SORT_NO_SCORES: Error = Error::fixed("ERR One or more scores can't be converted into double");
+    /// ZADD.
+    pub const ZADD_NX_WITH_XX: Error = Error::fixed("ERR XX and NX options at the same time are not compatible");
+    /// See above.
+    pub const ZADD_GT_LT_NX: Error = Error::fixed("ERR GT, LT, and/or NX options at the same time are not compatible");
+    /// See above.
+    pub const ZADD_INCR_PAIRS: Error = Error::fixed("ERR INCR option supports a single increment-element pair");
+    /// ZINCRBY and ZADD INCR.
+    pub const SCORE_NOT_A_NUMBER: Error = Error::fixed("ERR resulting score is not a number (NaN)");
+    /// ZRANGEBYSCORE and its kind.
+    pub const NOT_SCORE_RANGE: Error = Error::fixed("ERR min or max is not a float");
+    /// ZRANGEBYLEX and its kind.
+    pub const NOT_LEX_RANGE: Error = Error::fixed("ERR min or max not valid string range item");
+    /// ZRANGE.
+    pub const LIMIT_NEEDS_BY: Error =
+        Error::fixed("ERR syntax error, LIMIT is only supported in combination with either BYSCORE or BYLEX");
+    /// See above.
+    pub const WITHSCORES_WITH_BYLEX: Error =
+        Error::fixed("ERR syntax error, WITHSCORES not supported in combination with BYLEX");
+    /// ZUNION and its kind.
+    pub const WEIGHT_NOT_FLOAT: Error = Error::fixed("ERR weight value is not a float");
+    /// ZMPOP and LMPOP.
+    pub const COUNT_NOT_POSITIVE: Error = Error::fixed("ERR count should be greater than 0");
     /// A command before AUTH.
     pub const NO_AUTH: Error = Error::fixed("NOAUTH Authentication required.");
     /// AUTH failed.

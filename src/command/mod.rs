@@ -23,6 +23,7 @@ pub mod spec;
 pub mod stream;
 pub mod string;
 pub mod table;
+pub mod zset;
 
 pub use cx::Cx;
 pub use error::Error;
@@ -60,4 +61,9 @@ pub const FAMILIES: &[&[Row<DataFn>]] = &[
     string::counter::COMMANDS,
     string::get::COMMANDS,
     string::set::COMMANDS,
+    zset::algebra::COMMANDS,
+    zset::pop::COMMANDS,
+    zset::range::COMMANDS,
+    zset::read::COMMANDS,
+    zset::write::COMMANDS,
 ];

@@ -29,11 +29,9 @@ pub(super) static ROWS: &[Directive] = &[
         .doc("Bytes of a member up to which a set is kept packed."),
     row("zset-max-listpack-entries", int!(zset_max_listpack_entries, 0, LONG_MAX), "128")
         .alias("zset-max-ziplist-entries")
-        .until(piece::DATA_TYPES, TYPES)
         .doc("Members up to which a sorted set is kept packed."),
     row("zset-max-listpack-value", memory!(zset_max_listpack_value, 0, LONG_MAX), "64")
         .alias("zset-max-ziplist-value")
-        .until(piece::DATA_TYPES, TYPES)
         .doc("Bytes of a member up to which a sorted set is kept packed."),
     row("hll-sparse-max-bytes", memory!(hll_sparse_max_bytes, 0, LONG_MAX), "3000")
         .doc("Size up to which a HyperLogLog is kept sparse."),
