@@ -282,8 +282,6 @@ impl Error {
         Error::fixed("ERR syntax error, WITHSCORES not supported in combination with BYLEX");
     /// ZUNION and its kind.
     pub const WEIGHT_NOT_FLOAT: Error = Error::fixed("ERR weight value is not a float");
-    /// ZMPOP and LMPOP.
-    pub const COUNT_NOT_POSITIVE: Error = Error::fixed("ERR count should be greater than 0");
     /// A command before AUTH.
     pub const NO_AUTH: Error = Error::fixed("NOAUTH Authentication required.");
     /// AUTH failed.
