@@ -53,6 +53,7 @@ transcripts! {
     server_config: "server-config.txt",
     server_keyspace: "server-keyspace.txt",
     server_stats: "server-stats.txt",
+    stream_after_redis_8_0: "stream-after-redis-8.0.txt",
     stream_append: "stream-append.txt",
     stream_range: "stream-range.txt",
     stream_read: "stream-read.txt",

@@ -239,7 +239,9 @@ impl Reading<'_> {
                 group.mark_active(slot, self.now_ms);
             }
             // Where some were dropped others may take their place, but none of those that were claimed just now.
-            until_ms = until_ms.min(self.now_ms.saturating_sub(1));
+            if writer.count > 0 {
+                until_ms = until_ms.min(self.now_ms.saturating_sub(1));
+            }
             if !dropped || found.len() < left || writer.count == self.count {
                 return changes;
             }

@@ -81,6 +81,8 @@ pub struct Group {
     free_slots: Vec<u32>,
     by_name: Vec<ConsumerSlot>,
     consumer_bytes: usize,
+    /// How often an entry was given back: gives those that were their order.
+    releases: u64,
 }
 
 impl Group {
@@ -292,18 +294,21 @@ impl Group {
         own.into_iter().flatten().take_while(move |id| **id <= end).filter_map(|id| self.pending(*id))
     }
 
-    /// The pending entries that were delivered at or before `until_ms`, longest idle first (given back ones have
-    /// delivery time 0), those of one time in the order of ids, at most `limit` of them (XREADGROUP CLAIM).
+    /// The pending entries that were given back, in the order in which they were, and those that were delivered at or
+    /// before `until_ms`, longest idle first and those of one time in the order of ids; at most `limit` of them (XREADGROUP
+    /// CLAIM).
     ///
     /// O(pending / 224) to begin, then O(log pending) for each that is found.
     pub fn idle_pending(&mut self, until_ms: u64, limit: usize) -> Vec<Pending> {
-        let places = self.pending.oldest(until_ms, limit);
+        let places = self.pending.oldest(delivered_at(until_ms), limit);
         places.into_iter().filter_map(|(_, place)| Some(self.shown(self.pending.at(place)?))).collect()
     }
 
-    /// The lowest delivery time of all pending entries: tells when an entry becomes idle enough. O(pending / 224).
+    /// The lowest delivery time of all pending entries, 0 of those that were given back: tells when an entry becomes idle
+    /// enough. O(pending / 224).
     pub fn oldest_delivery_ms(&mut self) -> Option<u64> {
-        self.pending.oldest(u64::MAX, 1).first().map(|(delivery_ms, _)| *delivery_ms)
+        let (age, _) = *self.pending.oldest(u64::MAX, 1).first()?;
+        Some(if age < DELIVERED { 0 } else { age - DELIVERED })
     }
 
     /// Gives a new entry (above [`Group::last_delivered`]) to a consumer: the group's position and count of entries
@@ -325,12 +330,17 @@ impl Group {
         }
     }
 
-    /// Gives a pending entry again to its consumer: delivered now, once more. False if it is not pending. O(log pending).
+    /// Gives a pending entry again to its consumer: delivered now, once more. One that was given back is only counted.
+    /// False if it is not pending. O(log pending).
     pub fn redeliver(&mut self, id: StreamId, now_ms: u64) -> bool {
         let Some(place) = self.pending.find(id) else { return false };
         let Some(slip) = self.pending.at(place) else { return false };
         let deliveries = self.shown(slip).deliveries.saturating_add(1);
-        self.pending.update(place, |slip| slip.delivery_ms = now_ms);
+        self.pending.update(place, |slip| {
+            if slip.consumer != NOBODY {
+                slip.delivery_ms = now_ms;
+            }
+        });
         self.set_deliveries(place, deliveries);
         true
     }
@@ -346,7 +356,8 @@ impl Group {
 
     /// Makes an entry pending for nobody, delivered at time 0, whether it was pending or not (XNACK). O(log pending).
     pub fn release(&mut self, id: StreamId, deliveries: u64) {
-        self.put(id, NOBODY, 0, deliveries);
+        self.releases += 1;
+        self.put(id, NOBODY, self.releases, deliveries);
     }
 
     /// Forgets a pending entry (XACK). False if it was not pending. O(log pending).
@@ -417,7 +428,7 @@ impl Group {
         Pending {
             id: slip.id,
             consumer: (slip.consumer != NOBODY).then_some(ConsumerSlot(slip.consumer)),
-            delivery_ms: slip.delivery_ms,
+            delivery_ms: if slip.consumer == NOBODY { 0 } else { slip.delivery_ms },
             deliveries: match slip.deliveries {
                 COUNT_IS_LARGE => self.large_counts.get(&slip.id).copied().unwrap_or(u64::from(COUNT_IS_LARGE)),
                 deliveries => u64::from(deliveries),
@@ -435,10 +446,20 @@ const COUNT_IS_LARGE: u32 = u32::MAX;
 /// What an entry of `large_counts` takes, its share of the tree's nodes included.
 const LARGE_COUNT_BYTES: usize = 40;
 
+/// Where an entry that was delivered at this time stands in the order of age: behind all that were given back.
+#[inline]
+fn delivered_at(delivery_ms: u64) -> u64 {
+    DELIVERED | delivery_ms.min(DELIVERED - 1)
+}
+
+/// What tells ages of delivered entries from those of entries that were given back.
+const DELIVERED: u64 = 1 << 63;
+
 /// A pending entry as it is stored.
 #[derive(Clone, Copy, Debug)]
 struct Slip {
     id: StreamId,
+    /// Of an entry that was given back: its number among these, see `releases`.
     delivery_ms: u64,
     consumer: u32,
     deliveries: u32,
@@ -452,7 +473,7 @@ impl Item for Slip {
 
     #[inline]
     fn age(&self) -> u64 {
-        self.delivery_ms
+        if self.consumer == NOBODY { self.delivery_ms } else { delivered_at(self.delivery_ms) }
     }
 }
 

@@ -38,6 +38,7 @@ struct PlainGroup {
     last_delivered: StreamId,
     pending: BTreeMap<StreamId, (Option<Vec<u8>>, u64, u64)>,
     consumers: Vec<Vec<u8>>,
+    released: Vec<StreamId>,
 }
 
 #[derive(Default)]
@@ -230,8 +231,8 @@ fn a_stream_agrees_with_a_plain_one() {
                         7 => {
                             let known = expected.pending.get_mut(&id);
                             assert_eq!(group.redeliver(id, now_ms), known.is_some());
-                            if let Some((_, delivery_ms, deliveries)) = known {
-                                *delivery_ms = now_ms;
+                            if let Some((owner, delivery_ms, deliveries)) = known {
+                                *delivery_ms = if owner.is_some() { now_ms } else { 0 };
                                 *deliveries = deliveries.saturating_add(1);
                             }
                         }
@@ -244,16 +245,26 @@ fn a_stream_agrees_with_a_plain_one() {
                         9 => {
                             group.release(id, 3);
                             expected.pending.insert(id, (None, 0, 3));
+                            expected.released.retain(|other| *other != id);
+                            expected.released.push(id);
                         }
                         10 => {
                             let until_ms = now_ms.saturating_sub(rng.below(600) as u64);
-                            let mut idle: Vec<_> = expected.pending.iter().map(|(id, (_, ms, _))| (*ms, *id)).collect();
+                            let released = |id: &StreamId| expected.released.iter().position(|other| other == id);
+                            let mut idle: Vec<_> = expected
+                                .pending
+                                .iter()
+                                .map(|(id, (owner, ms, _))| {
+                                    (owner.is_some(), *ms, released(id).filter(|_| owner.is_none()), *id)
+                                })
+                                .collect();
                             idle.sort_unstable();
-                            assert_eq!(group.oldest_delivery_ms(), idle.first().map(|(ms, _)| *ms));
-                            idle.retain(|(ms, _)| *ms <= until_ms);
+                            assert_eq!(group.oldest_delivery_ms(), idle.first().map(|(_, ms, ..)| *ms));
+                            idle.retain(|(_, ms, ..)| *ms <= until_ms);
                             idle.truncate(10);
                             let found = group.idle_pending(until_ms, 10);
-                            assert!(found.iter().map(|pending| (pending.delivery_ms, pending.id)).eq(idle));
+                            let found = found.iter().map(|pending| (pending.delivery_ms, pending.id));
+                            assert!(found.eq(idle.iter().map(|(_, ms, _, id)| (*ms, *id))));
                         }
                         _ if rng.below(6) == 0 => {
                             let owner = Some(consumer.clone());
