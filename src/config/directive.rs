@@ -149,8 +149,6 @@ pub enum Effect {
 
 /// The pieces that bring what is accepted without effect today, in the order of their arrival.
 pub(super) mod piece {
-    /// Strings, lists, sets, sorted sets, hashes, streams and their small encodings.
-    pub(in crate::config) const DATA_TYPES: &str = "data types";
     /// What clients share besides data.
     pub(in crate::config) const SERVICES: &str = "transactions, pub/sub, scripting, ACL, tracking, eviction, TLS";
     /// RDB and AOF.

@@ -6,7 +6,6 @@ use super::super::special;
 use super::super::values::SanitizeDump;
 
 const INT_MIN: i128 = i32::MIN as i128;
-const TYPES: &str = "the type is not there yet";
 const SCRIPTS: &str = "there are no scripts yet";
 
 pub(super) static ROWS: &[Directive] = &[
