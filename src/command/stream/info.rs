@@ -7,7 +7,7 @@ use crate::command::reply::Reply;
 use crate::command::spec::{Acl, Arg, ArgKind, Flags, Group, KeySpec, Spec};
 use crate::command::table::{DataFn, Row};
 use crate::command::{Cx, Error};
-use weir_structs::stream::{self, ConsumerSlot, Stream, StreamId};
+use weir_structs::stream::{self, ConsumerSlot, Idempotency, IdempotencyCounts, Stream, StreamId};
 
 const LOADING_STALE: Flags = Flags::LOADING.union(Flags::STALE);
 
@@ -108,7 +108,7 @@ fn xinfo_stream_command(cx: &mut Cx<'_>) -> Result<(), Error> {
     let stream = place::read(cx.store.db(cx.db_index), key)?.ok_or(Error::NO_SUCH_KEY)?;
     let reply = &mut cx.reply;
     let Some(_) = words.peek() else {
-        reply.map(SUMMARY_FIELDS + 3);
+        reply.map(summary_fields(stream) + 3);
         reply_summary(reply, stream);
         number(reply, "groups", stream.group_count() as u64);
         for (name, entry) in [("first-entry", stream.log().first()), ("last-entry", stream.log().last())] {
@@ -136,7 +136,7 @@ fn xinfo_stream_command(cx: &mut Cx<'_>) -> Result<(), Error> {
             count => usize::try_from(count).unwrap_or(usize::MAX),
         };
     }
-    reply.map(SUMMARY_FIELDS + 2);
+    reply.map(summary_fields(stream) + 2);
     reply_summary(reply, stream);
     reply.text("entries");
     reply_entries(reply, stream.log().range(StreamId::MIN, StreamId::MAX).take(count));
@@ -149,12 +149,21 @@ fn xinfo_stream_command(cx: &mut Cx<'_>) -> Result<(), Error> {
 }
 
 /// Fields of [`reply_summary`].
-const SUMMARY_FIELDS: usize = 13;
+fn summary_fields(stream: &Stream) -> usize {
+    if has_producers(stream) { 13 } else { 7 }
+}
+
+/// Whether anything was ever said of producers: only then they are told of. Who does not use them gets the reply that
+/// servers before 8.6 give.
+fn has_producers(stream: &Stream) -> bool {
+    let (fresh, producers) = (Stream::new(), stream.idempotency());
+    let settings = |of: &Idempotency| (of.duration_s(), of.messages_max());
+    producers.counts() != IdempotencyCounts::default() || settings(producers) != settings(fresh.idempotency())
+}
 
 /// What both forms of XINFO STREAM begin with.
 fn reply_summary(reply: &mut Reply<'_>, stream: &Stream) {
-    let (log, producers) = (stream.log(), stream.idempotency());
-    let counts = producers.counts();
+    let log = stream.log();
     number(reply, "length", log.len());
     number(reply, "radix-tree-keys", log.node_count());
     number(reply, "radix-tree-nodes", log.radix_tree_nodes());
@@ -162,6 +171,11 @@ fn reply_summary(reply: &mut Reply<'_>, stream: &Stream) {
     id(reply, "max-deleted-entry-id", log.max_deleted_id());
     number(reply, "entries-added", log.entries_added());
     id(reply, "recorded-first-entry-id", log.first_id());
+    if !has_producers(stream) {
+        return;
+    }
+    let producers = stream.idempotency();
+    let counts = producers.counts();
     number(reply, "idmp-duration", producers.duration_s());
     number(reply, "idmp-maxsize", producers.messages_max());
     number(reply, "pids-tracked", counts.producers);
@@ -171,15 +185,18 @@ fn reply_summary(reply: &mut Reply<'_>, stream: &Stream) {
 }
 
 fn reply_group_in_full(reply: &mut Reply<'_>, stream: &Stream, name: &[u8], group: &stream::Group, count: usize) {
-    reply.map(8);
+    let owned = group.consumers().map(|(_, consumer)| consumer.pending_count()).sum::<u64>();
+    let given_back = group.pending_count().saturating_sub(owned);
+    reply.map(7 + usize::from(given_back > 0));
     reply.text("name");
     reply.bulk(name);
     id(reply, "last-delivered-id", group.last_delivered());
     maybe_number(reply, "entries-read", group.entries_read());
     maybe_number(reply, "lag", group.lag(stream.log()));
     number(reply, "pel-count", group.pending_count());
-    let owned = group.consumers().map(|(_, consumer)| consumer.pending_count()).sum::<u64>();
-    number(reply, "nacked-count", group.pending_count().saturating_sub(owned));
+    if given_back > 0 {
+        number(reply, "nacked-count", given_back);
+    }
     reply.text("pending");
     let array = reply.deferred_array();
     let mut shown = 0;
