@@ -16,6 +16,7 @@
 //!  list          sequences that are pushed to and popped from at both ends
 //!  lzf           compression of lists' chunks and of strings in files
 //!  rank_tree     members of a collection in order, with their ranks
+//!  geo           positions as scores of sorted sets
 //!  bits, hll     what bitmaps and HyperLogLogs do with the bytes of strings
 //!  number, decimal, glob, lcs, digest   what commands do with bytes
 //! ```
@@ -30,6 +31,7 @@ pub mod dict;
 pub mod digest;
 pub mod entry;
 pub mod expiry_wheel;
+pub mod geo;
 pub mod glob;
 pub mod hash;
 pub mod hll;
