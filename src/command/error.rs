@@ -77,6 +77,33 @@ impl Error {
         Error::new(format!("ERR BITOP {operation} must be called with at least two source keys."))
     }
 
+    /// A position off the map.
+    pub fn invalid_position(longitude: f64, latitude: f64) -> Error {
+        Error::new(format!("ERR invalid longitude,latitude pair {longitude:.6},{latitude:.6}"))
+    }
+
+    /// A member that a search shall begin at and that is not there.
+    pub fn no_such_member(member: &[u8]) -> Error {
+        Error::quoting(&[b"ERR member ", clip(member, TEXT_MAX), b" does not exist"])
+    }
+
+    /// A search without a place to begin at, or with two; `name` is the command as it was called.
+    pub fn geo_from(name: &[u8]) -> Error {
+        let what = b"ERR exactly one of FROMMEMBER or FROMLONLAT can be specified for ";
+        Error::quoting(&[what, clip(name, 128)])
+    }
+
+    /// A search without a shape, or with two.
+    pub fn geo_by(name: &[u8]) -> Error {
+        let what = b"ERR exactly one of BYRADIUS, BYBOX and BYPOLYGON can be specified for ";
+        Error::quoting(&[what, clip(name, 128)])
+    }
+
+    /// A search whose result is stored and that asks for more of it than names.
+    pub fn geo_store(what: &str) -> Error {
+        Error::new(format!("ERR {what} is not compatible with WITHDIST, WITHHASH and WITHCOORD options"))
+    }
+
     /// A subcommand that PFDEBUG does not know.
     pub fn unknown_pfdebug(sub: &[u8]) -> Error {
         Error::quoting(&[b"ERR Unknown PFDEBUG subcommand '", clip(sub, TEXT_MAX), b"'"])
@@ -149,6 +176,26 @@ impl Error {
     pub const BITFIELD_OVERFLOW: Error = Error::fixed("ERR Invalid OVERFLOW type specified");
     /// BITFIELD_RO.
     pub const BITFIELD_RO_ONLY_GET: Error = Error::fixed("ERR BITFIELD_RO only supports the GET subcommand");
+    /// A length of the geo commands in an unknown unit.
+    pub const GEO_UNIT: Error = Error::fixed("ERR unsupported unit provided. please use M, KM, FT, MI");
+    /// GEOSEARCH and its relatives.
+    pub const GEO_RADIUS: Error = Error::fixed("ERR need numeric radius");
+    /// See above.
+    pub const GEO_RADIUS_NEGATIVE: Error = Error::fixed("ERR radius cannot be negative");
+    /// See above.
+    pub const GEO_WIDTH: Error = Error::fixed("ERR need numeric width");
+    /// See above.
+    pub const GEO_HEIGHT: Error = Error::fixed("ERR need numeric height");
+    /// See above.
+    pub const GEO_BOX_NEGATIVE: Error = Error::fixed("ERR height or width cannot be negative");
+    /// See above.
+    pub const GEO_VERTICES: Error = Error::fixed("ERR invalid number of vertices");
+    /// See above.
+    pub const GEO_VERTICES_FEW: Error = Error::fixed("ERR GEOSEARCH BYPOLYGON must have at least 3 vertices");
+    /// See above.
+    pub const GEO_COUNT: Error = Error::fixed("ERR COUNT must be > 0");
+    /// See above.
+    pub const GEO_ANY: Error = Error::fixed("ERR the ANY argument requires COUNT argument");
     /// The string at a key is no HyperLogLog.
     pub const NOT_HLL: Error = Error::fixed("WRONGTYPE Key is not a valid HyperLogLog string value.");
     /// Its header is one of a HyperLogLog, its registers are not.

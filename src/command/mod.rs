@@ -13,6 +13,7 @@ pub mod cx;
 pub mod effects;
 pub mod error;
 pub mod generic;
+pub mod geo;
 pub mod hash;
 pub mod hyperloglog;
 pub mod list;
@@ -41,6 +42,8 @@ pub const FAMILIES: &[&[Row<DataFn>]] = &[
     hash::expire::COMMANDS,
     hash::read::COMMANDS,
     hash::write::COMMANDS,
+    geo::index::COMMANDS,
+    geo::search::COMMANDS,
     hyperloglog::COMMANDS,
     list::blocking::COMMANDS,
     list::pop::COMMANDS,

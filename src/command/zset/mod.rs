@@ -5,9 +5,9 @@
 
 pub mod algebra;
 mod bounds;
-mod place;
+pub(in crate::command) mod place;
 pub mod pop;
 pub mod range;
 pub mod read;
-mod rows;
+pub(in crate::command) mod rows;
 pub mod write;

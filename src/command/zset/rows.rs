@@ -17,7 +17,7 @@ struct Row {
 
 /// A list of members with scores; the names lie one behind the other, so that a row costs no allocation.
 #[derive(Debug, Default)]
-pub(super) struct Rows {
+pub(in crate::command) struct Rows {
     names: Vec<u8>,
     rows: Vec<Row>,
     longest: usize,
@@ -25,7 +25,7 @@ pub(super) struct Rows {
 
 impl Rows {
     /// Adds a member.
-    pub(super) fn push(&mut self, member: &[u8], score: f64) {
+    pub(in crate::command) fn push(&mut self, member: &[u8], score: f64) {
         self.rows.push(Row { score, start: self.names.len(), len: member.len() });
         self.names.extend_from_slice(member);
         self.longest = self.longest.max(member.len());
@@ -53,7 +53,7 @@ impl Rows {
     }
 
     /// Puts them in the order of a sorted set. Quick where they are nearly so.
-    pub(super) fn sort(&mut self) {
+    pub(in crate::command) fn sort(&mut self) {
         let names = &self.names;
         self.rows.sort_by(|a, b| {
             // No score is NaN.
@@ -72,7 +72,7 @@ impl Rows {
 
     /// Stores them, which are in order, at a key in the place of whatever is there, or removes that if there are none.
     /// Replies how many there are.
-    pub(super) fn store(&self, cx: &mut Cx<'_>, key: Key<'_>, event: &'static str) -> Result<(), Error> {
+    pub(in crate::command) fn store(&self, cx: &mut Cx<'_>, key: Key<'_>, event: &'static str) -> Result<(), Error> {
         if self.rows.is_empty() {
             if cx.db().remove(key) == Removal::Removed {
                 cx.effects.changed(1);

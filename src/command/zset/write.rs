@@ -159,7 +159,21 @@ fn add(cx: &mut Cx<'_>, first: usize, rule: AddRule, count_changed: bool) -> Res
     for (at, score) in scores.iter_mut().enumerate() {
         *score = args::float(cx.arg(first + 2 * at))?;
     }
+    add_scored(cx, scores, (first + 1, 2), rule, count_changed)
+}
 
+/// Adds members with these scores to the set at the first argument and replies as ZADD does. Where the members stand
+/// among the arguments: the first, and how far apart they are.
+///
+/// # Errors
+/// The value is no sorted set; an increment would make a score no number.
+pub(in crate::command) fn add_scored(
+    cx: &mut Cx<'_>,
+    scores: &[f64],
+    (first, distance): (usize, usize),
+    rule: AddRule,
+    count_changed: bool,
+) -> Result<(), Error> {
     let (key, argv, limits, db) = (cx.key(1), cx.argv, limits(cx.config), cx.db_index);
     let (mut write, is_new) = if rule.only_present {
         let Some(write) = find(cx.store, db, key)? else {
@@ -174,12 +188,12 @@ fn add(cx: &mut Cx<'_>, first: usize, rule: AddRule, count_changed: bool) -> Res
     } else {
         cx.store.db(db).get_or_create(key, PackedKind::Zset)
     };
-    let members = || (0..pairs).map(|at| argv.get(first + 2 * at + 1).unwrap_or_default());
+    let members = || (0..scores.len()).map(|at| argv.get(first + distance * at).unwrap_or_default());
     let tally = write.try_change(|value| {
         let Some(mut zset) = ZsetMut::of(value, limits) else { return (false, Err(Error::WRONG_TYPE)) };
-        zset.expect(pairs, members().map(<[u8]>::len).max().unwrap_or(0));
+        zset.expect(scores.len(), members().map(<[u8]>::len).max().unwrap_or(0));
         let mut tally = Tally::default();
-        for (member, &score) in members().zip(&*scores) {
+        for (member, &score) in members().zip(scores) {
             let added = zset.add(member, score, rule);
             match added {
                 Added::New(_) => tally.new += 1,

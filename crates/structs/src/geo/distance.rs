@@ -83,7 +83,8 @@ impl Origin {
         let to_latitude = radians(to.latitude);
         let u = ((to_latitude - self.latitude_radians) / 2.0).sin();
         let a = u * u + self.latitude_cos * to_latitude.cos() * v * v;
-        2.0 * EARTH_RADIUS_M * a.sqrt().asin()
+        // On opposite sides of the Earth rounding may come to more than one.
+        2.0 * EARTH_RADIUS_M * a.min(1.0).sqrt().asin()
     }
 }
 

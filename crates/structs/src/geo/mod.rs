@@ -16,7 +16,7 @@ mod shape;
 
 pub use distance::{Unit, distance_m};
 pub use geohash::{Cell, bits_of_score, decode, encode, text};
-pub use shape::{POLYGON_POINTS_MIN, Shape};
+pub use shape::{POLYGON_POINTS_MIN, Shape, Touch};
 
 /// Degrees of longitude on either side of the meridian.
 pub const LONGITUDE_MAX: f64 = 180.0;

@@ -11,7 +11,7 @@
 //! ```
 //!
 //! Inside a cell positions come in the order of their scores. A cell may be cut into quarters and those left out that lie
-//! off the shape ([`Shape::may_touch`]): that changes neither what is found nor in which order.
+//! off the shape ([`Shape::touch`]): that changes neither what is found nor in which order.
 
 use super::distance::{EARTH_RADIUS_M, Origin, degrees, latitude_distance_m, radians};
 use super::geohash::{Cell, STEPS_MAX};
@@ -40,6 +40,17 @@ enum Outline {
     Circle { radius_m: f64 },
     Rectangle { width_m: f64, height_m: f64 },
     Polygon { corners: Vec<Position> },
+}
+
+/// How much of a cell lies within a shape's bounds.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Touch {
+    /// Nothing: there is no need to look.
+    Nothing,
+    /// Some of it: cutting it into quarters may leave some out.
+    Part,
+    /// All of it, or who knows.
+    Whole,
 }
 
 /// In degrees. By rounding and near the poles they may be off the map, or be no numbers.
@@ -119,14 +130,19 @@ impl Shape {
         }
     }
 
-    /// Whether anything inside may lie in a cell.
-    pub fn may_touch(&self, cell: Cell) -> bool {
-        let Some(bounds) = self.sure_bounds else { return true };
+    /// How much of a cell what is inside may lie in.
+    pub fn touch(&self, cell: Cell) -> Touch {
+        let Some(bounds) = self.sure_bounds else { return Touch::Whole };
         let area = cell.area();
-        area.longitude.0 <= bounds.east
-            && area.longitude.1 >= bounds.west
-            && area.latitude.0 <= bounds.north
-            && area.latitude.1 >= bounds.south
+        let (west, east) = area.longitude;
+        let (south, north) = area.latitude;
+        if west > bounds.east || east < bounds.west || south > bounds.north || north < bounds.south {
+            Touch::Nothing
+        } else if west >= bounds.west && east <= bounds.east && south >= bounds.south && north <= bounds.north {
+            Touch::Whole
+        } else {
+            Touch::Part
+        }
     }
 
     /// The cells to look through, in order; together they hold everything inside.
@@ -331,7 +347,7 @@ mod tests {
                 assert_eq!(shape.distance_m(position).is_some(), is_inside_plainly(&shape, position));
                 let step = 1 + rng.below(26) as u32;
                 if is_inside_plainly(&shape, position) {
-                    assert!(shape.may_touch(Cell::around(position, step)));
+                    assert_ne!(shape.touch(Cell::around(position, step)), Touch::Nothing);
                 }
             }
         }
