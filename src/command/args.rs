@@ -16,9 +16,10 @@ pub fn int_in(arg: &[u8], min: i64, max: i64) -> Result<i64, Error> {
     if value < min || value > max { Err(Error::not_in_range(min, max)) } else { Ok(value) }
 }
 
-/// A finite or infinite double; not NaN.
+/// A finite or infinite double in decimal notation; not NaN.
 pub fn float(arg: &[u8]) -> Result<f64, Error> {
-    number::parse_f64(arg).ok_or(Error::NOT_FLOAT)
+    let is_decimal = !arg.iter().any(|byte| matches!(byte, b'x' | b'X'));
+    number::parse_f64(arg).filter(|_| is_decimal).ok_or(Error::NOT_FLOAT)
 }
 
 /// Until when a command may wait, in Unix ms, of a timeout in seconds, with a fraction perhaps; `None` for 0, which is as

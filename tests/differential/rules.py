@@ -72,6 +72,11 @@ def with_word(pattern, covers):
     return lambda args, a, b: any(compiled.fullmatch(arg) for arg in args[1:]) and covers(args, a, b)
 
 
+def nothing_at_a_negative_offset(args, ours, theirs):
+    words = [arg.upper() for arg in args]
+    return b"LIMIT" in words and any(word == b"LIMIT" and after.startswith(b"-") for word, after in zip(words, words[1:])) and (ours == 0 or ours == Many("*", [])) and not isinstance(theirs, Failure)
+
+
 def same_numbers(args, ours, theirs):
     """Equal but for how many digits of numbers are told."""
     if isinstance(ours, Many) and isinstance(theirs, Many):
@@ -105,6 +110,8 @@ RULES = [
     Rule("`OBJECT ENCODING` of a hash whose fields have deadlines", "redis", "OBJECT", lambda args, a, b: b == b"listpackex"),
     # sorted sets and places
     Rule("hexadecimal scores, weights and coordinates", "redis", SCORED, with_word(HEXADECIMAL, lambda args, a, b: failed(a, "not a (valid )?float|need numeric")), leaves_them_apart=True),
+    Rule("`ZRANGE k 0 9 BYSCORE LIMIT -1 5` and its like", "redis valkey", "ZRANGE ZRANGEBYSCORE ZREVRANGEBYSCORE ZRANGEBYLEX ZREVRANGEBYLEX ZRANGESTORE", nothing_at_a_negative_offset, leaves_them_apart=True),
+    Rule("`OBJECT ENCODING` after `ZADD .. XX`", "redis", "OBJECT", both(b"skiplist", b"listpack")),
     Rule("geo query from a member that is not there", "redis", GEO, errors("member .* does not exist", "could not decode requested zset member")),
     Rule("coordinates in replies", "redis", "GEOPOS " + GEO, same_numbers),
     # streams

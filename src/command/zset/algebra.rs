@@ -215,9 +215,9 @@ enum Aggregate {
 }
 
 impl Aggregate {
-    /// The score that a set contributes.
+    /// The score that a set contributes, which may be NaN: an infinity that is weighted with zero.
     fn weigh(self, score: f64, weight: f64) -> f64 {
-        number(if self == Aggregate::Count { weight } else { score * weight })
+        if self == Aggregate::Count { weight } else { score * weight }
     }
 
     fn join(self, so_far: f64, score: f64) -> f64 {
@@ -241,7 +241,7 @@ impl Aggregate {
     }
 }
 
-/// Infinities that cancel each other, or that are weighted with zero, come to zero.
+/// What is no number, as when infinities cancel each other, counts as zero.
 fn number(score: f64) -> f64 {
     if score.is_nan() { 0.0 } else { score }
 }
@@ -423,7 +423,7 @@ fn union(inputs: &[Weighted<'_>], aggregate: Aggregate, hasher: &KeyHasher) -> R
         // What is in one set alone is never looked for.
         let is_last = number + 1 == inputs.len();
         source.input.for_each(|member, score| {
-            let score = aggregate.weigh(score, source.weight);
+            let score = number(aggregate.weigh(score, source.weight));
             if inputs.len() == 1 {
                 rows.push(member, score);
                 return;
@@ -451,7 +451,7 @@ fn intersection(inputs: &[Weighted<'_>], aggregate: Aggregate) -> Rows {
     let mut rows = Rows::default();
     let Some((smallest, others)) = inputs.split_first() else { return rows };
     smallest.input.for_each(|member, score| {
-        let first = aggregate.weigh(score, smallest.weight);
+        let first = number(aggregate.weigh(score, smallest.weight));
         let joined = others.iter().try_fold(first, |so_far, other| {
             let score = other.input.score(member)?;
             Some(aggregate.join(so_far, aggregate.weigh(score, other.weight)))
