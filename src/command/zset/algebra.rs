@@ -419,9 +419,9 @@ fn run(cx: &mut Cx<'_>, command: &str, operation: Operation, at: usize) -> Resul
 fn union(inputs: &[Weighted<'_>], aggregate: Aggregate, hasher: &KeyHasher) -> Rows {
     let mut rows = Rows::default();
     let mut places: HashTable<usize> = HashTable::new();
-    for (number, source) in inputs.iter().enumerate() {
+    for (at, source) in inputs.iter().enumerate() {
         // What is in one set alone is never looked for.
-        let is_last = number + 1 == inputs.len();
+        let is_last = at + 1 == inputs.len();
         source.input.for_each(|member, score| {
             let score = number(aggregate.weigh(score, source.weight));
             if inputs.len() == 1 {

@@ -3,7 +3,7 @@
 //! ZRANGE can do what all the others do; they are rows of their own, and the same code with its mind made up.
 
 use super::bounds::{Bounds, By};
-use super::place::read;
+use super::place::{limits, read};
 use super::rows::{Rows, open, pair};
 use crate::command::spec::{Acl, Arg, ArgKind, Flags, Group, KeyFlags, KeySpec, Spec};
 use crate::command::table::{DataFn, Row};
@@ -230,6 +230,10 @@ impl<'a> Query<'a> {
         if with_scores && by == By::Lex {
             return Err(Error::WITHSCORES_WITH_BYLEX);
         }
+        if by == By::Rank {
+            // An offset goes without saying anything here.
+            offset = 0;
+        }
         let (mut min, mut max) = (cx.arg(at), cx.arg(at + 1));
         // Backwards, the bound to begin from stands first.
         if backwards && by != By::Rank {
@@ -278,10 +282,18 @@ fn list(cx: &mut Cx<'_>, by: Option<By>, backwards: Option<bool>) -> Result<(), 
 fn zrangestore_command(cx: &mut Cx<'_>) -> Result<(), Error> {
     let query = Query::parse(cx, 3, None, None, false)?;
     let (target, source) = (cx.key(1), cx.key(2));
+    let limits = limits(cx.config);
     let mut rows = Rows::default();
     if let Some(zset) = read(cx.store, cx.db_index, source, cx.effects)? {
+        let ranks = query.cut(query.bounds.ranks(zset, query.backwards));
+        // The reference servers begin with a small set unless they know better, and a small set has no -0.
+        let is_counted = matches!(query.bounds, Bounds::Ranks(..));
+        let mut is_small = !is_counted || ranks.end - ranks.start <= limits.entries as u64;
         // Whichever way they are listed, they are stored in order.
-        zset.walk(query.cut(query.bounds.ranks(zset, query.backwards)), |member, score| rows.push(member, score));
+        zset.walk(ranks, |member, score| {
+            is_small = is_small && rows.len() < limits.entries && member.len() <= limits.value_bytes;
+            rows.push(member, if is_small { score + 0.0 } else { score });
+        });
     }
     rows.store(cx, target, "zrangestore")
 }
