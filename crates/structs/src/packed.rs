@@ -171,6 +171,12 @@ pub fn element_bytes(bytes: &[u8]) -> Option<usize> {
     (len <= bytes.len()).then_some(len)
 }
 
+/// Whether elements with this first byte are all of one length.
+#[inline]
+pub(crate) fn length_is_in_first_byte(first: u8) -> bool {
+    SHORT_BYTES[usize::from(first)] != 0
+}
+
 /// Lengths of the elements whose first byte says it all; 0 for others.
 static SHORT_BYTES: [u8; 256] = {
     let mut table = [0; 256];

@@ -9,7 +9,7 @@
 //!
 //! What must stay true: it makes no difference to any result which chunks are compressed, or how full they are.
 
-use super::body::{self, Link};
+use super::body::{self, Link, Stride};
 use super::chain::{Chain, ChunkAt};
 use super::chunk::{Chunk, Element, End, Open, View};
 use super::limits::Limits;
@@ -117,7 +117,9 @@ impl List {
         if let Some(at) = self.chain.at_end(end) {
             self.chain.edit(at, Chunk::seal);
         }
-        self.chain.push(end, Chunk::with(value, limits));
+        // The longer a list has become, the longer it is likely to become: so much room costs it a quarter at most.
+        let room = self.chain.memory_bytes() / 4;
+        self.chain.push(end, Chunk::with_room(value, end, room, limits));
         self.settle(limits);
     }
 
@@ -531,12 +533,28 @@ struct Place {
 pub(super) struct Sought<'a> {
     value: &'a [u8],
     link: Option<Link<'a>>,
+    last_eight: Option<(u64, usize)>,
 }
 
 impl<'a> Sought<'a> {
     pub(super) fn new(value: &'a [u8]) -> Sought<'a> {
         // What is too long for any body is not looked for there.
-        Sought { value, link: u32::try_from(value.len()).is_ok().then(|| Link::new(value)) }
+        let link = u32::try_from(value.len()).is_ok().then(|| Link::new(value));
+        Sought { value, link, last_eight: link.and_then(|link| link.last_eight()) }
+    }
+
+    /// Whether it is the element at an offset. Elements of a list tend to begin alike, so their ends are compared first.
+    #[inline(always)]
+    fn is_at(&self, link: &Link<'_>, body: &[u8], at: usize) -> bool {
+        if let Some((last, place)) = self.last_eight
+            && body
+                .get(at + place..)
+                .and_then(|end| end.first_chunk())
+                .is_none_or(|end| u64::from_le_bytes(*end) != last)
+        {
+            return false;
+        }
+        link.is_at(body, at)
     }
 
     /// Goes from `end` over `walk_max` elements, and tells of each that is equal how many were passed before it and its
@@ -553,14 +571,14 @@ impl<'a> Sought<'a> {
             View::Apart(_) => ControlFlow::Continue(()),
             View::Body(bytes, _) => {
                 let Some(link) = &self.link else { return ControlFlow::Continue(()) };
-                let mut passed = 0;
+                let (mut passed, mut stride) = (0, Stride::new());
                 match end {
                     End::Front => {
                         let mut at = 0;
                         while passed < walk_max
-                            && let Some(next) = body::next(bytes, at)
+                            && let Some(next) = stride.next(bytes, at)
                         {
-                            if link.is_at(bytes, at) {
+                            if self.is_at(link, bytes, at) {
                                 found(passed, at)?;
                             }
                             at = next;
@@ -570,9 +588,9 @@ impl<'a> Sought<'a> {
                     End::Back => {
                         let mut end = bytes.len();
                         while passed < walk_max
-                            && let Some(at) = body::previous(bytes, end)
+                            && let Some(at) = stride.previous(bytes, end)
                         {
-                            if link.is_at(bytes, at) {
+                            if self.is_at(link, bytes, at) {
                                 found(passed, at)?;
                             }
                             end = at;

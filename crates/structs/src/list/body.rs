@@ -73,6 +73,15 @@ impl<'a> Link<'a> {
         }
     }
 
+    /// The element's last eight bytes as a number, and where they are in it; `None` of a shorter one.
+    pub(super) fn last_eight(&self) -> Option<(u64, usize)> {
+        let [head, tail] = self.encoded.pieces();
+        match tail.last_chunk() {
+            Some(last) => Some((u64::from_le_bytes(*last), head.len() + tail.len() - 8)),
+            None => head.last_chunk().map(|last| (u64::from_le_bytes(*last), head.len() - 8)),
+        }
+    }
+
     /// Whether it is the element at an offset.
     #[inline]
     pub(super) fn is_at(&self, body: &[u8], at: usize) -> bool {
@@ -115,6 +124,49 @@ pub(super) fn previous(body: &[u8], end: usize) -> Option<usize> {
     None
 }
 
+/// Walks over many elements. Neighbours tend to be of one length: it guesses that the next one is as long as the last, and the
+/// processor goes on with that guess while it is still being checked.
+pub(super) struct Stride {
+    /// The first byte of an element, or the last byte of the length behind it, which tells how long it is.
+    mark: u16,
+    bytes: usize,
+}
+
+impl Stride {
+    pub(super) fn new() -> Stride {
+        Stride { mark: u16::MAX, bytes: 0 }
+    }
+
+    /// As [`next`]. A walk goes in one direction only.
+    #[inline(always)]
+    pub(super) fn next(&mut self, body: &[u8], at: usize) -> Option<usize> {
+        let &first = body.get(at)?;
+        if u16::from(first) == self.mark {
+            let end = at + self.bytes;
+            return (end <= body.len()).then_some(end);
+        }
+        let end = next(body, at)?;
+        if packed::length_is_in_first_byte(first) {
+            *self = Stride { mark: u16::from(first), bytes: end - at };
+        }
+        Some(end)
+    }
+
+    /// As [`previous`]. A walk goes in one direction only.
+    #[inline(always)]
+    pub(super) fn previous(&mut self, body: &[u8], end: usize) -> Option<usize> {
+        let &last = body.get(end.checked_sub(1)?)?;
+        if u16::from(last) == self.mark {
+            return end.checked_sub(self.bytes);
+        }
+        let at = previous(body, end)?;
+        if last & 0x80 == 0 {
+            *self = Stride { mark: u16::from(last), bytes: end - at };
+        }
+        Some(at)
+    }
+}
+
 /// The element at an offset.
 #[inline]
 pub(super) fn element(body: &[u8], at: usize) -> Option<packed::Element<'_>> {
@@ -124,10 +176,11 @@ pub(super) fn element(body: &[u8], at: usize) -> Option<packed::Element<'_>> {
 /// Offset of the element with `index` in front of it, out of `count`; the length of the body for `index == count`. Walks
 /// from the nearer end.
 pub(super) fn offset_of(body: &[u8], count: usize, index: usize) -> usize {
+    let mut stride = Stride::new();
     if index <= count / 2 {
-        (0..index).try_fold(0, |at, _| next(body, at)).unwrap_or(body.len())
+        (0..index).try_fold(0, |at, _| stride.next(body, at)).unwrap_or(body.len())
     } else {
-        (index..count).try_fold(body.len(), |at, _| previous(body, at)).unwrap_or(0)
+        (index..count).try_fold(body.len(), |at, _| stride.previous(body, at)).unwrap_or(0)
     }
 }
 

@@ -131,10 +131,16 @@ pub(super) enum View<'a> {
 }
 
 impl Open {
-    /// One with a single element.
-    pub(super) fn with(element: &Link<'_>) -> Open {
-        let mut open = Open { buffer: Box::default(), start: 0, end: 0, count: 0 };
-        open.insert(0, element);
+    /// One with a single element in a buffer of at least `bytes`, with all room at one end.
+    fn with_room(element: &Link<'_>, room: End, bytes: usize) -> Open {
+        let bytes = bytes.max(element.len());
+        let mut open = Open { buffer: vec![0; bytes].into_boxed_slice(), start: 0, end: 0, count: 0 };
+        let start = match room {
+            End::Front => bytes,
+            End::Back => 0,
+        };
+        open.set(start, start);
+        open.push(room, element, bytes);
         open
     }
 
@@ -372,12 +378,18 @@ impl Open {
 impl Chunk {
     /// One with a single element.
     pub(super) fn with(value: Element<'_>, limits: &Limits) -> Chunk {
+        Chunk::with_room(value, End::Back, 0, limits)
+    }
+
+    /// One with a single element, and room for more at one end, `bytes` in all; less if a chunk does not become so large.
+    pub(super) fn with_room(value: Element<'_>, room: End, bytes: usize, limits: &Limits) -> Chunk {
+        let open = |link: &Link<'_>| Chunk::Open(Open::with_room(link, room, bytes.min(limits.body_bytes_max())));
         match value {
-            Element::Int(int) => Chunk::Open(Open::with(&Link::int(int))),
+            Element::Int(int) => open(&Link::int(int)),
             Element::Bytes(bytes) if limits.is_apart(bytes.len()) => Chunk::Apart(Blob::new(bytes.to_vec())),
-            Element::Bytes(bytes) => Chunk::Open(Open::with(&Link::new(bytes))),
+            Element::Bytes(bytes) => open(&Link::new(bytes)),
             Element::Blob(blob) if limits.is_apart(blob.len()) => Chunk::Apart(Blob::clone(blob)),
-            Element::Blob(blob) => Chunk::Open(Open::with(&Link::new(blob))),
+            Element::Blob(blob) => open(&Link::new(blob)),
         }
     }
 
@@ -524,7 +536,7 @@ mod tests {
     fn an_open_chunk_does_what_a_vector_does() {
         let mut rng = Rng::new(5);
         for round in 0..60 {
-            let (mut open, mut model) = (Open::with(&Link::new(b"first")), vec![b"first".to_vec()]);
+            let (mut open, mut model) = (Open::with_room(&Link::new(b"first"), End::Back, 0), vec![b"first".to_vec()]);
             let bytes_max = [200, 1000, 4089][round % 3];
             for step in 0..600_usize {
                 let value = match rng.below(3) {
@@ -585,7 +597,7 @@ mod tests {
 
     #[test]
     fn a_queue_inside_of_a_chunk_stays_in_its_buffer() {
-        let mut open = Open::with(&Link::new(b"0123456789"));
+        let mut open = Open::with_room(&Link::new(b"0123456789"), End::Back, 0);
         for _ in 0..3 {
             open.push(End::Back, &Link::new(b"0123456789"), 8185);
         }
