@@ -278,8 +278,8 @@ impl<'a> EntryRef<'a> {
         })
     }
 
-    /// The value, whatever it is.
-    #[inline]
+    /// The value, whatever it is. Inlined, so that who asks for one type pays for one comparison.
+    #[inline(always)]
     pub fn value(self) -> ValueRef<'a> {
         // SAFETY: of the big kinds: the payload owns one of that type for as long as the entry lives.
         unsafe {
