@@ -72,6 +72,11 @@ transcripts! {
     string_numbers: "string-numbers.txt",
     string_ranges: "string-ranges.txt",
     string_set: "string-set.txt",
+    zset_add_and_remove: "zset-add-and-remove.txt",
+    zset_algebra: "zset-algebra.txt",
+    zset_pop: "zset-pop.txt",
+    zset_range: "zset-range.txt",
+    zset_read: "zset-read.txt",
 }
 
 #[test]
