@@ -161,14 +161,15 @@ impl<'a> Hll<'a> {
             return Ok(());
         }
         let mut at = 0;
-        for run in Runs(packed) {
+        let mut runs = Runs(packed);
+        for run in runs.by_ref() {
             let registers = into.0.get_mut(at..at + run.len).ok_or(Corrupted)?;
             if run.rank > 0 {
                 registers.iter_mut().for_each(|register| *register = run.rank.max(*register));
             }
             at += run.len;
         }
-        if at == REGISTERS { Ok(()) } else { Err(Corrupted) }
+        if at == REGISTERS && runs.0.is_empty() { Ok(()) } else { Err(Corrupted) }
     }
 
     /// The estimate, computed anew. About 6 µs.
@@ -183,14 +184,15 @@ impl<'a> Hll<'a> {
         }
         let mut histogram = [0; 64];
         let mut covered = 0;
-        for run in Runs(&self.bytes[HEADER_BYTES..]) {
+        let mut runs = Runs(&self.bytes[HEADER_BYTES..]);
+        for run in runs.by_ref() {
             covered += run.len;
             if covered > REGISTERS {
                 return Err(Corrupted);
             }
             histogram[usize::from(run.rank)] += run.len;
         }
-        if covered == REGISTERS { Ok(estimate(&histogram)) } else { Err(Corrupted) }
+        if covered == REGISTERS && runs.0.is_empty() { Ok(estimate(&histogram)) } else { Err(Corrupted) }
     }
 
     /// The runs of a sparse one as text: `z:` and `Z:` a short and a long run of zeros, `v:` a value and how often.
@@ -375,6 +377,7 @@ impl Run {
     }
 }
 
+/// Runs in a row. What is left in the end is half of one.
 struct Runs<'a>(&'a [u8]);
 
 impl Iterator for Runs<'_> {
