@@ -302,9 +302,9 @@ impl<'a> FieldNames<'a> {
     }
 }
 
-/// Where `FIELDS` is, from argument `from` on, with at least two words behind it.
+/// Where `FIELDS` is, from argument `from` on, with at least one word behind it.
 fn find_fields(cx: &Cx<'_>, from: usize) -> Result<usize, Error> {
-    (from..cx.argc().saturating_sub(2)).find(|&at| args::is(cx.arg(at), "FIELDS")).ok_or(Error::NUMFIELDS)
+    (from..cx.argc().saturating_sub(1)).find(|&at| args::is(cx.arg(at), "FIELDS")).ok_or(Error::NUMFIELDS)
 }
 
 /// A moment from a number that may be 0, but not below.
@@ -534,9 +534,14 @@ struct SetConditions {
 }
 
 impl SetConditions {
-    /// Whether anything may be set in a key that exists, or does not.
+    /// Whether a key may be used that exists, or does not.
     fn hold_for_key(self, exists: bool) -> bool {
-        self.key_exists.is_none_or(|wanted| wanted == exists) && (exists || self.fields_exist != Some(true))
+        self.key_exists.is_none_or(|wanted| wanted == exists)
+    }
+
+    /// Whether the fields of a key may be set that exists, or does not; of one that exists they must be looked at.
+    fn may_hold_for_fields(self, exists: bool) -> bool {
+        exists || self.fields_exist != Some(true)
     }
 
     /// Takes the next word if it is a condition.
@@ -574,9 +579,13 @@ fn hsetex_command(cx: &mut Cx<'_>) -> Result<(), Error> {
     let now_ms = cx.now_ms();
     // The key's type is an error before the number is.
     let exists = access::exists(cx)?;
+    if !conditions.hold_for_key(exists) {
+        cx.reply.int(0);
+        return Ok(());
+    }
     let deadline = Deadline::read(expiry, "hsetex", now_ms)?;
     let is_past = matches!(deadline, Deadline::At(at_ms) if at_ms <= now_ms);
-    let stands = conditions.hold_for_key(exists);
+    let stands = conditions.may_hold_for_fields(exists);
     if !stands || (is_past && !exists) {
         if stands {
             // It would be gone at once, so it does not come to be at all.
