@@ -112,6 +112,8 @@ impl PositionOptions {
     fn parse(cx: &Cx<'_>, may_make_stream: bool) -> Result<PositionOptions, Error> {
         let mut options = PositionOptions::default();
         let mut words = cx.words(5);
+        // Options may be repeated as far as there is room for each of them once.
+        let too_many = words.left() > 2 + usize::from(may_make_stream);
         while words.left() > 0 {
             if may_make_stream && words.accept("MKSTREAM") {
                 options.make_stream = true;
@@ -125,6 +127,9 @@ impl PositionOptions {
             } else {
                 return Err(Error::subcommand_syntax(cx.arg(1), "xgroup"));
             }
+        }
+        if too_many {
+            return Err(Error::subcommand_syntax(cx.arg(1), "xgroup"));
         }
         Ok(options)
     }

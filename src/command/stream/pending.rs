@@ -91,14 +91,16 @@ fn xpending_command(cx: &mut Cx<'_>) -> Result<(), Error> {
     if cx.argc() == 3 {
         return xpending_summary(cx);
     }
+    // What stands behind the consumer is ignored, but not too much of it, as in Redis.
+    if !(6..=9).contains(&cx.argc()) {
+        return Err(Error::SYNTAX);
+    }
     let mut words = cx.words(3);
     let mut min_idle_ms = 0;
     if words.accept("IDLE") {
         min_idle_ms = words.expect_int()?;
     }
-    // What stands behind the consumer is ignored, but not too much of it, as in Redis.
-    let most = if words.at() > 3 { 4 } else { 6 };
-    if !(3..=most).contains(&words.left()) {
+    if words.left() < 3 {
         return Err(Error::SYNTAX);
     }
     let (start, end, count) = (words.expect()?, words.expect()?, words.expect_int()?);

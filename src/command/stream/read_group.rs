@@ -259,14 +259,17 @@ impl Reading<'_> {
             }
             let reply = writer.next(false);
             match log.get(pending.id) {
-                Some(entry) => reply_entry(reply, &entry),
+                Some(entry) => {
+                    reply_entry(reply, &entry);
+                    group.redeliver(pending.id, self.now_ms);
+                }
+                // What was deleted is not delivered.
                 None => {
                     reply.array(2);
                     reply_id(reply, pending.id);
                     reply.null_array();
                 }
             }
-            group.redeliver(pending.id, self.now_ms);
             next = pending.id.next();
         }
     }
