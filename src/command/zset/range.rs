@@ -224,8 +224,12 @@ impl<'a> Query<'a> {
             }
         }
         let (by, backwards) = (by.unwrap_or(By::Rank), backwards.unwrap_or(false));
-        if limit != -1 && by == By::Rank {
-            return Err(Error::LIMIT_NEEDS_BY);
+        if by == By::Rank {
+            if limit != -1 {
+                return Err(Error::LIMIT_NEEDS_BY);
+            }
+            // No limit, so where it would begin does not matter.
+            offset = 0;
         }
         if with_scores && by == By::Lex {
             return Err(Error::WITHSCORES_WITH_BYLEX);
