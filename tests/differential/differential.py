@@ -106,6 +106,9 @@ class Run:
             if lister and len(args) > 1 and lister[0] not in self.absent:
                 commands.append([lister[0], args[1], *lister[1:]])
             commands.append(args)
+            if args[0].upper() in (b"SORT", b"SORT_RO") and args[1:]:
+                # The peers turn a small sorted set into a large one to sort it, Weir leaves it as it is.
+                commands.append([b"DEL", args[1]])
         return commands
 
     def segment(self, number):

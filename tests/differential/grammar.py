@@ -269,7 +269,8 @@ def harmless(args):
         if len(args) < 2:
             return True
         timeout = _seconds(args[-1] if name in LAST_IS_TIMEOUT else args[1])
-        return timeout is not None and timeout != 0 and not BLOCK_MS_MAX / 1000 < timeout < 1e15
+        # What rounds to no milliseconds waits for ever.
+        return timeout is not None and not -0.001 < timeout < 0.0001 and not BLOCK_MS_MAX / 1000 < timeout < 1e15
     if name in (b"XREAD", b"XREADGROUP"):
         words = [arg.upper() for arg in args]
         for at, word in enumerate(words[:-1]):
