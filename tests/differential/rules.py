@@ -88,7 +88,7 @@ def near_numbers(slack):
             a, b = float(ours.lstrip(b",")), float(theirs.lstrip(b","))
         except (AttributeError, ValueError):
             return False
-        return type(ours) is type(theirs) and abs(a - b) <= slack * abs(a)
+        return type(ours) is type(theirs) and abs(a - b) <= slack * max(1.0, abs(a))
 
     return same
 
@@ -149,6 +149,7 @@ RULES = [
     Rule("`ZRANGE k 0 9 BYSCORE LIMIT -1 5` and its like", "redis valkey", "ZRANGE ZRANGEBYSCORE ZREVRANGEBYSCORE ZRANGEBYLEX ZREVRANGEBYLEX ZRANGESTORE", negative_offset, leaves_them_apart=True),
     Rule("`OBJECT ENCODING` after `ZADD .. XX`", "redis", "OBJECT", both(b"skiplist", b"listpack")),
     Rule("geo query from a member that is not there", "redis", GEO, errors("member .* does not exist", "could not decode requested zset member")),
+    Rule("`GEOSEARCH` without exactly one shape", "redis", GEO, errors("exactly one of BYRADIUS, BYBOX and BYPOLYGON", "exactly one of BYRADIUS and BYBOX")),
     Rule("coordinates in replies", "redis", "GEOPOS " + GEO, near_numbers(1e-12)),
     # lists
     Rule("`LSET l 4294967296 v`", "valkey redis", "LSET", only_we_fail("index out of range"), leaves_them_apart=True),
