@@ -55,36 +55,41 @@ fn tell(what: &str, time: Duration, each: usize) {
     println!("{what:32} {:9.1} us  {:6.1} ns each", time.as_secs_f64() * 1e6, time.as_secs_f64() * 1e9 / each as f64);
 }
 
+/// How many members an operation gives.
+fn count<'s>(run: &dyn for<'e> Fn(set::Emit<'e, 's>)) -> usize {
+    let mut count = 0;
+    run(&mut |_| {
+        count += 1;
+        ControlFlow::Continue(())
+    });
+    count
+}
+
+fn both<'s>(one: SetRef<'s>, other: SetRef<'s>) -> Duration {
+    best(|| count(&|emit| set::intersection(&mut [one, other], emit)))
+}
+
 fn together(members: usize) {
     let (one, other) = (set_of((0..members).map(member)), set_of((members / 2..members * 3 / 2).map(member)));
     let (apart, small) =
         (set_of((2 * members..3 * members).map(member)), set_of((0..members / 100).map(|n| member(n * 100))));
     let (one, other, apart, small) = (one.set(), other.set(), apart.set(), small.set());
-    let count = |run: &dyn Fn(set::Emit<'_>)| {
-        let mut count = 0;
-        run(&mut |_| {
-            count += 1;
-            ControlFlow::Continue(())
-        });
-        count
-    };
     let hasher = KeyHasher::new(1);
-    let both = |a: SetRef<'_>, b: SetRef<'_>| best(|| count(&|emit| set::intersection(&mut [a, b], emit)));
     tell("all members", best(|| one.iter().map(|member| member.text_len()).sum::<usize>()), members);
     tell("intersection, half in common", both(one, other), members);
     tell("intersection, nothing in common", both(one, apart), members);
     tell("intersection with a hundredth", both(small, one), members / 100);
-    let difference = |others: SetRef<'_>| best(|| count(&|emit| set::difference(one, &mut [others], emit)));
-    tell("difference, half in common", difference(other), members);
+    let difference = best(|| count(&|emit| set::difference(one, &mut [other], emit)));
+    tell("difference, half in common", difference, members);
     let union = best(|| count(&|emit| set::union(&mut [one, other], &hasher, &LIMITS, emit)));
     tell("union, half in common", union, members * 2);
     let stored = best(|| {
-        let mut built = OwnedSet::new(&hasher);
+        let mut members = Vec::new();
         set::union(&mut [one, other], &hasher, &LIMITS, &mut |member| {
-            built.add_absent(member, &LIMITS);
+            members.push(member);
             ControlFlow::Continue(())
         });
-        built
+        OwnedSet::of_distinct(&members, &hasher, &LIMITS)
     });
     tell("union, stored", stored, members * 2);
 }

@@ -221,6 +221,12 @@ impl Members {
         Members { dict: Dict::new(), slab: None, hasher, heap_blocks: 0, heap_bytes: 0 }
     }
 
+    /// No members, but room for about so many.
+    pub fn with_capacity(hasher: KeyHasher, members: usize) -> Members {
+        let slab = (members > SLAB_FROM).then(Slab::new);
+        Members { dict: Dict::with_capacity(members), slab, hasher, heap_blocks: 0, heap_bytes: 0 }
+    }
+
     /// Number of members.
     #[inline]
     pub fn len(&self) -> usize {
@@ -250,10 +256,11 @@ impl Members {
         self.dict.prefetch_bucket(position);
     }
 
-    /// Hints that a key with this position will be looked up: second step, some time after the first.
+    /// Hints that a key with this position will be looked up: second step, some time after the first. Says whether it may be
+    /// there: if not, it is not.
     #[inline]
-    pub fn prefetch_member(&self, position: u64) {
-        self.dict.prefetch_block(position);
+    pub fn prefetch_member(&self, position: u64) -> bool {
+        self.dict.prefetch_block(position)
     }
 
     /// Bytes in use: blocks and table. O(1).
@@ -438,7 +445,7 @@ impl<'a> Iterator for Iter<'a> {
 impl Clone for Members {
     /// Copies every member. O(n).
     fn clone(&self) -> Members {
-        let mut copy = Members::new(self.hasher.clone());
+        let mut copy = Members::with_capacity(self.hasher.clone(), self.len());
         for member in self.iter() {
             let (key, value) = member.key_and_value();
             let value = member.has_value().then_some(value);
@@ -761,6 +768,33 @@ mod tests {
             let copy = members.clone();
             drop(members);
             agrees(&copy, &model);
+        }
+    }
+
+    #[test]
+    fn with_capacity_holds_as_many_and_more_and_takes_no_more_memory() {
+        for capacity in [0, 1, 7, 8, 100, 1_024, 1_025, 3_500, 5_000, 60_000] {
+            let mut members = Members::with_capacity(KeyHasher::new(4), capacity);
+            let mut grown = Members::new(KeyHasher::new(4));
+            for number in 0..capacity {
+                let key = number.to_string();
+                for members in [&mut members, &mut grown] {
+                    members.insert(members.position(key.as_bytes()), key.as_bytes(), None, None);
+                }
+            }
+            members.check();
+            let (bytes, grown_bytes) = (members.memory_bytes(), grown.memory_bytes());
+            assert!(bytes <= grown_bytes + grown_bytes / 4 + 1_024, "{bytes} for {capacity}, grown {grown_bytes}");
+            for number in capacity..2 * capacity {
+                let key = number.to_string();
+                members.insert(members.position(key.as_bytes()), key.as_bytes(), None, None);
+            }
+            members.check();
+            for number in 0..2 * capacity {
+                let key = number.to_string();
+                assert!(members.remove(members.position(key.as_bytes()), key.as_bytes()));
+            }
+            members.check();
         }
     }
 

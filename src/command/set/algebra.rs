@@ -9,7 +9,7 @@ use crate::store::{Big, PackedKind, Removal, Store};
 use std::ops::{ControlFlow, Range};
 use weir_resp::Argv;
 use weir_structs::keyspace::KeyHasher;
-use weir_structs::set::{self, Difference, Emit, OwnedSet, SetForm, SetLimits, SetMut, SetPlace, SetRef};
+use weir_structs::set::{self, Difference, Emit, OwnedSet, SetForm, SetLimits, SetMut, SetRef};
 
 const WRITE_DENYOOM: Flags = Flags::WRITE.union(Flags::DENYOOM);
 const ACL_READ_SET_SLOW: Acl = Acl::READ.union(Acl::SET).union(Acl::SLOW);
@@ -161,7 +161,7 @@ impl Operation {
     }
 
     /// Gives the members of the result, each once.
-    fn run(self, sets: &mut [SetRef<'_>], hasher: &KeyHasher, limits: &SetLimits, emit: Emit<'_>) {
+    fn run<'s>(self, sets: &mut [SetRef<'s>], hasher: &KeyHasher, limits: &SetLimits, emit: Emit<'_, 's>) {
         match self {
             Operation::Intersection => set::intersection(sets, emit),
             Operation::Union => set::union(sets, hasher, limits, emit),
@@ -218,12 +218,13 @@ fn store(cx: &mut Cx<'_>, operation: Operation) -> Result<(), Error> {
     let (target, keys) = (cx.key(1), 2..cx.argc());
     let (limits, hasher) = (limits(cx.config), cx.store.hasher().clone());
     let mut sets = sets(cx.store, cx.db_index, cx.argv, keys, cx.effects)?;
-    let mut built = OwnedSet::new(&hasher);
+    let mut members = Vec::new();
     operation.run(&mut sets, &hasher, &limits, &mut |member| {
-        built.add_absent(member, &limits);
+        members.push(member);
         ControlFlow::Continue(())
     });
-    let len = built.set().len();
+    let len = members.len();
+    let mut built = OwnedSet::of_distinct(&members, &hasher, &limits);
     // Where the others' members are marked in the first set, the reference servers remove them from a copy of it, and the
     // result keeps the form that the copy had.
     if operation == Operation::Difference

@@ -42,6 +42,10 @@ const MERGE_CHECK_EVERY: u32 = 64;
 /// How many keys ahead of the one it reads a split prefetches.
 const SPLIT_AHEAD: usize = 12;
 
+/// Items for each segment of a table made for many. A regular segment has room for some more, since positions are not
+/// spread quite evenly.
+const PRESIZED_ITEMS: usize = NB_MAX * SLOTS * 7 / 8;
+
 /// How far a prefetch follows a run of full buckets.
 const PREFETCH_BUCKETS: usize = 4;
 
@@ -132,6 +136,25 @@ impl<L: Layout> Dict<L> {
             nb_largest: 1,
             layout: PhantomData,
         }
+    }
+
+    /// A table without items that takes about so many, with well spread positions, without growing on the way.
+    pub fn with_capacity(items: usize) -> Dict<L> {
+        let mut dict = Dict::new();
+        if items == 0 {
+            return dict;
+        }
+        let mut depth = 0;
+        while depth < DEPTH_MAX && items >> depth > PRESIZED_ITEMS {
+            depth += 1;
+        }
+        let each = items >> depth;
+        // Four standard deviations more than their share: few segments will have to grow.
+        let nb = buckets_for(each + if depth > 0 { 4 * each.isqrt() } else { 0 }).min(NB_MAX.max(buckets_for(each)));
+        dict.directory = (0..1 << depth).map(|_| DirEntry::new(Segment::new(nb), depth, 0)).collect();
+        dict.segment_bytes = dict.directory.iter().map(|entry| entry.segment().bytes()).sum();
+        (dict.depth, dict.deepest, dict.nb_largest) = (depth, 1 << depth, nb);
+        dict
     }
 
     /// Number of items.
@@ -260,13 +283,15 @@ impl<L: Layout> Dict<L> {
     }
 
     /// Hints that the block of a position will be read: looks for its tag, as a search would (the buckets should be near by
-    /// now), and prefetches the first two cache lines of the blocks that have it.
+    /// now), and prefetches the first two cache lines of the blocks that have it. Says whether there may be such a block:
+    /// if not, nothing with this position is in the table.
     #[inline]
-    pub fn prefetch_block(&self, position: u64) {
+    pub fn prefetch_block(&self, position: u64) -> bool {
         let (segment, tag) = self.locate(position);
-        let mut bucket = segment.home(tag);
+        let (mut bucket, mut found) = (segment.home(tag), false);
         for _ in 0..PREFETCH_BUCKETS {
             let mut matches = segment.matches(bucket, tag);
+            found |= matches != 0;
             while matches != 0 {
                 // Of a free slot this is address 0, which may be prefetched like any other.
                 let block = address_of(segment.read(bucket, matches.trailing_zeros() as usize));
@@ -275,10 +300,11 @@ impl<L: Layout> Dict<L> {
                 prefetch(block.wrapping_add(64));
             }
             if !segment.goes_on(bucket, tag) {
-                return;
+                return found;
             }
             bucket = segment.after(bucket);
         }
+        true
     }
 
     /// Gives every block to `visit` and leaves the table empty.

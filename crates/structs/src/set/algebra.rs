@@ -19,22 +19,23 @@ use foldhash::fast::FixedState;
 
 use crate::keyspace::KeyHasher;
 use crate::members::Members;
+use crate::packed::Element;
 
 use super::change::{OwnedSet, SetLimits, SetMut};
-use super::{Member, Probe, SetRef};
+use super::{Member, Probe, Set, SetRef};
 
-/// Members that are looked up together.
+/// Members that are looked up together; no more than there are bits in a word.
 const WINDOW: usize = 32;
 /// How many look-ups for each member the union does rather than collecting what it gave.
 const LOOKUPS_MAX: usize = 4;
 
 /// What is told each member of a result; it may end the walk.
-pub type Emit<'e> = &'e mut dyn FnMut(Member<'_>) -> ControlFlow<()>;
+pub type Emit<'e, 'a> = &'e mut dyn FnMut(Member<'a>) -> ControlFlow<()>;
 
 /// Gives the members that all of the sets have.
 ///
 /// Costs the size of the smallest, times the number of sets.
-pub fn intersection(sets: &mut [SetRef<'_>], emit: Emit<'_>) {
+pub fn intersection<'a>(sets: &mut [SetRef<'a>], emit: Emit<'_, 'a>) {
     sets.sort_by_key(|set| set.len());
     if let Some((smallest, others)) = sets.split_first() {
         let _ = walk(*smallest, others, true, emit);
@@ -44,7 +45,7 @@ pub fn intersection(sets: &mut [SetRef<'_>], emit: Emit<'_>) {
 /// Gives the members that any of the sets has, each once. `hasher` and `limits` are for what it may have to collect.
 ///
 /// Costs the sizes of all sets, with a few look-ups for each member.
-pub fn union(sets: &mut [SetRef<'_>], hasher: &KeyHasher, limits: &SetLimits, emit: Emit<'_>) {
+pub fn union<'a>(sets: &mut [SetRef<'a>], hasher: &KeyHasher, limits: &SetLimits, emit: Emit<'_, 'a>) {
     sets.sort_by_key(|set| std::cmp::Reverse(set.len()));
     let members: usize = sets.iter().map(|set| set.len()).sum();
     let lookups = sets.iter().enumerate().map(|(larger, set)| set.len().saturating_mul(larger));
@@ -85,7 +86,7 @@ impl Difference {
 }
 
 /// Gives the members of the first set that none of the others has.
-pub fn difference(first: SetRef<'_>, others: &mut [SetRef<'_>], emit: Emit<'_>) {
+pub fn difference<'a>(first: SetRef<'a>, others: &mut [SetRef<'a>], emit: Emit<'_, 'a>) {
     match Difference::cheaper(first, others) {
         Difference::AskOthers => {
             others.sort_by_key(|set| std::cmp::Reverse(set.len()));
@@ -95,7 +96,7 @@ pub fn difference(first: SetRef<'_>, others: &mut [SetRef<'_>], emit: Emit<'_>) 
     }
 }
 
-fn mark_first(first: SetRef<'_>, others: &[SetRef<'_>], emit: Emit<'_>) {
+fn mark_first<'a>(first: SetRef<'a>, others: &[SetRef<'a>], emit: Emit<'_, 'a>) {
     let mut hit = HashSet::with_hasher(FixedState::default());
     let mut window = Vec::with_capacity(WINDOW);
     for other in others {
@@ -117,13 +118,16 @@ fn mark_first(first: SetRef<'_>, others: &[SetRef<'_>], emit: Emit<'_>) {
 }
 
 /// Gives the members of a set that all of the others have (`wanted`), or that none of them has.
-fn walk(set: SetRef<'_>, others: &[SetRef<'_>], wanted: bool, emit: Emit<'_>) -> ControlFlow<()> {
+fn walk<'a>(set: SetRef<'a>, others: &[SetRef<'a>], wanted: bool, emit: Emit<'_, 'a>) -> ControlFlow<()> {
+    if others.is_empty() {
+        return set.iter().try_for_each(emit);
+    }
+    if let SetRef::Big(set) = set {
+        return walk_big(set, others, wanted, emit);
+    }
     let hashed = others.iter().find_map(|other| other.members());
     let mut window = Vec::with_capacity(WINDOW);
     let mut members = set.iter();
-    if others.is_empty() {
-        return members.try_for_each(emit);
-    }
     while fill(&mut window, &mut members, hashed) {
         for &other in others {
             prefetch(&window, other);
@@ -134,6 +138,51 @@ fn walk(set: SetRef<'_>, others: &[SetRef<'_>], wanted: bool, emit: Emit<'_>) ->
     ControlFlow::Continue(())
 }
 
+/// [`walk`] of a big set, whose members are bytes that need not be copied.
+fn walk_big<'a>(set: &'a Set, others: &[SetRef<'a>], wanted: bool, emit: Emit<'_, 'a>) -> ControlFlow<()> {
+    let hashed = others.iter().find_map(|other| other.members());
+    let mut window: Vec<(&[u8], u64)> = Vec::with_capacity(WINDOW);
+    let mut members = SetRef::Big(set).iter();
+    loop {
+        window.clear();
+        let keys = members.by_ref().filter_map(|member| match member {
+            Element::Bytes(key) => Some(key),
+            Element::Int(_) => None,
+        });
+        match hashed {
+            Some(hashed) => window.extend(keys.take(WINDOW).map(|key| (key, hashed.position(key)))),
+            None => window.extend(keys.take(WINDOW).map(|key| (key, 0))),
+        }
+        if window.is_empty() {
+            return ControlFlow::Continue(());
+        }
+        for other in others {
+            let Some(table) = other.members() else {
+                window.retain(|&(key, _)| other.contains(key) == wanted);
+                continue;
+            };
+            window.iter().for_each(|&(_, position)| table.prefetch_bucket(position));
+            if wanted {
+                // Most of those that are not there are not even looked at.
+                window.retain(|&(_, position)| table.prefetch_member(position));
+                window.retain(|&(key, position)| table.get(position, key).is_some());
+            } else {
+                let mut perhaps = 0u64;
+                for (at, &(_, position)) in window.iter().enumerate() {
+                    perhaps |= u64::from(table.prefetch_member(position)) << at;
+                }
+                let mut at = 0;
+                window.retain(|&(key, position)| {
+                    let asked = perhaps >> at & 1 != 0;
+                    at += 1;
+                    !asked || table.get(position, key).is_none()
+                });
+            }
+        }
+        window.iter().try_for_each(|&(key, _)| emit(Element::Bytes(key)))?;
+    }
+}
+
 /// Takes the next few members. Says whether there are any.
 fn fill<'a>(window: &mut Vec<Probe<'a>>, members: &mut super::SetIter<'a>, hashed: Option<&Members>) -> bool {
     window.clear();
@@ -142,6 +191,8 @@ fn fill<'a>(window: &mut Vec<Probe<'a>>, members: &mut super::SetIter<'a>, hashe
 }
 
 fn prefetch(window: &[Probe<'_>], set: SetRef<'_>) {
-    window.iter().for_each(|probe| set.prefetch_bucket(probe));
-    window.iter().for_each(|probe| set.prefetch_member(probe));
+    if let SetRef::Big(_) = set {
+        window.iter().for_each(|probe| set.prefetch_bucket(probe));
+        window.iter().for_each(|probe| set.prefetch_member(probe));
+    }
 }

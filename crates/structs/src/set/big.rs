@@ -2,6 +2,10 @@
 
 use crate::keyspace::KeyHasher;
 use crate::members::{MemberRef, Members};
+use crate::number::format_i64;
+use crate::packed::Element;
+
+use super::Member;
 
 /// A set that is too large for the forms that lie within an entry.
 #[derive(Clone, Debug)]
@@ -13,6 +17,16 @@ impl Set {
     /// The empty set.
     pub fn new(hasher: KeyHasher) -> Set {
         Set { members: Members::new(hasher) }
+    }
+
+    /// A set of these members, which are distinct. Made at once, without growing step by step.
+    pub fn of_distinct<'m>(hasher: KeyHasher, members: impl ExactSizeIterator<Item = Member<'m>>) -> Set {
+        let mut set = Set { members: Members::with_capacity(hasher, members.len()) };
+        members.for_each(|member| match member {
+            Element::Int(value) => set.add_absent(&format_i64(value)),
+            Element::Bytes(key) => set.add_absent(key),
+        });
+        set
     }
 
     /// Number of members.

@@ -123,6 +123,29 @@ impl OwnedSet {
         OwnedSet { form: SetForm::Ints(Vec::new()), hasher: hasher.clone() }
     }
 
+    /// The set of these members, which are distinct, in the smallest form within limits.
+    pub fn of_distinct(members: &[Member<'_>], hasher: &KeyHasher, limits: &SetLimits) -> OwnedSet {
+        let count = members.len();
+        let ints = (count <= limits.ints_max.min(INTS_MAX)).then(|| members.iter().map(|member| member.as_i64()));
+        let form = if let Some(mut ints) = ints.and_then(Iterator::collect::<Option<Vec<i64>>>) {
+            ints.sort_unstable();
+            SetForm::Ints(intset::from_ascending(&ints))
+        } else if count <= limits.packed_max && members.iter().all(|member| member.text_len() <= limits.packed_len_max)
+        {
+            let mut packed = packed::Builder::new();
+            for member in members {
+                match member {
+                    Element::Int(value) => packed.push(&Encoded::int(*value)),
+                    Element::Bytes(bytes) => packed.push(&Encoded::new(bytes)),
+                }
+            }
+            SetForm::Packed(packed.finish())
+        } else {
+            SetForm::Big(Box::new(Set::of_distinct(hasher.clone(), members.iter().copied())))
+        };
+        OwnedSet { form, hasher: hasher.clone() }
+    }
+
     /// The empty set, packed.
     pub(super) fn new_packed(hasher: &KeyHasher) -> OwnedSet {
         OwnedSet { form: SetForm::Packed(Vec::new()), hasher: hasher.clone() }
@@ -343,10 +366,12 @@ impl<'a, P: SetPlace> SetMut<'a, P> {
 
     /// Makes it big, whatever it is.
     pub fn make_big(&mut self) {
-        let mut big = Set::new(self.place.hasher().clone());
-        for member in self.as_ref().iter() {
-            big.add_absent(&member.text());
+        if self.form() == Form::Big {
+            return;
         }
+        let set = self.as_ref();
+        let members: Vec<Member<'_>> = set.iter().collect();
+        let big = Set::of_distinct(self.place.hasher().clone(), members.into_iter());
         self.put_small(SetForm::Big(Box::new(big)));
     }
 

@@ -229,6 +229,24 @@ fn a_member_is_located_where_the_walk_meets_it() {
     }
 }
 
+/// What an operation gives, each member once; and that it ends when it is told to.
+fn collect<'s>(run: &dyn for<'e> Fn(Emit<'e, 's>)) -> BTreeSet<Vec<u8>> {
+    let mut listed = Vec::new();
+    run(&mut |member| {
+        listed.push(member.text().to_vec());
+        ControlFlow::Continue(())
+    });
+    let distinct: BTreeSet<Vec<u8>> = listed.iter().cloned().collect();
+    assert_eq!(distinct.len(), listed.len());
+    let mut first_two = 0;
+    run(&mut |_| {
+        first_two += 1;
+        if first_two == 2 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    });
+    assert_eq!(first_two, listed.len().min(2));
+    distinct
+}
+
 #[test]
 fn operations_on_several_sets_agree_with_ordered_sets() {
     let mut rng = Rng::new(3);
@@ -242,22 +260,6 @@ fn operations_on_several_sets_agree_with_ordered_sets() {
             .collect();
         let sets: Vec<OwnedSet> = models.iter().map(|model| set_of(&Vec::from_iter(model.iter().cloned()))).collect();
         let views = || sets.iter().map(SetPlace::set).collect::<Vec<_>>();
-        let collect = |run: &dyn Fn(Emit<'_>)| {
-            let mut listed = Vec::new();
-            run(&mut |member| {
-                listed.push(member.text().to_vec());
-                ControlFlow::Continue(())
-            });
-            let distinct: BTreeSet<Vec<u8>> = listed.iter().cloned().collect();
-            assert_eq!(distinct.len(), listed.len());
-            let mut first_two = 0;
-            run(&mut |_| {
-                first_two += 1;
-                if first_two == 2 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-            });
-            assert_eq!(first_two, listed.len().min(2));
-            distinct
-        };
         let in_all = models[0].iter().filter(|member| models.iter().all(|model| model.contains(*member)));
         assert_eq!(collect(&|emit| intersection(&mut views(), emit)), in_all.cloned().collect());
         let in_any = models.iter().flatten().cloned().collect();
