@@ -12,6 +12,7 @@ use libfuzzer_sys::fuzz_target;
 use weir_structs::stream::{Deletion, NodeLimits, References, Stream, StreamId, Threshold, Trim};
 
 const GROUP: &[u8] = b"group";
+const NOBODY: u8 = u8::MAX;
 
 fuzz_target!(|input: &[u8]| {
     let Some((&[bytes, entries], mut rest)) = input.split_first_chunk() else { return };
@@ -19,6 +20,7 @@ fuzz_target!(|input: &[u8]| {
     let (mut stream, mut model) = (Stream::new(), BTreeMap::<StreamId, Vec<u8>>::new());
     // Of each pending entry: whose it is, when it was delivered, how often.
     let mut pending = BTreeMap::<StreamId, (u8, u64, u64)>::new();
+    let mut released = Vec::new();
     let (mut last, mut delivered, mut now_ms) = (StreamId::MIN, StreamId::MIN, 0);
     stream.create_group(GROUP, StreamId::MIN, None);
 
@@ -96,15 +98,19 @@ fuzz_target!(|input: &[u8]| {
                     }
                     14 => {
                         group.release(some, 7);
-                        pending.insert(some, (u8::MAX, 0, 7));
+                        pending.insert(some, (NOBODY, 0, 7));
+                        released.retain(|id| *id != some);
+                        released.push(some);
                     }
                     _ => {
-                        let mut idle: Vec<_> = pending.iter().map(|(id, (_, ms, _))| (*ms, *id)).collect();
-                        idle.sort_unstable();
-                        idle.retain(|(ms, _)| *ms <= u64::from(b));
-                        idle.truncate(usize::from(a));
+                        // What was given back comes first, in the order in which it was.
+                        let mut idle: Vec<_> = pending.iter().filter(|(_, rest)| rest.0 != NOBODY).collect();
+                        idle.sort_by_key(|(id, rest)| (rest.1, **id));
+                        let idle = idle.iter().filter(|(_, rest)| rest.1 <= u64::from(b)).map(|(id, _)| **id);
+                        released.retain(|id| pending.get(id).is_some_and(|rest| rest.0 == NOBODY));
+                        let expected = released.iter().copied().chain(idle).take(usize::from(a));
                         let found = group.idle_pending(u64::from(b), usize::from(a));
-                        assert!(found.iter().map(|pending| (pending.delivery_ms, pending.id)).eq(idle));
+                        assert!(found.iter().map(|pending| pending.id).eq(expected));
                     }
                 }
             }
@@ -121,7 +127,7 @@ fuzz_target!(|input: &[u8]| {
     let group = stream.group(GROUP).expect("it was created");
     let found = group.pending_range(StreamId::MIN, StreamId::MAX).map(|pending| {
         let name =
-            pending.consumer.and_then(|slot| group.consumer(slot)).map_or(u8::MAX, |consumer| consumer.name()[0]);
+            pending.consumer.and_then(|slot| group.consumer(slot)).map_or(NOBODY, |consumer| consumer.name()[0]);
         (pending.id, (name, pending.delivery_ms, pending.deliveries))
     });
     assert!(found.eq(pending.iter().map(|(id, rest)| (*id, *rest))));

@@ -87,9 +87,12 @@ fn number(reply: &mut Reply<'_>, name: &str, value: u64) {
     reply.int(i64::try_from(value).unwrap_or(i64::MAX));
 }
 
-fn maybe_number(reply: &mut Reply<'_>, name: &str, value: Option<u64>) {
+fn maybe_number(reply: &mut Reply<'_>, name: &str, value: Option<i64>) {
     match value {
-        Some(value) => number(reply, name, value),
+        Some(value) => {
+            reply.text(name);
+            reply.int(value);
+        }
         None => {
             reply.text(name);
             reply.null();
@@ -191,7 +194,7 @@ fn reply_group_in_full(reply: &mut Reply<'_>, stream: &Stream, name: &[u8], grou
     reply.text("name");
     reply.bulk(name);
     id(reply, "last-delivered-id", group.last_delivered());
-    maybe_number(reply, "entries-read", group.entries_read());
+    maybe_number(reply, "entries-read", group.entries_read().map(|read| read as i64));
     maybe_number(reply, "lag", group.lag(stream.log()));
     number(reply, "pel-count", group.pending_count());
     if given_back > 0 {
@@ -256,7 +259,7 @@ fn xinfo_groups_command(cx: &mut Cx<'_>) -> Result<(), Error> {
         number(reply, "consumers", group.consumer_count() as u64);
         number(reply, "pending", group.pending_count());
         id(reply, "last-delivered-id", group.last_delivered());
-        maybe_number(reply, "entries-read", group.entries_read());
+        maybe_number(reply, "entries-read", group.entries_read().map(|read| read as i64));
         maybe_number(reply, "lag", group.lag(stream.log()));
     }
     Ok(())

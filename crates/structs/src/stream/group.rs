@@ -114,20 +114,21 @@ impl Group {
         self.entries_read = entries_read;
     }
 
-    /// How many entries wait to be read, `None` if that cannot be known. O(1).
-    pub fn lag(&self, log: &Log) -> Option<u64> {
+    /// How many entries wait to be read, `None` if that cannot be known. Below zero if the group was said to have read more
+    /// than there ever was. O(1).
+    pub fn lag(&self, log: &Log) -> Option<i64> {
         if log.is_empty() {
             return Some(0);
         }
         // Behind the group's position nothing was deleted from the middle: all that is there waits.
         if self.last_delivered < log.first_id() && log.max_deleted_id() < log.first_id() {
-            return Some(log.len());
+            return Some(log.len() as i64);
         }
         let read = match self.entries_read {
             Some(read) if !log.has_gap_from(self.last_delivered) => Some(read),
             _ => log.entries_up_to(self.last_delivered),
         };
-        read.map(|read| log.entries_added().saturating_sub(read))
+        read.map(|read| (log.entries_added() as i64).wrapping_sub(read as i64))
     }
 
     /// All bytes that the group owns, its own included. O(1).
