@@ -244,41 +244,49 @@ fn zrandmember_command(cx: &mut Cx<'_>) -> Result<(), Error> {
         cx.reply.array(0);
         return Ok(());
     };
-    let (len, number) = (zset.len(), wanted.unsigned_abs());
-    let reply = &mut cx.reply;
-    let open = |reply: &mut Reply<'_>, number: u64| open(reply, number, with_scores);
+    let (number, reply) = (wanted.unsigned_abs(), &mut cx.reply);
     if wanted < 0 {
         if number > REPEATED_MAX {
             return Err(Error::OUT_OF_RANGE);
         }
-        open(reply, number);
-        for _ in 0..number {
-            zset.at(below(rng.random(), len), |member, score| pair(reply, member, score, with_scores));
-        }
-    } else if number >= len {
-        open(reply, len);
-        zset.for_each(|member, score| pair(reply, member, score, with_scores));
-    } else if number < len / PICK_ONE_IN {
-        open(reply, number);
+        open(reply, number, with_scores);
+        sample_repeated(zset, number, &mut rng, |member, score| pair(reply, member, score, with_scores));
+    } else {
+        open(reply, number.min(zset.len()), with_scores);
+        sample_distinct(zset, number, &mut rng, |member, score| pair(reply, member, score, with_scores));
+    }
+    Ok(())
+}
+
+/// `number` members by chance, the same one perhaps more than once.
+fn sample_repeated(zset: ZsetRef<'_>, number: u64, rng: &mut SmallRng, mut visit: impl FnMut(&[u8], f64)) {
+    let len = zset.len();
+    for _ in 0..number {
+        zset.at(below(rng.random(), len), &mut visit);
+    }
+}
+
+/// `number` distinct members by chance, or all if there are not more.
+fn sample_distinct(zset: ZsetRef<'_>, number: u64, rng: &mut SmallRng, mut visit: impl FnMut(&[u8], f64)) {
+    let len = zset.len();
+    if number < len / PICK_ONE_IN {
         let mut picked = HashSet::new();
         while (picked.len() as u64) < number {
             let rank = below(rng.random(), len);
             if picked.insert(rank) {
-                zset.at(rank, |member, score| pair(reply, member, score, with_scores));
+                zset.at(rank, &mut visit);
             }
         }
-    } else {
-        open(reply, number);
-        let (mut wanted, mut left) = (number, len);
-        zset.for_each(|member, score| {
-            if below(rng.random(), left) < wanted {
-                pair(reply, member, score, with_scores);
-                wanted -= 1;
-            }
-            left -= 1;
-        });
+        return;
     }
-    Ok(())
+    let (mut wanted, mut left) = (number.min(len), len);
+    zset.for_each(|member, score| {
+        if below(rng.random(), left) < wanted {
+            visit(member, score);
+            wanted -= 1;
+        }
+        left -= 1;
+    });
 }
 
 /// A number below `limit`, as evenly as 64 bits allow.
@@ -359,7 +367,53 @@ fn count(reply: &mut Reply<'_>, number: u64) {
 
 #[cfg(test)]
 mod tests {
-    use super::text_of_17_digits;
+    use super::*;
+    use weir_structs::keyspace::KeyHasher;
+    use weir_structs::zset::Zset;
+
+    /// Asserts that `draws` draws by `sample`, of `per_draw` members each, hit every one of `len` members as often as chance
+    /// would have it: the chance to fail by bad luck is below one in a million, and the seed is fixed.
+    fn assert_fair(len: usize, per_draw: usize, draws: usize, sample: impl Fn(ZsetRef<'_>, &mut SmallRng, &mut [u64])) {
+        let mut zset = Zset::new(KeyHasher::new(1));
+        (0..len).for_each(|at| zset.insert(at.to_string().as_bytes(), (at / 3) as f64));
+        let mut rng = SmallRng::seed_from_u64(7);
+        let mut hits = vec![0; len];
+        (0..draws).for_each(|_| sample(ZsetRef::Big(&zset), &mut rng, &mut hits));
+        assert_eq!(hits.iter().sum::<u64>(), (draws * per_draw) as u64);
+        let expected = (draws * per_draw) as f64 / len as f64;
+        // Draws without repetition vary less than independent ones.
+        let variance = expected * (1.0 - if per_draw > 1 { per_draw as f64 / len as f64 } else { 0.0 });
+        let chi_square: f64 = hits.iter().map(|&hits| (hits as f64 - expected).powi(2) / variance).sum();
+        let freedom = (len - 1) as f64;
+        // Chi-square is nearly normal at so many degrees of freedom.
+        assert!((chi_square - freedom).abs() < 5.0 * (2.0 * freedom).sqrt(), "{chi_square} at {freedom}");
+    }
+
+    fn hit(hits: &mut [u64]) -> impl FnMut(&[u8], f64) {
+        |member, _| {
+            let at: usize = std::str::from_utf8(member).expect("digits").parse().expect("a number");
+            hits[at] += 1;
+        }
+    }
+
+    #[test]
+    fn every_member_has_the_same_chance() {
+        assert_fair(200, 1, 100_000, |zset, rng, hits| sample_repeated(zset, 1, rng, hit(hits)));
+        assert_fair(200, 50, 4_000, |zset, rng, hits| sample_distinct(zset, 50, rng, hit(hits)));
+        assert_fair(200, 150, 4_000, |zset, rng, hits| sample_distinct(zset, 150, rng, hit(hits)));
+    }
+
+    #[test]
+    fn distinct_members_are_distinct_and_as_many_as_there_are() {
+        for (number, expected) in [(0, 0), (5, 5), (99, 99), (100, 100), (1_000, 100)] {
+            let mut zset = Zset::new(KeyHasher::new(1));
+            (0..100).for_each(|at| zset.insert(at.to_string().as_bytes(), 0.5));
+            let mut hits = [0; 100];
+            sample_distinct(ZsetRef::Big(&zset), number, &mut SmallRng::seed_from_u64(3), hit(&mut hits));
+            assert!(hits.iter().all(|&hits| hits < 2));
+            assert_eq!(hits.iter().sum::<u64>(), expected);
+        }
+    }
 
     #[test]
     fn seventeen_digits_are_laid_out_as_c_does() {

@@ -97,6 +97,9 @@ pub const COMMANDS: &[Row<DataFn>] = &[
 /// Scores of a command that are kept on the stack.
 const SCORES_NEAR: usize = 16;
 
+/// How far ahead of a long list of members the table's memory is asked for.
+const AHEAD: usize = 6;
+
 fn zadd_command(cx: &mut Cx<'_>) -> Result<(), Error> {
     let (mut rule, mut count_changed) = (AddRule::default(), false);
     let mut words = cx.words(2);
@@ -193,7 +196,11 @@ pub(in crate::command) fn add_scored(
         let Some(mut zset) = ZsetMut::of(value, limits) else { return (false, Err(Error::WRONG_TYPE)) };
         zset.expect(scores.len(), members().map(<[u8]>::len).max().unwrap_or(0));
         let mut tally = Tally::default();
+        let mut ahead = members().skip(AHEAD);
         for (member, &score) in members().zip(scores) {
+            if let Some(later) = ahead.next() {
+                zset.as_ref().prefetch(later);
+            }
             let added = zset.add(member, score, rule);
             match added {
                 Added::New(_) => tally.new += 1,

@@ -65,6 +65,14 @@ impl<'a> ZsetRef<'a> {
         }
     }
 
+    /// Hints that a member will be looked up soon.
+    #[inline]
+    pub fn prefetch(self, member: &[u8]) {
+        if let ZsetRef::Big(zset) = self {
+            zset.prefetch_bucket(member);
+        }
+    }
+
     /// A member's rank and score. O(log n).
     #[inline]
     pub fn rank(self, member: &[u8]) -> Option<(u64, f64)> {

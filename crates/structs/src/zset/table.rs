@@ -134,7 +134,7 @@ impl Zset {
         self.members.scan(cursor, &mut |member| visit(member.key(), score_of(member)))
     }
 
-    /// Hints that a member will be looked up: first step.
+    /// Hints that a member will be looked up.
     #[inline]
     pub fn prefetch_bucket(&self, member: &[u8]) {
         self.members.prefetch_bucket(self.members.position(member));
