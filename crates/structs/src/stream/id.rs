@@ -51,11 +51,12 @@ impl StreamId {
     /// Reads `<ms>-<seq>`, or `<ms>` alone, which then gets `missing_seq`.
     ///
     /// Each number is decimal and may have blanks, a `+` and zeros in front, as the C library's reader allows and
-    /// Redis therefore does. `None` for anything else, and for text longer than 127 bytes.
+    /// Redis therefore does; a zero byte ends it. `None` for anything else, and for text longer than 127 bytes.
     pub fn parse(text: &[u8], missing_seq: u64) -> Option<StreamId> {
         if text.len() > PARSED_TEXT_MAX {
             return None;
         }
+        let text = text.split(|&byte| byte == 0).next().unwrap_or_default();
         match text.iter().position(|&byte| byte == b'-') {
             Some(dash) => Some(StreamId { ms: parse_number(&text[..dash])?, seq: parse_number(&text[dash + 1..])? }),
             None => Some(StreamId { ms: parse_number(text)?, seq: missing_seq }),
@@ -160,5 +161,6 @@ mod tests {
             assert_eq!(StreamId::parse(text.as_bytes(), 0), None, "{text:?}");
         }
         assert_eq!(StreamId::parse(&[b'0'; 128], 0), None);
+        assert_eq!(StreamId::parse(b"1-1\0x", 0), Some(StreamId::new(1, 1)));
     }
 }
