@@ -371,8 +371,8 @@ impl World {
         self.turn();
         self.check_store();
         self.lift();
-        // What was held back may have been the next pause.
-        while self.server.pause.current().is_some() {
+        // What was held back may have been the next pause, or may wait itself.
+        while self.server.pause.current().is_some() || self.clients.iter().any(|c| c.blocked && !c.closed) {
             self.lift();
         }
         self.check_pings();

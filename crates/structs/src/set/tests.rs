@@ -1,3 +1,5 @@
+//! Sets in every form against ordered sets of `std`.
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 
