@@ -153,7 +153,7 @@ RULES = [
     # lists
     Rule("`LSET l 4294967296 v`", "valkey redis", "LSET", only_we_fail("index out of range"), leaves_them_apart=True),
     # streams
-    Rule("lag of a consumer group in `XINFO`", "valkey redis", "XINFO", lag_alone),
+    Rule("`XINFO GROUPS`, `XINFO STREAM FULL`: `lag`", "valkey redis", "XINFO", lag_alone),
     Rule("`radix-tree-keys`, `radix-tree-nodes`", "valkey redis", "XINFO", without({b"radix-tree-keys", b"radix-tree-nodes"}, same_description), leaves_them_apart=True),
     Rule("counts of streams beyond 2^63 - 1", "valkey redis", "XINFO", without({b"entries-added", b"entries-read", b"lag"}, same_description)),
     Rule("`XREAD` with `+` where the last entry was deleted", "valkey", "XREAD", lambda args, a, b: b"+" in args and isinstance(a, Many)),

@@ -309,7 +309,7 @@ impl Group {
     /// enough. O(pending / 224).
     pub fn oldest_delivery_ms(&mut self) -> Option<u64> {
         let (age, _) = *self.pending.oldest(u64::MAX, 1).first()?;
-        Some(if age < DELIVERED { 0 } else { age - DELIVERED })
+        Some(age.saturating_sub(DELIVERED))
     }
 
     /// Gives a new entry (above [`Group::last_delivered`]) to a consumer: the group's position and count of entries
