@@ -50,6 +50,7 @@ impl Rows {
             at += 1;
             keep(at - 1)
         });
+        self.longest = self.rows.iter().map(|row| row.len).max().unwrap_or(0);
     }
 
     /// Puts them in the order of a sorted set. Quick where they are nearly so.

@@ -62,6 +62,18 @@ struct Bounds {
     north: f64,
 }
 
+/// Where on the Earth the mean of positions lies, each taken as a vector from the Earth's centre.
+fn middle(positions: &[Position]) -> Position {
+    let (mut x, mut y, mut z) = (0.0, 0.0, 0.0);
+    for position in positions {
+        let (longitude, latitude) = (radians(position.longitude), radians(position.latitude));
+        x += latitude.cos() * longitude.cos();
+        y += latitude.cos() * longitude.sin();
+        z += latitude.sin();
+    }
+    Position { longitude: degrees(y.atan2(x)), latitude: degrees(z.atan2(x.hypot(y))) }
+}
+
 impl Shape {
     /// Everything within a distance, which is not negative.
     pub fn circle(center: Position, radius_m: f64) -> Shape {
@@ -80,9 +92,7 @@ impl Shape {
         if corners.len() < POLYGON_POINTS_MIN {
             return None;
         }
-        #[expect(clippy::cast_precision_loss, reason = "a command has no 2^52 arguments")]
-        let mean = |of: fn(&Position) -> f64| corners.iter().map(of).sum::<f64>() / corners.len() as f64;
-        let center = Position { longitude: mean(|p| p.longitude), latitude: mean(|p| p.latitude) };
+        let center = middle(&corners);
         let mut bounds =
             Bounds { west: f64::INFINITY, south: f64::INFINITY, east: f64::NEG_INFINITY, north: f64::NEG_INFINITY };
         for corner in &corners {
