@@ -12,7 +12,7 @@ servers, and each is as narrow as its command allows:
 What differs between servers on purpose is not here but in `rules.py`.
 """
 
-from pools import LEX_KEYS
+from pools import KEYS, LEX_KEYS
 from wire import Failure, Many, Null, Number, Text, parse
 
 SLACK_S = 4
@@ -193,7 +193,8 @@ def judge_of(args):
         return lambda ours, theirs: type(ours) is type(theirs) and not isinstance(ours, Failure)
     if name in GEO_QUERIES:
         words = {arg.upper() for arg in args}
-        if b"ANY" in words:
+        if b"ANY" in words or args[1:] and args[1] not in KEYS["geo"]:
+            # In what was not meant as an index many members lie at one place.
             return same_form
         if not words & {b"ASC", b"DESC", b"COUNT"}:
             return same_elements
