@@ -33,14 +33,9 @@ unsafe impl Ranked for ByDeadline {
 ///
 /// It does not own them: while a member is in here, it must stay where it is and keep its deadline, or the caller says at once
 /// what has become of it. That is what the unsafe functions are about.
+#[derive(Default)]
 pub(super) struct Deadlines {
     order: RankTree<ByDeadline>,
-}
-
-impl Default for Deadlines {
-    fn default() -> Deadlines {
-        Deadlines { order: RankTree::new() }
-    }
 }
 
 impl Deadlines {
