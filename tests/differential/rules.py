@@ -126,6 +126,8 @@ RULES = [
     Rule("`GETEX` on a missing key with an expiry that is no positive number", "redis", "GETEX", lambda args, a, b: failed(a, "invalid expire|not an integer") and (failed(b, "WRONGTYPE") or not isinstance(b, Failure))),
     Rule("`DBSIZE` after `SET`", "redis", "DBSIZE", lambda args, a, b: isinstance(a, int) and isinstance(b, int) and a < b),
     Rule("`SORT` by elements that are empty", "redis", "SORT SORT_RO", only_we_fail("can't be converted into double"), leaves_them_apart=True),
+    # lists
+    Rule("`LSET l 4294967296 v`", "redis valkey", "LSET", only_we_fail("index out of range"), leaves_them_apart=True),
     # bitmaps
     Rule("`BITCOUNT key start` without an end", "redis", "BITCOUNT", lambda args, a, b: len(args) == 3 and failed(b, "syntax error")),
     Rule("`BITCOUNT k 0 a foo`: both end and unit are wrong", "redis", "BITCOUNT", errors("syntax error", "not an integer")),

@@ -159,11 +159,6 @@ pub(super) fn move_element(cx: &mut Cx<'_>, from: End, to: End) -> Result<bool, 
     };
     let Some(element) = list.get(at, |element| element.keep()) else { return Ok(false) };
     let element = element.as_element();
-    // An integer counts for nothing here when the encoding is decided on.
-    let bytes = match element {
-        Element::Int(_) => 0,
-        element => element.text().len(),
-    };
     let is_same = source.name == target.name;
     if !is_same {
         list_to_change(cx.store, cx.db_index, target)?;
@@ -171,11 +166,12 @@ pub(super) fn move_element(cx: &mut Cx<'_>, from: End, to: End) -> Result<bool, 
     let (mut write, created) = cx.store.db(cx.db_index).get_or_create(target, PackedKind::List);
     let mut value = write.value_mut();
     let mut list = ListMut::of(&mut value, limits).ok_or(Error::WRONG_TYPE)?;
-    let rest = is_same.then(|| list.pop(from));
-    list.expect_more(bytes, 1);
-    list.push(to, element);
-    if let Some(rest) = rest {
+    if is_same {
+        let rest = list.rotate(from, to, element);
         value.free(rest);
+    } else {
+        list.expect_element(element);
+        list.push(to, element);
     }
     drop(value);
     reply_element(&mut cx.reply, element);

@@ -184,14 +184,39 @@ impl<'e, 'k> ListMut<'e, 'k> {
         self.big(|list, limits| list.push(end, value, limits));
     }
 
+    /// Says that this element is to be added. Of an integer only the number of elements counts.
+    pub fn expect_element(&mut self, element: Element<'_>) {
+        let bytes = match element {
+            Element::Int(_) => 0,
+            element => element.text().len(),
+        };
+        self.expect_more(bytes, 1);
+    }
+
     /// Removes an element at an end. What this returns is to be freed, perhaps on another thread.
     #[inline]
     pub fn pop(&mut self, end: End) -> Freed {
+        let rest = self.take(end);
+        self.settle();
+        rest
+    }
+
+    /// Removes the element at one end and adds one at an end: the list is as long as before, and looks at its encoding only
+    /// then. What this returns is to be freed.
+    pub fn rotate(&mut self, from: End, to: End, element: Element<'_>) -> Freed {
+        let rest = self.take(from);
+        self.expect_element(element);
+        self.push(to, element);
+        self.settle();
+        rest
+    }
+
+    #[inline]
+    fn take(&mut self, end: End) -> Freed {
         if self.entry.packed().is_some() {
             return self.cut(end, 1);
         }
         let rest = self.big(|list, limits| list.pop(end, limits));
-        self.settle();
         rest.map_or(Freed::Nothing, |rest| Freed::Big(rest.into()))
     }
 
