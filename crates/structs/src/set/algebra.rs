@@ -17,6 +17,7 @@ use std::ops::ControlFlow;
 
 use foldhash::fast::FixedState;
 
+use crate::intset::IntSet;
 use crate::keyspace::KeyHasher;
 use crate::members::Members;
 use crate::packed::Element;
@@ -122,8 +123,14 @@ fn walk<'a>(set: SetRef<'a>, others: &[SetRef<'a>], wanted: bool, emit: Emit<'_,
     if others.is_empty() {
         return set.iter().try_for_each(emit);
     }
-    if let SetRef::Big(set) = set {
-        return walk_big(set, others, wanted, emit);
+    match set {
+        SetRef::Big(set) => return walk_big(set, others, wanted, emit),
+        SetRef::Ints(ints) => {
+            if let Some(others) = others.iter().map(|other| other.as_ints()).collect::<Option<Vec<_>>>() {
+                return walk_ints(ints, &others, wanted, emit);
+            }
+        }
+        SetRef::Packed(_) => {}
     }
     let hashed = others.iter().find_map(|other| other.members());
     let mut window = Vec::with_capacity(WINDOW);
@@ -134,6 +141,21 @@ fn walk<'a>(set: SetRef<'a>, others: &[SetRef<'a>], wanted: bool, emit: Emit<'_,
             window.retain(|probe| other.locate(probe).is_some() == wanted);
         }
         window.iter().try_for_each(|probe| emit(probe.member()))?;
+    }
+    ControlFlow::Continue(())
+}
+
+/// [`walk`] where all sets are of integers: in step, since all are in order.
+fn walk_ints<'a>(set: IntSet<'a>, others: &[IntSet<'a>], wanted: bool, emit: Emit<'_, 'a>) -> ControlFlow<()> {
+    let mut rests: Vec<_> = others.iter().map(|other| other.iter().peekable()).collect();
+    for value in set.iter() {
+        let keeps = rests.iter_mut().all(|rest| {
+            while rest.next_if(|&theirs| theirs < value).is_some() {}
+            (rest.peek() == Some(&value)) == wanted
+        });
+        if keeps {
+            emit(Element::Int(value))?;
+        }
     }
     ControlFlow::Continue(())
 }

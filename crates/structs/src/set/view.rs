@@ -119,6 +119,14 @@ impl<'a> SetRef<'a> {
         }
     }
 
+    /// The integers, if it is kept as such.
+    pub(super) fn as_ints(self) -> Option<IntSet<'a>> {
+        match self {
+            SetRef::Ints(ints) => Some(ints),
+            _ => None,
+        }
+    }
+
     /// What positions are computed with, if they are needed at all.
     pub(super) fn members(self) -> Option<&'a Members> {
         match self {
