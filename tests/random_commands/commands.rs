@@ -415,10 +415,16 @@ pub(super) fn on_debug(choices: &mut Choices<'_>) -> Words {
 pub(super) fn is_forbidden<'w>(mut words: impl Iterator<Item = &'w [u8]>) -> bool {
     const POPULATE_KEYS_MAX: u64 = 20_000;
     const POPULATE_BYTES_MAX: u64 = 4 << 20;
+    const REPEATED_MAX: u64 = 20_000;
     let is = |word: &[u8], name: &str| word.eq_ignore_ascii_case(name.as_bytes());
     let name = words.next().unwrap_or_default();
     if is(name, "shutdown") {
         return true;
+    }
+    if ["srandmember", "zrandmember", "hrandfield"].iter().any(|sampling| is(name, sampling)) {
+        // Members that may repeat: as many as the number says, whatever there is.
+        let count = words.nth(1).and_then(|word| word.strip_prefix(b"-")).map_or(0, plain_number);
+        return count > REPEATED_MAX;
     }
     let Some(sub) = words.next().filter(|_| is(name, "debug") || is(name, "config")) else { return false };
     if is(name, "config") {

@@ -108,7 +108,7 @@ fn score(rng: &mut Rng, kind: usize) -> f64 {
 
 fn member(rng: &mut Rng, many: usize) -> Vec<u8> {
     let number = rng.below(many);
-    if number % 3 == 0 { number.to_string().into_bytes() } else { format!("m{number}").into_bytes() }
+    if number.is_multiple_of(3) { number.to_string().into_bytes() } else { format!("m{number}").into_bytes() }
 }
 
 #[test]
