@@ -236,13 +236,17 @@ impl Block {
     /// The last entry that is not deleted. O(1), unless entries at the end were deleted.
     pub(super) fn last_entry(&self) -> Option<Entry<'_>> {
         let walk = self.walk();
+        self.very_last_entry()
+            .or_else(|| walk.clone().filter(|raw| !raw.is_deleted()).last().map(|raw| walk.entry(raw)))
+    }
+
+    /// The entry with the id [`Block::last`], unless it was deleted. O(1).
+    #[inline]
+    pub(super) fn very_last_entry(&self) -> Option<Entry<'_>> {
+        let walk = self.walk();
         // The id comes out wrong where it counts from the entry before, but it is known.
-        let last = Walk { at: self.last_at as usize, ..walk.clone() }.next().map(|raw| Raw { id: self.last, ..raw });
-        let raw = match last {
-            Some(raw) if !raw.is_deleted() => Some(raw),
-            _ => walk.clone().filter(|raw| !raw.is_deleted()).last(),
-        };
-        raw.map(|raw| walk.entry(raw))
+        let raw = Walk { at: self.last_at as usize, ..walk.clone() }.next()?;
+        (!raw.is_deleted()).then(|| walk.entry(Raw { id: self.last, ..raw }))
     }
 
     /// Where the entry `id` is, deleted or not.

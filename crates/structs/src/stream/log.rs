@@ -173,7 +173,7 @@ impl Log {
     /// Entries from `end` down to `start`, both included, descending.
     pub fn range_reversed(&self, start: StreamId, end: StreamId) -> RangeReversed<'_> {
         let next_block = if start <= end { self.blocks.at_or_below(end) } else { None };
-        RangeReversed { log: self, start, end, next_block, walk: Walk::nothing(), found: Vec::new() }
+        RangeReversed { log: self, start, end, next_block, rest: None, walk: Walk::nothing(), found: Vec::new() }
     }
 
     /// Number of blocks: what Redis calls `radix-tree-keys`. O(1).
@@ -449,6 +449,8 @@ pub struct RangeReversed<'a> {
     start: StreamId,
     end: StreamId,
     next_block: Option<Place>,
+    /// A block whose last entry was given without walking it: often nobody asks for more.
+    rest: Option<Place>,
     walk: Walk<'a>,
     /// What is still to come of a block, which can only be walked forwards.
     found: Vec<Raw<'a>>,
@@ -462,17 +464,30 @@ impl<'a> Iterator for RangeReversed<'a> {
             if let Some(raw) = self.found.pop() {
                 return Some(self.walk.entry(raw));
             }
-            let place = self.next_block?;
-            let block = self.log.blocks.at(place)?;
-            if block.last() < self.start {
-                self.next_block = None;
-                return None;
-            }
+            let (start, mut end) = (self.start, self.end);
+            let block = if let Some(rest) = self.rest.take() {
+                let block = self.log.blocks.at(rest)?;
+                end = block.last().previous()?;
+                block
+            } else {
+                let place = self.next_block?;
+                let block = self.log.blocks.at(place)?;
+                if block.last() < start {
+                    self.next_block = None;
+                    return None;
+                }
+                self.next_block = self.log.blocks.before(place);
+                if block.last() <= end
+                    && let Some(last) = block.very_last_entry()
+                {
+                    self.rest = Some(place);
+                    return Some(last);
+                }
+                block
+            };
             self.walk = block.walk();
-            let (start, end) = (self.start, self.end);
             let inside = self.walk.clone().skip_while(|raw| raw.id < start).take_while(|raw| raw.id <= end);
             self.found.extend(inside.filter(|raw| !raw.is_deleted()));
-            self.next_block = self.log.blocks.before(place);
         }
     }
 }
