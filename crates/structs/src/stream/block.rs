@@ -457,11 +457,13 @@ mod tests {
     use super::*;
     use crate::testing::Rng;
 
+    type Texts = Vec<(Vec<u8>, Vec<u8>)>;
+
     fn pairs<'p>(list: &'p [(&'p [u8], &'p [u8])]) -> impl Iterator<Item = (&'p [u8], &'p [u8])> + Clone {
         list.iter().copied()
     }
 
-    fn texts(entry: &Entry<'_>) -> Vec<(Vec<u8>, Vec<u8>)> {
+    fn texts(entry: &Entry<'_>) -> Texts {
         let list: Vec<_> =
             entry.pairs().map(|(field, value)| (field.to_vec(), value.with_text(<[u8]>::to_vec))).collect();
         assert_eq!(list.len(), entry.pairs().len());
@@ -488,10 +490,10 @@ mod tests {
         let mut rng = Rng::new(5);
         for _ in 0..300 {
             let mut id = StreamId::new(rng.next() >> rng.below(64), rng.next() >> rng.below(64));
-            let mut expected: Vec<(StreamId, Vec<(Vec<u8>, Vec<u8>)>)> = Vec::new();
+            let mut expected: Vec<(StreamId, Texts)> = Vec::new();
             let mut block: Option<Block> = None;
             for _ in 0..1 + rng.below(40) {
-                let list: Vec<(Vec<u8>, Vec<u8>)> = (0..1 + rng.below(3))
+                let list: Texts = (0..1 + rng.below(3))
                     .map(|field| {
                         let value = match rng.below(4) {
                             0 => vec![b'x'; rng.below(200)],
