@@ -533,6 +533,9 @@ struct Place {
 pub(super) struct Sought<'a> {
     value: &'a [u8],
     link: Option<Link<'a>>,
+    /// The first byte that the link is stored with,
+    first: Option<u8>,
+    /// and the last eight of its element.
     last_eight: Option<(u64, usize)>,
 }
 
@@ -540,7 +543,8 @@ impl<'a> Sought<'a> {
     pub(super) fn new(value: &'a [u8]) -> Sought<'a> {
         // What is too long for any body is not looked for there.
         let link = u32::try_from(value.len()).is_ok().then(|| Link::new(value));
-        Sought { value, link, last_eight: link.and_then(|link| link.last_eight()) }
+        let first = link.and_then(|link| link.pieces()[0].first().copied());
+        Sought { value, link, first, last_eight: link.and_then(|link| link.last_eight()) }
     }
 
     /// Whether it is the element at an offset. Elements of a list tend to begin alike, so their ends are compared first.
@@ -554,7 +558,7 @@ impl<'a> Sought<'a> {
         {
             return false;
         }
-        link.is_at(body, at)
+        body.get(at).copied() == self.first && link.is_at(body, at)
     }
 
     /// Goes from `end` over `walk_max` elements, and tells of each that is equal how many were passed before it and its
