@@ -15,7 +15,7 @@
 
 use super::distance::{EARTH_RADIUS_M, Origin, degrees, latitude_distance_m, radians};
 use super::geohash::{Cell, STEPS_MAX};
-use super::{LONGITUDE_MAX, Position};
+use super::{LATITUDE_MAX, LONGITUDE_MAX, Position};
 
 /// The fewest corners of a polygon.
 pub const POLYGON_POINTS_MIN: usize = 3;
@@ -62,18 +62,6 @@ struct Bounds {
     north: f64,
 }
 
-/// Where on the Earth the mean of positions lies, each taken as a vector from the Earth's centre.
-fn middle(positions: &[Position]) -> Position {
-    let (mut x, mut y, mut z) = (0.0, 0.0, 0.0);
-    for position in positions {
-        let (longitude, latitude) = (radians(position.longitude), radians(position.latitude));
-        x += latitude.cos() * longitude.cos();
-        y += latitude.cos() * longitude.sin();
-        z += latitude.sin();
-    }
-    Position { longitude: degrees(y.atan2(x)), latitude: degrees(z.atan2(x.hypot(y))) }
-}
-
 impl Shape {
     /// Everything within a distance, which is not negative.
     pub fn circle(center: Position, radius_m: f64) -> Shape {
@@ -92,7 +80,7 @@ impl Shape {
         if corners.len() < POLYGON_POINTS_MIN {
             return None;
         }
-        let center = middle(&corners);
+        let center = middle_of(&corners);
         let mut bounds =
             Bounds { west: f64::INFINITY, south: f64::INFINITY, east: f64::NEG_INFINITY, north: f64::NEG_INFINITY };
         for corner in &corners {
@@ -159,7 +147,12 @@ impl Shape {
     pub fn cells(&self) -> impl Iterator<Item = Cell> {
         let bounds = self.bounds;
         let mut step = steps_for(self.reach_m(), self.center.latitude);
-        let mut middle = Cell::around(self.center, step);
+        let center = match self.outline {
+            // A polygon around a pole has its middle off the map.
+            Outline::Polygon { .. } => self.center.inland(),
+            _ => self.center,
+        };
+        let mut middle = Cell::around(center, step);
         let north_ends = middle.moved(0, 1).area().latitude.1 < bounds.north;
         let south_ends = middle.moved(0, -1).area().latitude.0 > bounds.south;
         let east_ends = middle.moved(1, 0).area().longitude.1 < bounds.east;
@@ -167,7 +160,12 @@ impl Shape {
         if step > 1 && (north_ends || south_ends || east_ends || west_ends) {
             // Near a cell's edge its neighbour on that side may be too small.
             step -= 1;
-            middle = Cell::around(self.center, step);
+            middle = Cell::around(center, step);
+        }
+        // The middle of a polygon that goes far around the Earth may be on its other side.
+        while step > 1 && matches!(self.outline, Outline::Polygon { .. }) && !reaches(middle, bounds) {
+            step -= 1;
+            middle = Cell::around(center, step);
         }
         let area = middle.area();
         let is_left_out = move |(east, north): (i8, i8)| {
@@ -198,11 +196,39 @@ impl Shape {
             Outline::Rectangle { width_m, height_m } => {
                 ((width_m / 2.0) * (width_m / 2.0) + (height_m / 2.0) * (height_m / 2.0)).sqrt()
             }
-            Outline::Polygon { corners } => {
-                corners.iter().map(|corner| self.origin.distance_m(*corner)).fold(0.0, f64::max)
+            Outline::Polygon { .. } => {
+                let Bounds { west, south, east, north } = self.bounds;
+                let corners = [(west, south), (west, north), (east, south), (east, north)];
+                let distance = |(longitude, latitude)| self.origin.distance_m(Position { longitude, latitude });
+                corners.map(distance).into_iter().fold(0.0, f64::max)
             }
         }
     }
+}
+
+/// Whether a cell and its neighbours cover some bounds, without going around the map.
+fn reaches(middle: Cell, bounds: Bounds) -> bool {
+    let covers = |(low, high): (f64, f64), from: f64, to: f64| {
+        let size = high - low;
+        low - size <= from && high + size >= to
+    };
+    let area = middle.area();
+    covers(area.longitude, bounds.west, bounds.east) && covers(area.latitude, bounds.south, bounds.north)
+}
+
+/// The mean of some positions, as points of a ball: their centre of gravity, seen from the ball's.
+fn middle_of(positions: &[Position]) -> Position {
+    let (mut x, mut y, mut z) = (0.0, 0.0, 0.0);
+    for position in positions {
+        let (longitude, latitude) = (radians(position.longitude), radians(position.latitude));
+        x += latitude.cos() * longitude.cos();
+        y += latitude.cos() * longitude.sin();
+        z += latitude.sin();
+    }
+    #[expect(clippy::cast_precision_loss, reason = "a command has no 2^52 arguments")]
+    let count = positions.len() as f64;
+    (x, y, z) = (x / count, y / count, z / count);
+    Position { longitude: degrees(y.atan2(x)), latitude: degrees(z.atan2((x * x + y * y).sqrt())) }
 }
 
 /// How fine the grid may be for nine cells to cover so many metres around a latitude.
@@ -221,6 +247,14 @@ fn steps_for(reach_m: f64, latitude: f64) -> u32 {
     let latitude = latitude.abs();
     step -= i32::from(latitude > 66.0) + i32::from(latitude > 80.0);
     step.clamp(1, STEPS_MAX as i32).unsigned_abs()
+}
+
+impl Position {
+    /// The nearest position that is on the map and not on its edge.
+    fn inland(self) -> Position {
+        let within = |degrees: f64, max: f64| degrees.clamp(-max, max - BOUNDS_MARGIN);
+        Position { longitude: within(self.longitude, LONGITUDE_MAX), latitude: within(self.latitude, LATITUDE_MAX) }
+    }
 }
 
 impl Bounds {
@@ -308,7 +342,7 @@ fn is_inside(corners: &[Position], position: Position) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{LATITUDE_MAX, decode, encode};
+    use super::super::{decode, encode};
     use super::*;
     use crate::testing::Rng;
 
@@ -381,6 +415,24 @@ mod tests {
                     let score = encode(position) as f64;
                     let holding = cells.iter().filter(|cell| (cell.scores().0..cell.scores().1).contains(&score));
                     assert_eq!(holding.count(), 1, "{shape:?} {position:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn cells_hold_all_of_a_polygon_wherever_it_is() {
+        let mut rng = Rng::new(3);
+        for _ in 0..2_000 {
+            let corners = (0..3 + rng.below(4)).map(|_| position(&mut rng)).collect();
+            let shape = Shape::polygon(corners).expect("three corners");
+            let cells: Vec<Cell> = shape.cells().collect();
+            for _ in 0..30 {
+                let position = decode(encode(position(&mut rng)));
+                if shape.distance_m(position).is_some() {
+                    let score = encode(position) as f64;
+                    let holding = cells.iter().filter(|cell| (cell.scores().0..cell.scores().1).contains(&score));
+                    assert_eq!(holding.count(), 1, "{shape:?} {position:?} {cells:?}");
                 }
             }
         }
