@@ -118,6 +118,12 @@ def same_page(paired):
     return same
 
 
+def same_distances(ours, theirs):
+    """Rows of members and distances: the distances in their order; of members as far away any may come first."""
+    rows = [[row.items[1] if isinstance(row, Many) else row for row in reply.items] for reply in (ours, theirs) if isinstance(reply, Many)]
+    return same_form(ours, theirs) and (len(rows) < 2 or rows[0] == rows[1])
+
+
 # --- streams -------------------------------------------------------------------------------------------------------
 
 TIMES = {b"idle", b"inactive", b"seen-time", b"active-time"}
@@ -198,6 +204,9 @@ def judge_of(args):
             return same_form
         if not words & {b"ASC", b"DESC", b"COUNT"}:
             return same_elements
+        if b"WITHDIST" in words:
+            return same_distances
+        return same_form if b"COUNT" in words else same_elements
     if name in (b"SORT", b"SORT_RO"):
         words = [arg.upper() for arg in args]
         unsorted = any(word == b"BY" and (b"*" not in args[at + 1] or b"ALPHA" in words) for at, word in enumerate(words[:-1]))

@@ -9,6 +9,7 @@ import pathlib
 import re
 
 from judge import same_description
+from pools import KEYS
 from wire import Failure, Many
 
 PAGE = pathlib.Path(__file__).resolve().parents[2] / "docs" / "compatibility.md"
@@ -19,6 +20,8 @@ INFO_OF_8_8 = {b"idmp-duration", b"idmp-maxsize", b"pids-tracked", b"iids-tracke
 GEO = "GEORADIUS GEORADIUSBYMEMBER GEORADIUS_RO GEORADIUSBYMEMBER_RO GEOSEARCH GEOSEARCHSTORE"
 SCORED = "ZADD ZINCRBY ZUNION ZINTER ZUNIONSTORE ZINTERSTORE GEOADD " + GEO
 NUMBERS = "ZSCORE ZMSCORE ZINCRBY ZADD ZRANGE ZRANGEBYSCORE ZREVRANGE ZREVRANGEBYSCORE ZUNION ZINTER ZDIFF ZPOPMIN ZPOPMAX ZMPOP BZPOPMIN BZPOPMAX BZMPOP ZRANK ZREVRANK ZSCAN"
+SCORE_RANGES = "ZCOUNT ZRANGE ZRANGESTORE ZRANGEBYSCORE ZREVRANGEBYSCORE ZREMRANGEBYSCORE"
+OLD_ENCODINGS = [(b"listpack", b"hashtable"), (b"listpack", b"intset"), (b"listpack", b"quicklist")]
 
 
 class Rule:
@@ -58,6 +61,11 @@ def errors(ours="", theirs=""):
 
 def only_we_fail(text):
     return lambda args, a, b: failed(a, text) and not isinstance(b, Failure)
+
+
+def we_look_earlier(text):
+    """Ours is an error about arguments, theirs comes of the key: a reply, or that it has another type."""
+    return lambda args, a, b: failed(a, text) and (not isinstance(b, Failure) or failed(b, "WRONGTYPE"))
 
 
 def only_they_fail(text):
@@ -132,8 +140,8 @@ RULES = [
     # keys and strings
     Rule("`OBJECT ENCODING` of a string of 45 bytes or somewhat more", "valkey", "OBJECT", both(b"raw", b"embstr")),
     Rule("`SCAN .. TYPE` with a name that is no type", "redis", "SCAN", lambda args, a, b: failed(a, "unknown type name")),
-    Rule("`GETEX` on a missing key with an expiry that is no positive number", "redis", "GETEX", lambda args, a, b: failed(a, "invalid expire|not an integer") and (failed(b, "WRONGTYPE") or not isinstance(b, Failure))),
-    Rule("`DBSIZE` after `SET`", "redis", "DBSIZE", lambda args, a, b: isinstance(a, int) and isinstance(b, int) and a < b),
+    Rule("`GETEX` on a missing key with an expiry that is no positive number", "redis", "GETEX", we_look_earlier("invalid expire|not an integer")),
+    Rule("`DBSIZE` after `SET`", "redis valkey", "DBSIZE", lambda args, a, b: isinstance(a, int) and isinstance(b, int) and a < b),
     Rule("`SORT` by elements that are empty", "redis", "SORT SORT_RO", only_we_fail("can't be converted into double"), leaves_them_apart=True),
     # lists
     Rule("`LSET l 4294967296 v`", "redis valkey", "LSET", only_we_fail("index out of range"), leaves_them_apart=True),
@@ -143,10 +151,11 @@ RULES = [
     Rule("`BITFIELD .. GET SET u32 ..`", "redis", "BITFIELD BITFIELD_RO", errors("syntax error", "Invalid bitfield type")),
     # hashes
     Rule("wrong arguments of `HEXPIRE`", "redis", FIELD_EXPIRY, errors()),
-    Rule("wrong arguments of `HEXPIRE`", "redis", FIELD_EXPIRY, only_they_fail("Mandatory argument FIELDS"), leaves_them_apart=True),
+    Rule("wrong arguments of `HEXPIRE`", "redis", FIELD_EXPIRY, only_they_fail("Mandatory argument FIELDS|Only one of"), leaves_them_apart=True),
     Rule("`HEXPIRE` and its like with a moment beyond", "redis", FIELD_EXPIRY, only_they_fail("invalid expire time"), leaves_them_apart=True),
     Rule("`HSETEX .. NX`, `XX`", "redis", "HSETEX", with_word("nx|xx", only_they_fail("unknown argument")), leaves_them_apart=True),
-    Rule("`OBJECT ENCODING` of a hash whose fields have deadlines", "redis", "OBJECT", lambda args, a, b: b == b"listpackex"),
+    Rule("`OBJECT ENCODING` of a hash whose fields have deadlines", "redis", "OBJECT", lambda args, a, b: b == b"listpackex" or (a, b) == (b"listpack", b"hashtable")),
+    Rule("`SPOP` of most of a big set", "valkey redis", "OBJECT", lambda args, a, b: a == b"hashtable" and b in (b"listpack", b"intset") and args[2] in KEYS["set"]),
     # sorted sets and places
     Rule(
         "hexadecimal scores, weights and coordinates",
@@ -166,10 +175,24 @@ RULES = [
     Rule("`LSET l 4294967296 v`", "valkey redis", "LSET", only_we_fail("index out of range"), leaves_them_apart=True),
     # streams
     Rule("`XINFO GROUPS`, `XINFO STREAM FULL`: `lag`", "valkey redis", "XINFO", lag_alone),
-    Rule("`radix-tree-keys`, `radix-tree-nodes`", "valkey redis", "XINFO", without({b"radix-tree-keys", b"radix-tree-nodes"}, same_description), leaves_them_apart=True),
+    Rule("`radix-tree-keys`, `radix-tree-nodes`", "valkey redis", "XINFO", without({b"radix-tree-keys", b"radix-tree-nodes", b"lag"}, same_description), leaves_them_apart=True),
     Rule("counts of streams beyond 2^63 - 1", "valkey redis", "XINFO", without({b"entries-added", b"entries-read", b"lag"}, same_description)),
     Rule("`XREAD` with `+` where the last entry was deleted", "valkey", "XREAD", lambda args, a, b: b"+" in args and isinstance(a, Many)),
     Rule("`XREAD` and `XREADGROUP` with an odd number of words", "redis", "XREAD", errors("Unbalanced 'xread'", "Unbalanced 'xread'")),
+    # older versions
+    Rule("`OBJECT ENCODING` of a small list", "redis<7.2", "OBJECT", lambda args, a, b: (a, b) in OLD_ENCODINGS),
+    Rule("`ZRANK`, `ZREVRANK` with `WITHSCORE`", "redis<7.2", "ZRANK ZREVRANK", lambda args, a, b: failed(b, "wrong number of arguments")),
+    Rule("`XREAD STREAMS k +`", "redis<7.4", "XREAD", lambda args, a, b: b"+" in args and failed(b, "Invalid stream ID")),
+    Rule("texts of errors:", "redis<7.2", "XREAD XREADGROUP", errors("Unbalanced", "Unbalanced")),
+    Rule("texts of errors:", "redis<7.2", "BLPOP BRPOP BLMOVE BRPOPLPUSH BLMPOP BZPOPMIN BZPOPMAX BZMPOP", errors("timeout", "timeout")),
+    Rule("`BITCOUNT`, `BITPOS` on a missing key", "redis<7.2", "BITCOUNT BITPOS", we_look_earlier("not an integer|syntax error|must be 1 or 0")),
+    Rule("cursors that are negative", "redis<7.4", "SCAN SSCAN HSCAN ZSCAN", lambda args, a, b: failed(a, "invalid cursor") or failed(b, "invalid cursor")),
+    Rule("`LREM`, `LPOS .. RANK`", "redis<7.2", "LREM LPOS", we_look_earlier("value is out of range"), leaves_them_apart=True),
+    Rule("scores of ranges that begin", "redis<8.0", SCORE_RANGES, we_look_earlier("min or max is not a float"), leaves_them_apart=True),
+    Rule("`SORT` after a number", "redis<7.2", "SORT SORT_RO", only_they_fail("can't be converted into double"), leaves_them_apart=True),
+    Rule("`XSETID` to an id below", "redis<7.2", "XSETID", lambda args, a, b: failed(a, "max_deleted_entry_id"), leaves_them_apart=True),
+    Rule("`XCLAIM`, `XAUTOCLAIM`, `XREADGROUP`", "redis<7.2", "XGROUP", lambda args, a, b: isinstance(a, int) and isinstance(b, int)),
+    Rule("`XINFO`: when consumers", "redis<7.2", "XINFO", lambda args, a, b: isinstance(a, Many) and isinstance(b, Many)),
 ]
 
 
