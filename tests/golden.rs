@@ -43,6 +43,8 @@ transcripts! {
     connection: "connection.txt",
     generic_expire: "generic-expire.txt",
     generic_keys: "generic-keys.txt",
+    geo_index: "geo-index.txt",
+    geo_search: "geo-search.txt",
     hash_expire: "hash-expire.txt",
     hash_fields: "hash-fields.txt",
     hash_random_and_scan: "hash-random-and-scan.txt",

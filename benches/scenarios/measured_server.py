@@ -133,6 +133,10 @@ class Connection:
         self.socket.sendall(command_bytes(*arguments))
         return self._reply()
 
+    def replies(self, count):
+        """The next replies, which have been asked for already."""
+        return [self._reply() for _ in range(count)]
+
     def pipeline(self, request, reply, count):
         """Sends `request`, which holds `count` commands, and expects `reply` to each."""
         self.socket.sendall(request)
