@@ -26,7 +26,6 @@
 //! Invariant: the bytes come from clients. Whatever they are, nothing here panics or reads past them: what is no
 //! HyperLogLog by its header is [`NotHll`], and runs that do not come to exactly 16384 registers are [`Corrupted`].
 
-use crate::widest::widest;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Number of registers.
@@ -244,11 +243,12 @@ impl Registers {
     }
 
     fn merge_packed(&mut self, packed: &[u8]) {
-        if PORTABLE.load(Ordering::Relaxed) {
-            merge_packed_kernel(&mut self.0, packed);
-        } else {
-            merge_packed_widest(&mut self.0, packed);
+        #[cfg(target_arch = "x86_64")]
+        if is_x86_feature_detected!("avx2") && !PORTABLE.load(Ordering::Relaxed) {
+            // SAFETY: the processor has the instructions.
+            return unsafe { merge_packed_avx2(&mut self.0, packed) };
         }
+        merge_packed_portable(&mut *self.0, packed);
     }
 
     /// Six bits each, as many as `packed` has room for.
@@ -262,12 +262,7 @@ impl Registers {
     }
 }
 
-widest! {
-    fn merge_packed_widest(registers: &mut [u8; REGISTERS], packed: &[u8]) = merge_packed_kernel;
-}
-
-#[inline(always)]
-fn merge_packed_kernel(registers: &mut [u8; REGISTERS], packed: &[u8]) {
+fn merge_packed_portable(registers: &mut [u8], packed: &[u8]) {
     for (four, three) in registers.as_chunks_mut::<4>().0.iter_mut().zip(packed.as_chunks::<3>().0) {
         let [a, b, c] = *three;
         let bits = u32::from_le_bytes([a, b, c, 0]);
@@ -275,6 +270,48 @@ fn merge_packed_kernel(registers: &mut [u8; REGISTERS], packed: &[u8]) {
         for (register, other) in four.iter_mut().zip(spread.to_le_bytes()) {
             *register = other.max(*register);
         }
+    }
+}
+
+/// The same for 32 registers at a time, which are 24 bytes: each three bytes go to a lane of four, where shifts move every
+/// register to a byte of its own. 0.6 µs for all of them; what the compiler makes of the portable loop takes 1.8 µs with
+/// the same instructions and 8 µs without (`cargo bench -p weir-structs --bench bitmaps`).
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2")]
+fn merge_packed_avx2(registers: &mut [u8; REGISTERS], packed: &[u8]) {
+    use std::arch::x86_64::{
+        __m256i, _mm256_and_si256, _mm256_loadu_si256, _mm256_loadu2_m128i, _mm256_max_epu8, _mm256_or_si256,
+        _mm256_set1_epi32, _mm256_setr_epi8, _mm256_shuffle_epi8, _mm256_slli_epi32, _mm256_storeu_si256,
+    };
+    // The upper half is loaded from 8 bytes further on, so its first three bytes stand fourth; -1 makes a zero.
+    let lanes = _mm256_setr_epi8(
+        0, 1, 2, -1, 3, 4, 5, -1, 6, 7, 8, -1, 9, 10, 11, -1, 4, 5, 6, -1, 7, 8, 9, -1, 10, 11, 12, -1, 13, 14, 15, -1,
+    );
+    let masks = [0x3F, 0x3F00, 0x3F_0000, 0x3F00_0000].map(|mask| _mm256_set1_epi32(mask));
+    let (groups, rest) = packed.as_chunks::<24>();
+    let mut blocks = registers.as_chunks_mut::<32>().0.iter_mut();
+    for (group, block) in groups.iter().zip(&mut blocks) {
+        let low: &[u8; 16] = group.first_chunk().expect("24 bytes");
+        let high: &[u8; 16] = group.last_chunk().expect("24 bytes");
+        // SAFETY: 16 bytes may be read from each; no alignment is asked for.
+        let bits = unsafe { _mm256_loadu2_m128i(high.as_ptr().cast(), low.as_ptr().cast()) };
+        let bits = _mm256_shuffle_epi8(bits, lanes);
+        let spread = _mm256_or_si256(
+            _mm256_or_si256(_mm256_and_si256(bits, masks[0]), _mm256_and_si256(_mm256_slli_epi32::<2>(bits), masks[1])),
+            _mm256_or_si256(
+                _mm256_and_si256(_mm256_slli_epi32::<4>(bits), masks[2]),
+                _mm256_and_si256(_mm256_slli_epi32::<6>(bits), masks[3]),
+            ),
+        );
+        let place: *mut __m256i = block.as_mut_ptr().cast();
+        // SAFETY: the block is 32 bytes; no alignment is asked for.
+        let merged = _mm256_max_epu8(spread, unsafe { _mm256_loadu_si256(place) });
+        // SAFETY: likewise.
+        unsafe { _mm256_storeu_si256(place, merged) };
+    }
+    // 24 divides what a dense HyperLogLog has, so nothing is left of that.
+    if let Some(block) = blocks.next() {
+        merge_packed_portable(block, rest);
     }
 }
 
@@ -742,8 +779,8 @@ mod tests {
         let mut packed = vec![0; REGISTERS * REGISTER_BITS / 8];
         registers.pack(&mut packed);
         let (mut wide, mut portable) = (Registers::new(), Registers::new());
-        merge_packed_widest(&mut wide.0, &packed);
-        merge_packed_kernel(&mut portable.0, &packed);
+        wide.merge_packed(&packed);
+        merge_packed_portable(&mut *portable.0, &packed);
         assert_eq!(wide.0, registers.0);
         assert_eq!(portable.0, registers.0);
     }
