@@ -258,10 +258,10 @@ impl<'a, P: SetPlace> SetMut<'a, P> {
     }
 
     /// Announces that `count` members are going to be added, `first` before the others: chooses the form of a set that is
-    /// empty, and that of another if so many would be too many even for an empty one.
+    /// empty and not big, and that of another if so many would be too many even for an empty one.
     pub fn expect(&mut self, first: &[u8], count: usize) {
         let form = self.form();
-        if !self.is_empty() {
+        if !self.is_empty() || form == Form::Big {
             if form == Form::Ints && count > self.ints_max() || form == Form::Packed && count > self.limits.packed_max {
                 self.make_big();
             }
@@ -273,7 +273,7 @@ impl<'a, P: SetPlace> SetMut<'a, P> {
             if form != Form::Packed {
                 self.put_small(SetForm::Packed(Vec::new()));
             }
-        } else if form != Form::Big {
+        } else {
             self.make_big();
         }
     }
