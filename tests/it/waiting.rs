@@ -30,7 +30,7 @@ fn who_has_waited_longest_is_served_first() {
     let mut giver = weir.wire();
     for (number, waiter) in waiters.iter_mut().enumerate() {
         giver.call(&["RPUSH", "queue", &number.to_string()]);
-        waiter.expect(&format!("*2\r\n$5\r\nqueue\r\n${}\r\n{number}\r\n", number.to_string().len()));
+        waiter.expect(format!("*2\r\n$5\r\nqueue\r\n${}\r\n{number}\r\n", number.to_string().len()));
     }
     assert_eq!(weir.info("blocked_clients"), 0);
     giver.ask("EXISTS queue\r\n", ":0\r\n");
@@ -124,7 +124,7 @@ fn client_unblock_ends_the_waiting_as_a_timeout_or_with_an_error() {
         waiter.send("BLPOP queue other 0\r\n");
         until_waiting(&weir, 1);
         assert_eq!(weir.info("total_blocking_keys"), 2);
-        other.ask(&format!("CLIENT UNBLOCK {id}{how}\r\n"), ":1\r\n");
+        other.ask(format!("CLIENT UNBLOCK {id}{how}\r\n"), ":1\r\n");
         waiter.expect(reply);
     }
     assert_eq!(weir.info("total_blocking_keys"), 0);
@@ -165,7 +165,7 @@ fn a_thousand_waiters_cost_nobody_anything_and_all_are_served() {
     until_waiting(&weir, 1_000);
     let mut giver = weir.wire();
     let request: String = (0..1_000).map(|_| "RPUSH queue x\r\n").collect();
-    giver.ask(&request, &":1\r\n".repeat(1_000));
+    giver.ask(&request, ":1\r\n".repeat(1_000));
     for waiter in &mut waiters {
         waiter.expect("*2\r\n$5\r\nqueue\r\n$1\r\nx\r\n");
     }

@@ -193,7 +193,8 @@ impl Operation {
             // A name without all of its arguments is no operation at all.
             let left = words.left();
             let (is_get, is_set) = (left > 2 && words.accept("GET"), left > 3 && words.accept("SET"));
-            if !is_get && !is_set && !(left > 3 && words.accept("INCRBY")) {
+            let is_incrby = !is_get && !is_set && left > 3 && words.accept("INCRBY");
+            if !(is_get || is_set || is_incrby) {
                 if left < 2 || !words.accept("OVERFLOW") {
                     return Err(Error::SYNTAX);
                 }

@@ -275,7 +275,7 @@ impl Bounds {
     fn of_circle(center: Position, radius_m: f64) -> Option<Bounds> {
         let angle = radius_m / EARTH_RADIUS_M;
         let up = degrees(angle);
-        if !(center.latitude.abs() + up < 89.0) {
+        if !is_off_the_poles(center.latitude.abs() + up) {
             return None;
         }
         // Where a meridian touches the circle.
@@ -287,7 +287,7 @@ impl Bounds {
     fn of_rectangle(center: Position, width_m: f64, height_m: f64) -> Option<Bounds> {
         let up = degrees(height_m / 2.0 / EARTH_RADIUS_M);
         let furthest = center.latitude.abs() + up;
-        if !(furthest < 89.0) {
+        if !is_off_the_poles(furthest) {
             return None;
         }
         // A position is within half the width along its own latitude, and a chord along it is not longer than the arc.
@@ -322,6 +322,11 @@ impl Bounds {
     fn has(&self, position: Position) -> bool {
         (self.west..=self.east).contains(&position.longitude) && (self.south..=self.north).contains(&position.latitude)
     }
+}
+
+/// Whether a latitude, in degrees from the equator, is so far from the pole that bounds can be computed. Not of a NaN.
+fn is_off_the_poles(latitude: f64) -> bool {
+    latitude < 89.0
 }
 
 /// Whether a ray to the east crosses an odd number of sides.
