@@ -189,7 +189,7 @@ RULES = [
     Rule("cursors that are negative", "redis<7.4", "SCAN SSCAN HSCAN ZSCAN", lambda args, a, b: failed(a, "invalid cursor") or failed(b, "invalid cursor")),
     Rule("`LREM`, `LPOS .. RANK`", "redis<7.2", "LREM LPOS", we_look_earlier("value is out of range"), leaves_them_apart=True),
     Rule("scores of ranges that begin", "redis<8.0", SCORE_RANGES, we_look_earlier("min or max is not a float"), leaves_them_apart=True),
-    Rule("`SORT` after a number", "redis<7.2", "SORT SORT_RO", only_they_fail("can't be converted into double"), leaves_them_apart=True),
+    Rule("`SORT` after a number", "redis", "SORT SORT_RO", only_they_fail("can't be converted into double"), leaves_them_apart=True),
     Rule("`XSETID` to an id below", "redis<7.2", "XSETID", lambda args, a, b: failed(a, "max_deleted_entry_id"), leaves_them_apart=True),
     Rule("`XCLAIM`, `XAUTOCLAIM`, `XREADGROUP`", "redis<7.2", "XGROUP", lambda args, a, b: isinstance(a, int) and isinstance(b, int)),
     Rule("`XINFO`: when consumers", "redis<7.2", "XINFO", lambda args, a, b: isinstance(a, Many) and isinstance(b, Many)),
