@@ -14,8 +14,8 @@ const ROUNDS: usize = 15;
 
 fn main() {
     for (name, len) in [("4 KiB", 4 << 10), ("10 MB", 10_000_000)] {
-        let a: Vec<u8> = (0..len).map(|at| (at * 37 >> 3) as u8).collect();
-        let b: Vec<u8> = (0..len).map(|at| (at * 91 >> 5) as u8).collect();
+        let a: Vec<u8> = (0..len).map(|at| ((at * 37) >> 3) as u8).collect();
+        let b: Vec<u8> = (0..len).map(|at| ((at * 91) >> 5) as u8).collect();
         let zeros = vec![0; len];
         row(&format!("count bits of {name}"), len, || bits::count_ones(black_box(&a)));
         row(&format!("find a set bit in {name} of zeros"), len, || {

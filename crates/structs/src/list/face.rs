@@ -499,7 +499,7 @@ mod tests {
             }
             let bytes = pair.keys.live_bytes();
             pair.change(limits, |list| drop(list.cut(End::Back, usize::MAX)));
-            assert!(pair.keys.live_bytes() < bytes && pair.keys.len() == 0);
+            assert!(pair.keys.live_bytes() < bytes && pair.keys.is_empty());
         }
     }
 
