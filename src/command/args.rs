@@ -2,6 +2,7 @@
 
 use super::error::Error;
 use weir_resp::Argv;
+use weir_structs::decimal::LongDouble;
 use weir_structs::number;
 
 /// A signed 64-bit integer in the strict form of the protocol (no sign `+`, no leading zeros, no spaces).
@@ -25,14 +26,12 @@ pub fn float(arg: &[u8]) -> Result<f64, Error> {
 /// Until when a command may wait, in Unix ms, of a timeout in seconds, with a fraction perhaps; `None` for 0, which is as
 /// long as it takes.
 pub fn timeout_s(arg: &[u8], now_ms: i64) -> Result<Option<i64>, Error> {
-    let seconds = number::parse_f64(arg).ok_or(Error::TIMEOUT_NOT_FLOAT)?;
-    let ms = (seconds * 1000.0).ceil();
-    // From here on 2^63 is the first number that does not fit.
-    if ms >= -(i64::MIN as f64) {
-        return Err(Error::TIMEOUT_OUT_OF_RANGE);
+    let seconds = LongDouble::parse(arg).ok_or(Error::TIMEOUT_NOT_FLOAT)?;
+    match seconds.seconds_to_ms_ceil() {
+        Some(ms) => deadline(ms, now_ms),
+        None if seconds.is_negative() => Err(Error::TIMEOUT_NEGATIVE),
+        None => Err(Error::TIMEOUT_OUT_OF_RANGE),
     }
-    #[expect(clippy::cast_possible_truncation, reason = "just checked; negative ones saturate")]
-    deadline(ms as i64, now_ms)
 }
 
 /// The same of a timeout in whole milliseconds.
