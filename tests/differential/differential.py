@@ -14,6 +14,7 @@ What must stay true: a segment depends on the seed, its number, the options and 
 import argparse
 import pathlib
 import random
+import signal
 import sys
 import tempfile
 import time
@@ -264,6 +265,8 @@ def options_of(argv):
 
 def main():
     options = options_of(sys.argv[1:])
+    # So that an end from outside ends the servers, too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     if absent := rules.check():
         raise SystemExit("rules.py names rows that docs/compatibility.md does not have:\n" + "\n".join(absent))
     with tempfile.TemporaryDirectory(prefix="differential-") as folder:

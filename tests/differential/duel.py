@@ -122,6 +122,9 @@ class Duel:
                 try:
                     act(server.connection(protocol))
                 except (Lost, OSError) as error:
+                    # Replies that are still to come would be taken for those of other commands.
+                    for one in (self.ours, self.theirs):
+                        one.hang_up()
                     raise Ended(server, commands, str(error)) from None
         self.compared += len(commands)
         if raw[0] == raw[1] and HALF_DONE not in raw[0]:

@@ -221,6 +221,7 @@ def _seconds(arg):
 LAST_IS_TIMEOUT = {b"BLPOP", b"BRPOP", b"BZPOPMIN", b"BZPOPMAX", b"BLMOVE", b"BRPOPLPUSH"}
 FIRST_IS_TIMEOUT = {b"BLMPOP", b"BZMPOP"}
 BLOCK_MS_MAX = 3
+FOR_EVER_S = 9.2e15  # what is longer does not fit and is refused
 SPAN_MIN = 10_000  # of seconds or milliseconds until a deadline
 
 
@@ -270,7 +271,7 @@ def harmless(args):
             return True
         timeout = _seconds(args[-1] if name in LAST_IS_TIMEOUT else args[1])
         # What rounds to no milliseconds waits for ever.
-        return timeout is not None and not -0.001 < timeout < 0.0001 and not BLOCK_MS_MAX / 1000 < timeout < 1e15
+        return timeout is not None and not -0.001 < timeout < 0.0001 and not BLOCK_MS_MAX / 1000 < timeout < FOR_EVER_S
     if name in (b"XREAD", b"XREADGROUP"):
         words = [arg.upper() for arg in args]
         for at, word in enumerate(words[:-1]):

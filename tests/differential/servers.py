@@ -55,10 +55,14 @@ class Server:
                     raise SystemExit(f"{self.program} did not start:\n{self.log_tail()}") from None
                 time.sleep(0.02)
 
-    def stop(self):
+    def hang_up(self):
+        """Closes the connections; new ones are made when they are needed."""
         for connection in self.connections.values():
             connection.close()
         self.connections = {}
+
+    def stop(self):
+        self.hang_up()
         if self.process:
             self.process.kill()
             self.process.wait()
