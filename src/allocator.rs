@@ -6,7 +6,9 @@
 
 use std::alloc::{GlobalAlloc, Layout};
 use std::ffi::{CStr, c_char, c_void};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread::{self, Thread};
 
 /// Counts, and lets mimalloc do the work.
 pub struct Counting(mimalloc::MiMalloc);
@@ -46,11 +48,38 @@ pub fn give_back() {
     unsafe { libmimalloc_sys::mi_collect(true) };
 }
 
-/// Lets mimalloc do what it has put off: pages that have been unused for longer than it waits go back to the system. It
-/// does so by itself only when it allocates, so a server that has nothing more to do would hold on to them.
+static PURGER: OnceLock<Thread> = OnceLock::new();
+/// Bytes in use when [`tidy`] was last called.
+static LAST_IN_USE: AtomicUsize = AtomicUsize::new(0);
+
+/// Starts the thread that gives memory back to the system: for a hundred megabytes that takes longer than anybody who waits
+/// for a reply should notice. Once a process; without it, MEMORY PURGE and mimalloc itself do so.
+pub fn start_purger() -> std::io::Result<()> {
+    let purger = thread::Builder::new().name("weir-purge".to_owned()).spawn(|| {
+        loop {
+            thread::park();
+            give_back();
+        }
+    })?;
+    // Another one that was started before does as well.
+    let _ = PURGER.set(purger.thread().clone());
+    Ok(())
+}
+
+/// Lets mimalloc do what it has put off. What other threads have freed becomes free here, on the thread that had allocated
+/// it; what is not used any more goes back to the system, on a thread of its own. mimalloc does either by itself only when
+/// it allocates, so a server that has nothing more to do would hold on to memory, and one that has would be held up: memory
+/// that has been unused for a second is given back by whoever comes along. So this is to be called more often than that.
 pub fn tidy() {
     // SAFETY: may be called at any time, from any thread.
     unsafe { libmimalloc_sys::mi_collect(false) };
+    // Where nothing was allocated or freed there is nothing new to give back.
+    let in_use = bytes_in_use();
+    if LAST_IN_USE.swap(in_use, Ordering::Relaxed) != in_use
+        && let Some(purger) = PURGER.get()
+    {
+        purger.unpark();
+    }
 }
 
 /// What mimalloc says of itself, as text.

@@ -166,6 +166,7 @@ fn start(mut config: Config, loaded: &Loaded) -> Result<ExitCode, String> {
         allocator_report: allocator::report,
         can_listen,
     };
+    allocator::start_purger().map_err(|e| format!("could not start a thread: {e}"))?;
     let seed = hash_seed(&config)?;
     let server = Server::new(config, facts, seed);
     let source = SignalSource {

@@ -331,6 +331,12 @@ impl Connection {
         if self.uncut { self.wait == Wait::Nothing } else { self.readable }
     }
 
+    /// Whether the peer has gone and reading would not show it: there are commands enough, or something that is no command,
+    /// in front of its end.
+    pub(super) fn has_gone_unread(&self) -> bool {
+        self.hung_up && (self.uncut || self.error.is_some())
+    }
+
     /// Whether the system says that nothing can be sent any more either.
     pub(super) fn is_broken(&mut self) -> bool {
         self.flush().is_err()

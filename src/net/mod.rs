@@ -25,7 +25,7 @@ pub use listener::{ListenError, can_listen};
 use crate::command::reply::Output;
 use crate::config::ClientClass;
 use crate::server::Server;
-use crate::server::client::{Accepted, ClientId, IoFacts, Slot};
+use crate::server::client::{Accepted, ClientFlags, ClientId, IoFacts, Slot};
 use crate::server::message::{Job, JobState, Order};
 use connection::{Connection, ReadEnd, Stream, Wait};
 use listener::Listener;
@@ -232,6 +232,10 @@ impl EventLoop {
                 };
                 let named = (connection.slot, connection.id);
                 connection.hung_up |= event.is_read_closed() || event.is_error();
+                if connection.wait == Wait::Data && connection.has_gone_unread() {
+                    self.close(named);
+                    continue;
+                }
                 if event.is_readable() || connection.hung_up {
                     connection.readable = !connection.ended;
                     self.enqueue(named);
@@ -400,6 +404,11 @@ impl EventLoop {
         if connection.wait == Wait::Nothing {
             return;
         }
+        // It may be on the list for something that was over before it began to wait for data.
+        if self.server.clients.get(named.0).is_some_and(|client| client.flags.contains(ClientFlags::BLOCKED)) {
+            return;
+        }
+        let Some(connection) = self.connection(named) else { return };
         connection.wait = Wait::Nothing;
         if let Some(held) = connection.held.take() {
             let (batch, next) = *held;
@@ -432,14 +441,19 @@ impl EventLoop {
         let Job { slot, mut batch, next, error, out, state, .. } = job;
         let Some(connection) = self.connections.get_mut(slot.0 as usize).and_then(Option::as_deref_mut) else { return };
         let named = (slot, connection.id);
+        connection.error = error;
         match state {
             JobState::Paused => connection.wait = Wait::Pause,
             JobState::Full => connection.wait = Wait::Output,
+            JobState::Blocked if connection.ended || connection.has_gone_unread() => {
+                // It will never read the reply.
+                self.close(named);
+                return;
+            }
             JobState::Blocked => connection.wait = Wait::Data,
             JobState::CloseAfterReply => connection.closing = true,
             JobState::Ready | JobState::Done => connection.closing |= connection.ended,
         }
-        connection.error = error;
         let left = next < batch.len() || connection.error.is_some();
         if connection.wait != Wait::Nothing && (left || connection.wait != Wait::Data) {
             connection.held = Some(Box::new((batch, next)));

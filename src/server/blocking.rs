@@ -41,8 +41,8 @@ struct Waiter {
     /// The command, with the arguments that it asked for.
     batch: Batch,
     block: Block,
-    /// Where its keys are in hash space.
-    positions: Vec<u64>,
+    /// Where its keys are in hash space, in that order, and which arguments they are.
+    keys: Vec<(u64, usize)>,
     /// Its place in all queues.
     number: u64,
     /// Its client has asked for no reply.
@@ -54,6 +54,11 @@ struct Waiter {
 }
 
 impl Waiter {
+    /// Each position once: a key may be named several times.
+    fn positions(&self) -> impl Iterator<Item = u64> {
+        self.keys.chunk_by(|a, b| a.0 == b.0).filter_map(|alike| alike.first()).map(|&(position, _)| position)
+    }
+
     fn timer(&self) -> Option<i64> {
         self.block.until_ms.into_iter().chain(self.block.again_at_ms).min()
     }
@@ -114,7 +119,7 @@ impl Waiters {
     }
 
     fn add(&mut self, id: ClientId, waiter: Box<Waiter>) {
-        for &position in &waiter.positions {
+        for position in waiter.positions() {
             let queue = self.by_key.entry((waiter.db, position)).or_insert_with(|| {
                 *self.databases.entry(waiter.db).or_default() += 1;
                 Queue::default()
@@ -129,7 +134,7 @@ impl Waiters {
     fn remove(&mut self, id: ClientId) -> Option<Box<Waiter>> {
         let waiter = self.by_client.remove(&id)?;
         self.set_timer(id, waiter.timer_ms, None);
-        for &position in &waiter.positions {
+        for position in waiter.positions() {
             let Some(queue) = self.by_key.get_mut(&(waiter.db, position)) else { continue };
             queue.waiters.remove(&waiter.number);
             queue.groups -= usize::from(waiter.block.awaited == Awaited::StreamGroup);
@@ -170,8 +175,10 @@ enum Again {
     Served,
     /// It waits on.
     Waits,
-    /// It was not run: what it waits for is not there.
-    NothingThere,
+    /// It was not run: the key is gone.
+    Gone,
+    /// It was not run: the key holds something else than what it waits for.
+    OtherKind,
 }
 
 impl Server {
@@ -189,26 +196,29 @@ impl Server {
         client.flags.insert(ClientFlags::BLOCKED);
         let silent = client.flags.intersects(ClientFlags::REPLY_OFF | ClientFlags::REPLY_SKIP);
         let id = client.id;
-        let changed = std::mem::take(&mut block.argv);
-        let arg = |at| changed.iter().find(|(of, _)| *of == at).map_or(argv.at(at), |(_, arg)| arg);
+        // Nobody waits twice; whoever thought so is not to harm the lists.
+        self.forget_waiter(id);
+        let mut changed = std::mem::take(&mut block.argv);
+        changed.sort_by_key(|(of, _)| *of);
+        let arg = |at| match changed.binary_search_by_key(&at, |(of, _)| *of) {
+            Ok(found) => changed.get(found).map_or(argv.at(at), |(_, arg)| arg),
+            Err(_) => argv.at(at),
+        };
         let mut batch = Batch::new();
         if batch.push_command((0..argv.len()).map(arg)).is_err() {
             unreachable!("a command that came in one batch fits into another");
         }
-        // A key that is named twice is waited for once.
-        let mut positions: Vec<u64> = Vec::with_capacity(block.keys.len());
-        for &at in &block.keys {
-            let key = self.store.key(argv.at(at));
-            if !positions.contains(&key.position) {
-                positions.push(key.position);
-                self.store.db(db).await_key(key);
-            }
-        }
+        let mut keys: Vec<(u64, usize)> =
+            block.keys.iter().map(|&at| (self.store.key(argv.at(at)).position, at)).collect();
+        keys.sort_unstable();
         self.waiters.last_number += 1;
         let number = self.waiters.last_number;
         let mut waiter =
-            Box::new(Waiter { slot, db, command, batch, block, positions, number, silent, ticks, timer_ms: None });
+            Box::new(Waiter { slot, db, command, batch, block, keys, number, silent, ticks, timer_ms: None });
         waiter.timer_ms = waiter.timer();
+        for position in waiter.positions() {
+            self.store.db(db).await_position(position);
+        }
         self.waiters.add(id, waiter);
     }
 
@@ -234,7 +244,7 @@ impl Server {
         while let Some((number, id)) = self.waiters.next_at(db, position, after) {
             after = number;
             let groups = self.waiters.by_key.get(&(db, position)).map_or(0, |queue| queue.groups);
-            if self.run_again(id, Some(position)) == Again::NothingThere && groups == 0 {
+            if self.run_again(id, Some(position)) == Again::Gone && groups == 0 {
                 return;
             }
         }
@@ -245,9 +255,9 @@ impl Server {
         let Some(waiter) = self.waiters.by_client.get(&id) else { return Again::Waits };
         let (slot, db) = (waiter.slot, waiter.db);
         if let Some(position) = position
-            && !self.is_there(id, position)
+            && let Some(not_there) = self.missing(id, position)
         {
-            return Again::NothingThere;
+            return not_there;
         }
         let Some(mut waiter) = self.waiters.by_client.remove(&id) else { return Again::Waits };
         let command = waiter.command;
@@ -286,15 +296,14 @@ impl Server {
         Again::Served
     }
 
-    /// Whether what a waiter waits for may be at its key with this position.
-    fn is_there(&mut self, id: ClientId, position: u64) -> bool {
-        let Some(waiter) = self.waiters.by_client.get(&id) else { return false };
+    /// Why what a waiter waits for cannot be at its key with this position; `None` if it may be.
+    fn missing(&mut self, id: ClientId, position: u64) -> Option<Again> {
+        let waiter = self.waiters.by_client.get(&id)?;
         let argv = waiter.batch.command(0);
-        for &at in &waiter.block.keys {
+        let first = waiter.keys.partition_point(|&(of, _)| of < position);
+        let mut found = Again::Gone;
+        for &(_, at) in waiter.keys.iter().skip(first).take_while(|&&(of, _)| of == position) {
             let key = self.store.key(argv.at(at));
-            if key.position != position {
-                continue;
-            }
             let kind = self.store.db(waiter.db).peek(key).map(|entry| entry.kind());
             let fits = match waiter.block.awaited {
                 Awaited::List => matches!(kind, Some(Kind::ListPacked | Kind::List)),
@@ -303,10 +312,13 @@ impl Server {
                 Awaited::StreamGroup => true,
             };
             if fits {
-                return true;
+                return None;
+            }
+            if kind.is_some() {
+                found = Again::OtherKind;
             }
         }
-        false
+        Some(found)
     }
 
     /// Gives a waiter its reply and lets its client go on.
@@ -334,7 +346,7 @@ impl Server {
     /// Takes a waiter out of all lists.
     fn forget_waiter(&mut self, id: ClientId) -> Option<Box<Waiter>> {
         let waiter = self.waiters.remove(id)?;
-        for &position in &waiter.positions {
+        for position in waiter.positions() {
             self.store.db(waiter.db).stop_awaiting(position);
         }
         Some(waiter)
@@ -377,15 +389,19 @@ impl Server {
         while let Some(&(ms, id)) = self.waiters.timers.first()
             && ms <= now_ms
         {
-            let over = self.waiters.by_client.get(&id).is_some_and(|w| w.block.until_ms.is_some_and(|at| at <= now_ms));
-            if over {
+            self.waiters.timers.pop_first();
+            let Some(waiter) = self.waiters.by_client.get_mut(&id) else { continue };
+            waiter.timer_ms = None;
+            if waiter.block.until_ms.is_some_and(|at| at <= now_ms) {
                 self.unblock(id, Unblock::Timeout);
+            } else if let Some((_, pause_until_ms)) = self.pause.current() {
+                // It might change something.
+                self.postpone(id, pause_until_ms);
             } else if self.run_again(id, None) != Again::Served {
                 // What it waits for now is later; else it would come round here for ever.
                 self.postpone(id, now_ms + 1);
             }
         }
-        self.serve_waiters();
     }
 
     /// Sees to it that a waiter is not looked at before a moment.

@@ -12,6 +12,9 @@ const EXPIRY_SLICE_RECORDS: usize = 256;
 /// Keys that one step of the clock sweep visits at least, in the mean: a bucket's, in a table that is as empty as one gets.
 const SWEEP_STEP_KEYS_MIN: u64 = 3;
 
+/// How often the allocator is let do what it has put off, in ms: before it does so by itself, in the middle of something.
+const TIDY_EVERY_MS: i64 = 400;
+
 /// Longest wait while DEBUG PAUSE-CRON is on, in ms.
 const PAUSED_IDLE_MS: i64 = 100;
 
@@ -32,8 +35,8 @@ pub(super) struct Cron {
     /// Database and cursor of the clock sweep.
     sweep_db: usize,
     sweep_cursor: u64,
-    /// Runs so far.
-    runs: u64,
+    /// When memory is next tidied.
+    tidy_ms: i64,
 }
 
 impl Server {
@@ -77,6 +80,10 @@ impl Server {
         let expiring = due || self.cron.expiry_rebuilding || self.cron.expiry_behind && self.expiry_may_go_on();
         if expiring && self.expires_actively() {
             self.expire_slice();
+        }
+        if !self.waiters.is_empty() {
+            // Keys that have expired may have been waited for, and so may what others were given just now.
+            self.serve_waiters();
         }
         self.settle();
         self.stats.turn_ends();
@@ -140,12 +147,13 @@ impl Server {
     }
 
     fn periodic(&mut self, hz: i64) {
-        self.cron.runs += 1;
         let used = self.used_memory();
         self.stats.sample(used, self.store.now_ms());
         self.disconnect_idle();
         self.sweep_clocks(hz);
-        if self.cron.runs.is_multiple_of(hz.unsigned_abs()) {
+        let now_ms = self.store.now_ms();
+        if now_ms >= self.cron.tidy_ms || self.cron.tidy_ms > now_ms + TIDY_EVERY_MS {
+            self.cron.tidy_ms = now_ms + TIDY_EVERY_MS;
             (self.facts.tidy_memory)();
         }
     }

@@ -7,6 +7,7 @@ use super::awaited::AwaitedKeys;
 use super::expiry::{Deadlines, ExpiryIndex, fields_deadline};
 use super::versions::{KeyVersions, Version};
 use super::{Big, EntryRef, Env, ExpireChange, Expired, NewStr, PackedKind, Store, StrView, TakenValue};
+use std::collections::VecDeque;
 use std::ops::{Deref, DerefMut};
 use weir_structs::entry::Freed;
 use weir_structs::expiry_wheel::ExpiryWheel;
@@ -57,8 +58,8 @@ impl Meta {
     }
 
     /// All entries are gone. Returns the index of their deadlines, to be freed elsewhere.
-    pub(super) fn flushed(&mut self, now_ms: i64) -> ExpiryWheel {
-        std::mem::replace(&mut self.expiry, ExpiryIndex::new(now_ms)).into_wheel()
+    pub(super) fn flushed(&mut self, now_ms: i64) -> (ExpiryWheel, VecDeque<Box<[u8]>>) {
+        std::mem::replace(&mut self.expiry, ExpiryIndex::new(now_ms)).into_parts()
     }
 
     pub(super) fn expires(&self) -> usize {
@@ -302,12 +303,12 @@ impl<'a> Db<'a> {
         self.keys.random(&mut || rand::RngCore::next_u64(rng))
     }
 
-    /// Somebody waits for a change of a key from now on.
-    pub fn await_key(self, key: Key<'_>) {
-        self.meta.awaited.add(key.position);
+    /// Somebody waits for a change of the key with a position from now on.
+    pub fn await_position(self, position: u64) {
+        self.meta.awaited.add(position);
     }
 
-    /// The end of one [`Db::await_key`].
+    /// The end of one [`Db::await_position`].
     pub fn stop_awaiting(self, position: u64) {
         self.meta.awaited.remove(position);
     }

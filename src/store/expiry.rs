@@ -106,8 +106,9 @@ impl ExpiryIndex {
         }
     }
 
-    pub(super) fn into_wheel(self) -> ExpiryWheel {
-        self.wheel
+    /// What is to be freed elsewhere.
+    pub(super) fn into_parts(self) -> (ExpiryWheel, VecDeque<Box<[u8]>>) {
+        (self.wheel, self.due_hashes)
     }
 
     pub(super) fn keys(&self) -> usize {
@@ -188,7 +189,8 @@ impl Db<'_> {
                 self.meta.expiry.due_hashes.push_front(name);
                 return true;
             }
-            budget -= taken;
+            // A look costs too, even if nothing is found.
+            budget = budget.saturating_sub(taken.max(1));
         }
         false
     }
@@ -213,6 +215,10 @@ impl Db<'_> {
             }
         };
         if taken == 0 {
+            // What was due has been set anew meanwhile; what is due later needs a record, since that one has fired.
+            if let Some(at) = old.fields {
+                meta.expiry.wheel.insert(key.position, at);
+            }
             return 0;
         }
         env.counters.expired_fields += taken as u64;

@@ -19,6 +19,7 @@ pub use weir_structs::keyspace::{ExpireChange, NewStr, TakenValue};
 pub use weir_structs::value::{Big, PackedKind, ValueRef};
 
 use db::Meta;
+use std::collections::VecDeque;
 use weir_structs::entry::Freed;
 use weir_structs::expiry_wheel::ExpiryWheel;
 use weir_structs::keyspace::{KeyHasher, Keyspace};
@@ -40,6 +41,8 @@ pub enum Garbage {
     Keyspace(Box<Keyspace>),
     /// An index of deadlines.
     Deadlines(Box<ExpiryWheel>),
+    /// Names of keys.
+    Names(VecDeque<Box<[u8]>>),
 }
 
 impl Garbage {
@@ -48,7 +51,7 @@ impl Garbage {
         match self {
             Garbage::Blob(_) | Garbage::Big(_) => 1,
             Garbage::Keyspace(keys) => keys.len(),
-            Garbage::Deadlines(_) => 0,
+            Garbage::Deadlines(_) | Garbage::Names(_) => 0,
         }
     }
 }
@@ -299,7 +302,10 @@ impl Store {
         let Database { keys, meta } = &mut self.databases[index];
         let count = keys.len();
         meta.touched_where(|position| has_position(keys, position));
-        let deadlines = meta.flushed(self.env.now_ms);
+        let (deadlines, names) = meta.flushed(self.env.now_ms);
+        if !names.is_empty() {
+            self.env.garbage.push(Garbage::Names(names));
+        }
         if !deadlines.is_empty() {
             self.env.garbage.push(Garbage::Deadlines(Box::new(deadlines)));
         }

@@ -52,7 +52,7 @@ fn a_timeout_is_kept_to_the_fraction_of_a_second() {
     let mut wire = weir.wire();
     for (request, reply) in [
         ("BLPOP nothing 0.15\r\n", "*-1\r\n"),
-        ("BLMOVE nothing other LEFT RIGHT 0.15\r\n", "$-1\r\n"),
+        ("BLMOVE nothing other LEFT RIGHT 0.15\r\n", "*-1\r\n"),
         ("BZPOPMIN nothing 0.15\r\n", "*-1\r\n"),
         ("XREAD BLOCK 150 STREAMS nothing $\r\n", "*-1\r\n"),
     ] {
@@ -170,4 +170,75 @@ fn a_thousand_waiters_cost_nobody_anything_and_all_are_served() {
         waiter.expect("*2\r\n$5\r\nqueue\r\n$1\r\nx\r\n");
     }
     weir.comes_to_rest();
+}
+
+#[test]
+fn who_waits_for_another_type_does_not_stand_in_the_way() {
+    let weir = Weir::with([]);
+    let mut first = waiting(&weir, "BZPOPMIN k 0\r\n", 1);
+    let mut second = waiting(&weir, "XREAD BLOCK 0 STREAMS k $\r\n", 1);
+    let mut third = waiting(&weir, "BLPOP k 0\r\n", 1);
+    let mut giver = weir.wire();
+    giver.ask("RPUSH k a\r\n", ":1\r\n");
+    third[0].expect("*2\r\n$1\r\nk\r\n$1\r\na\r\n");
+    giver.ask("XADD k 1-1 f v\r\nDEL k\r\nZADD k 1 m\r\n", "$3\r\n1-1\r\n:1\r\n:1\r\n");
+    second[0].expect("*1\r\n*2\r\n$1\r\nk\r\n*1\r\n*2\r\n$3\r\n1-1\r\n*2\r\n$1\r\nf\r\n$1\r\nv\r\n");
+    first[0].expect("*3\r\n$1\r\nk\r\n$1\r\nm\r\n$1\r\n1\r\n");
+}
+
+#[test]
+fn waiting_for_very_many_keys_holds_nobody_up() {
+    let weir = Weir::with([]);
+    let mut waiter = weir.wire();
+    let keys: String = (0..100_000).map(|number| format!("k{number} ")).collect();
+    waiter.send(crate::wire::request(
+        &["BLPOP"].into_iter().chain(keys.split_whitespace()).chain(["0"]).collect::<Vec<_>>(),
+    ));
+    until_waiting(&weir, 1);
+    assert_eq!(weir.info("total_blocking_keys"), 100_000);
+    weir.wire().ask("RPUSH k99999 a\r\n", ":1\r\n");
+    waiter.expect("*2\r\n$6\r\nk99999\r\n$1\r\na\r\n");
+    assert_eq!(weir.info("total_blocking_keys"), 0);
+}
+
+#[test]
+fn a_killed_waiter_takes_nothing_even_in_the_same_turn() {
+    let weir = Weir::with([]);
+    let mut waiter = weir.wire();
+    let id = waiter.call(&["CLIENT", "ID"])[1..].to_owned();
+    waiter.send("BLPOP queue 0\r\n");
+    until_waiting(&weir, 1);
+    weir.wire().ask(format!("CLIENT KILL ID {id}\r\nRPUSH queue v\r\nLLEN queue\r\n"), ":1\r\n:1\r\n:1\r\n");
+    assert!(waiter.is_closed());
+}
+
+#[test]
+fn a_waiter_that_leaves_behind_unread_commands_or_nonsense_is_noticed() {
+    let weir = Weir::with([]);
+    for behind in ["*x\r\n".to_owned(), "PING\r\n".repeat(6_000)] {
+        let mut waiter = weir.wire();
+        waiter.send(format!("BLPOP queue 0\r\n{behind}"));
+        until_waiting(&weir, 1);
+        drop(waiter);
+        until_waiting(&weir, 0);
+    }
+    weir.wire().ask("RPUSH queue v\r\nLLEN queue\r\n", ":1\r\n:1\r\n");
+}
+
+#[test]
+fn ending_a_pause_twice_does_not_end_the_waiting() {
+    let weir = Weir::with([]);
+    let mut admin = weir.wire();
+    admin.ask("CLIENT PAUSE 100000 WRITE\r\n", "+OK\r\n");
+    let mut waiters: Vec<Wire> = (0..100).map(|_| weir.wire()).collect();
+    waiters.iter_mut().for_each(|waiter| waiter.send("BLPOP queue 0\r\nPING\r\n"));
+    // Their bytes are there: whoever holds them back says so.
+    eventually("all of them are held back", || {
+        weir.wire().call(&["CLIENT", "LIST"]).matches(" flags=b ").count() == 100
+    });
+    admin.ask("CLIENT UNPAUSE\r\nCLIENT UNPAUSE\r\n", "+OK\r\n+OK\r\n");
+    until_waiting(&weir, 100);
+    assert!(waiters[99].is_silent_for(Duration::from_millis(50)));
+    admin.ask("RPUSH queue a\r\n", ":1\r\n");
+    waiters[0].expect("*2\r\n$5\r\nqueue\r\n$1\r\na\r\n+PONG\r\n");
 }

@@ -766,6 +766,8 @@ fn kill(cx: &mut ServerCx<'_>, id: ClientId) {
         {
             client.flags.insert(ClientFlags::KILLED);
         }
+        // What it waits for is not given to it any more.
+        cx.server.waiter_gone(id);
         cx.server.outbox.order(Order::Close(id));
     }
 }
