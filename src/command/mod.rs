@@ -17,6 +17,7 @@ pub mod geo;
 pub mod hash;
 pub mod hyperloglog;
 pub mod list;
+mod repeats;
 pub mod reply;
 pub mod set;
 pub mod sort;

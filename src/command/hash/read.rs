@@ -5,7 +5,7 @@ use crate::command::cursor::{self, Found, ScanOptions, Walked};
 use crate::command::reply::Reply;
 use crate::command::spec::{Acl, Arg, ArgKind, Flags, Group, KeyFlags, KeySpec, Spec};
 use crate::command::table::{DataFn, Row};
-use crate::command::{Cx, Error, args};
+use crate::command::{Cx, Error, args, repeats};
 use rand::rngs::SmallRng;
 use rand::{Rng as _, SeedableRng as _};
 use weir_structs::hash::HashRef;
@@ -114,9 +114,6 @@ pub const COMMANDS: &[Row<DataFn>] = &[
     ),
 ];
 
-/// Most fields that HRANDFIELD gives where it may give the same one again: more is no sample but an attack.
-const REPEATED_MAX: u64 = 1 << 24;
-
 fn hget_command(cx: &mut Cx<'_>) -> Result<(), Error> {
     let (field, now_ms) = (cx.arg(2), cx.now_ms());
     access::read(cx, |reply, hash| reply_value(reply, hash.and_then(|hash| hash.get(field, now_ms))))
@@ -207,13 +204,15 @@ fn hrandfield_command(cx: &mut Cx<'_>) -> Result<(), Error> {
     if cx.argc() > 4 || (with_values && !args::is(cx.arg(3), "WITHVALUES")) {
         return Err(Error::SYNTAX);
     }
-    let too_many_values = with_values && count.unsigned_abs() > (i64::MAX / 2) as u64;
-    if too_many_values || (count < 0 && count.unsigned_abs() > REPEATED_MAX) {
+    if with_values && count.unsigned_abs() > (i64::MAX / 2) as u64 {
         return Err(Error::OUT_OF_RANGE);
     }
     let wanted = usize::try_from(count.unsigned_abs()).unwrap_or(usize::MAX);
     access::read(cx, |reply, hash| {
         let live = hash.map_or(0, |hash| hash.live_len(now_ms));
+        if let Some(hash) = hash.filter(|_| count < 0) {
+            repeats::check(count.unsigned_abs(), live as u64, hash.memory_bytes())?;
+        }
         let len = match count {
             _ if live == 0 => 0,
             0.. => wanted.min(live),
@@ -235,7 +234,8 @@ fn hrandfield_command(cx: &mut Cx<'_>) -> Result<(), Error> {
             Some(hash) if count < 0 => hash.random_repeated(wanted, now_ms, &mut rng, each),
             _ => {}
         }
-    })
+        Ok(())
+    })?
 }
 
 fn hscan_command(cx: &mut Cx<'_>) -> Result<(), Error> {

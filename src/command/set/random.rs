@@ -3,7 +3,7 @@
 use super::place::{limits, read, reply_member, tell_removed};
 use crate::command::spec::{Acl, Arg, ArgKind, Flags, Group, KeyFlags, KeySpec, Spec};
 use crate::command::table::{DataFn, Row};
-use crate::command::{Cx, Error, args};
+use crate::command::{Cx, Error, args, repeats};
 use rand::rngs::SmallRng;
 use rand::{RngCore, SeedableRng};
 use weir_structs::set::{SetMut, SetRef};
@@ -41,9 +41,6 @@ pub const COMMANDS: &[Row<DataFn>] = &[
         srandmember_command,
     ),
 ];
-
-/// Members that SRANDMEMBER shows when they may repeat: the one reply whose length a few bytes of a request choose freely.
-const REPEATED_MAX: usize = 1 << 27;
 
 fn spop_command(cx: &mut Cx<'_>) -> Result<(), Error> {
     let key = cx.key(1);
@@ -109,10 +106,8 @@ fn srandmember_command(cx: &mut Cx<'_>) -> Result<(), Error> {
             set.random_distinct(count, rng, &mut |member| reply_member(reply, member));
         }
         (Some(set), Some(count)) => {
-            let count = usize::try_from(count.unsigned_abs()).unwrap_or(usize::MAX);
-            if count > REPEATED_MAX {
-                return Err(Error::OUT_OF_RANGE);
-            }
+            repeats::check(count.unsigned_abs(), set.len() as u64, set.memory_bytes())?;
+            let count = usize::try_from(count.unsigned_abs()).map_err(|_| Error::OUT_OF_RANGE)?;
             reply.array(count);
             set.random_repeated(count, rng, &mut |member| reply_member(reply, member));
         }

@@ -8,7 +8,7 @@ use crate::command::cursor::{self, Found, ScanOptions, Walked};
 use crate::command::reply::Reply;
 use crate::command::spec::{Acl, Arg, ArgKind, Flags, Group, KeyFlags, KeySpec, Spec};
 use crate::command::table::{DataFn, Row};
-use crate::command::{Cx, Error};
+use crate::command::{Cx, Error, repeats};
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 use std::collections::HashSet;
@@ -134,8 +134,6 @@ pub const COMMANDS: &[Row<DataFn>] = &[
     ),
 ];
 
-/// Members that ZRANDMEMBER shows when they may repeat: the one reply whose length a few bytes of a request choose freely.
-const REPEATED_MAX: u64 = 1 << 27;
 /// Distinct members are picked one by one if there are more than so many times as many; otherwise all are walked, and each
 /// is taken with the chance that is due to it.
 const PICK_ONE_IN: u64 = 3;
@@ -246,9 +244,7 @@ fn zrandmember_command(cx: &mut Cx<'_>) -> Result<(), Error> {
     };
     let (number, reply) = (wanted.unsigned_abs(), &mut cx.reply);
     if wanted < 0 {
-        if number > REPEATED_MAX {
-            return Err(Error::OUT_OF_RANGE);
-        }
+        repeats::check(number, zset.len(), zset.memory_bytes())?;
         open(reply, number, with_scores);
         sample_repeated(zset, number, &mut rng, |member, score| pair(reply, member, score, with_scores));
     } else {

@@ -57,6 +57,14 @@ impl<'a> HashRef<'a> {
         }
     }
 
+    /// Bytes that the fields and what leads to them take, roughly. O(1).
+    pub fn memory_bytes(self) -> usize {
+        match self {
+            HashRef::Packed(packed) => packed.as_bytes().len(),
+            HashRef::Table(hash) => hash.memory_bytes(),
+        }
+    }
+
     /// Whether there is no field.
     #[inline]
     pub fn is_empty(self) -> bool {

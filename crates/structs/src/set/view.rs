@@ -52,6 +52,15 @@ impl<'a> SetRef<'a> {
         }
     }
 
+    /// Bytes that the members and what leads to them take, roughly. O(1).
+    pub fn memory_bytes(self) -> usize {
+        match self {
+            SetRef::Ints(ints) => ints.len() * size_of::<i64>(),
+            SetRef::Packed(packed) => packed.as_bytes().len(),
+            SetRef::Big(set) => set.memory_bytes(),
+        }
+    }
+
     /// Whether there are none.
     #[inline]
     pub fn is_empty(self) -> bool {

@@ -50,6 +50,14 @@ impl<'a> ZsetRef<'a> {
         }
     }
 
+    /// Bytes that the members and what leads to them take, roughly. O(1).
+    pub fn memory_bytes(self) -> usize {
+        match self {
+            ZsetRef::Packed(set) => set.as_bytes().len(),
+            ZsetRef::Big(zset) => zset.memory_bytes(),
+        }
+    }
+
     /// Whether there are none.
     #[inline]
     pub fn is_empty(self) -> bool {
