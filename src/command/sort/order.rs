@@ -36,6 +36,16 @@ impl Arena {
         self.0.get(span.start..span.start + span.len as usize).unwrap_or_default()
     }
 
+    /// Bytes in here.
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Forgets what was copied in behind the first `len` bytes.
+    pub(super) fn truncate(&mut self, len: usize) {
+        self.0.truncate(len);
+    }
+
     /// The same bytes up to the first NUL.
     pub(super) fn c_string(&self, span: Span) -> Span {
         let bytes = self.get(span);

@@ -98,6 +98,11 @@ pub const COMMANDS: &[Row<DataFn>] = &[
     ),
 ];
 
+/// Values that one SORT replies or stores: elements times GETs, both of which may be as many as a request has room for.
+const CELLS_MAX: usize = 1 << 27;
+/// Values that are looked up before they are replied, where one element has not more of them already.
+const CHUNK_CELLS: usize = 1 << 12;
+
 fn sort_command(cx: &mut Cx<'_>) -> Result<(), Error> {
     let request = Request::parse(cx.words(2), true)?;
     sort(cx, &request)
@@ -244,16 +249,36 @@ fn sort(cx: &mut Cx<'_>, request: &Request<'_>) -> Result<(), Error> {
         items.drain(..part.start);
     }
 
-    let output = output(cx, request, &items, &mut arena);
+    let columns = request.get.len().max(1);
+    let cells = items.len().checked_mul(columns).filter(|&cells| cells <= CELLS_MAX).ok_or(Error::OUT_OF_RANGE)?;
+    let elements: Vec<Span> = items.iter().map(|item| item.element).collect();
+    drop(items);
+    // Either several whole rows, or some columns of one.
+    let chunks = elements.chunks((CHUNK_CELLS / columns).max(1)).flat_map(|elements| {
+        let mut columns = request.get.chunks(CHUNK_CELLS);
+        let first = columns.next().unwrap_or_default();
+        std::iter::once(first).chain(columns).map(move |get| (elements, get))
+    });
     match request.store_at {
-        Some(at) => store(cx, cx.key(at), &output, &arena),
+        Some(at) => {
+            // What is looked up may be in the very key that is replaced.
+            let mut output = Vec::new();
+            for (elements, get) in chunks {
+                output.append(&mut rows(cx, get, elements, &mut arena));
+            }
+            store(cx, cx.key(at), &output, &arena);
+        }
         None => {
-            cx.reply.array(output.len());
-            for value in output {
-                match value {
-                    Some(span) => cx.reply.bulk(arena.get(span)),
-                    None => cx.reply.null(),
+            cx.reply.array(cells);
+            let kept = arena.len();
+            for (elements, get) in chunks {
+                for value in rows(cx, get, elements, &mut arena) {
+                    match value {
+                        Some(span) => cx.reply.bulk(arena.get(span)),
+                        None => cx.reply.null(),
+                    }
                 }
+                arena.truncate(kept);
             }
         }
     }
@@ -313,20 +338,19 @@ fn score(text: &[u8]) -> Result<f64, Error> {
 }
 
 /// What is replied or stored for these elements: themselves, or what each GET names for each.
-fn output(cx: &mut Cx<'_>, request: &Request<'_>, items: &[Item], arena: &mut Arena) -> Vec<Option<Span>> {
-    let elements: Vec<Span> = items.iter().map(|item| item.element).collect();
-    let columns = request.get.len();
+fn rows(cx: &mut Cx<'_>, get: &[Pattern<'_>], elements: &[Span], arena: &mut Arena) -> Vec<Option<Span>> {
+    let columns = get.len();
     if columns == 0 {
-        return elements.into_iter().map(Some).collect();
+        return elements.iter().copied().map(Some).collect();
     }
     let mut output = vec![None; elements.len() * columns];
-    for (column, pattern) in request.get.iter().enumerate() {
+    for (column, pattern) in get.iter().enumerate() {
         let mut cells = output.iter_mut().skip(column).step_by(columns);
         if *pattern == Pattern::Element {
-            cells.zip(&elements).for_each(|(cell, element)| *cell = Some(*element));
+            cells.zip(elements).for_each(|(cell, element)| *cell = Some(*element));
             continue;
         }
-        pattern.look_up(cx, &elements, arena, &mut |arena, value| {
+        pattern.look_up(cx, elements, arena, &mut |arena, value| {
             if let Some(cell) = cells.next() {
                 *cell = value.map(|value| arena.push(value));
             }
