@@ -4,6 +4,7 @@
 
 use super::access::{self, Changes};
 use crate::command::args::{self, ExpiryOption, TimeForm, Words};
+use crate::command::effects::EventClass;
 use crate::command::generic::expire::{Conditions, rounded_seconds};
 use crate::command::reply::Reply;
 use crate::command::spec::{Acl, Arg, ArgKind, Flags, Group, KeyFlags, KeySpec, Spec};
@@ -590,6 +591,7 @@ fn hsetex_command(cx: &mut Cx<'_>) -> Result<(), Error> {
         if stands {
             // It would be gone at once, so it does not come to be at all.
             cx.store.count_expired_fields(names.count);
+            cx.effects.event(EventClass::NEW, "new", cx.arg(1), cx.db_index);
             access::tell(cx, &["hset", "hexpire", "hexpired"], true);
         }
         cx.reply.int(i64::from(stands));
@@ -606,10 +608,9 @@ fn hsetex_command(cx: &mut Cx<'_>) -> Result<(), Error> {
             return Ok((Changes::default(), None));
         }
         if is_past {
-            for (field, _) in pairs() {
-                hash.remove(field, now_ms);
-            }
-            return Ok((Changes { count: names.count, expired: names.count }, Some(false)));
+            // Events are told of all fields, but only those that were there count as changes.
+            let removed = pairs().filter(|(field, _)| hash.remove(field, now_ms)).count();
+            return Ok((Changes { count: removed, expired: names.count }, Some(false)));
         }
         let deadline = match deadline {
             Deadline::At(at_ms) => FieldDeadline::At(at_ms),
