@@ -485,9 +485,14 @@ impl<'a> Write<'a> {
 
     /// Replaces the value by a string; the deadline stays.
     pub fn set_str(&mut self, value: NewStr<'_>) {
+        self.set_str_unheard(value);
+        self.meta.touched(self.position);
+    }
+
+    /// The same for a string that means what the one before meant, in another form: nobody hears of it.
+    pub fn set_str_unheard(&mut self, value: NewStr<'_>) {
         let freed = self.entry.set_value(value);
         self.env.free(freed);
-        self.meta.touched(self.position);
     }
 
     /// Replaces the value by an integer; the deadline stays.
@@ -510,6 +515,19 @@ impl<'a> Write<'a> {
     pub fn overwrite(&mut self, offset: usize, bytes: &[u8]) -> usize {
         self.meta.touched(self.position);
         self.entry.overwrite(offset, bytes)
+    }
+
+    /// Makes a string one that was modified in place, as its encoding tells, though nothing in it changes: nobody hears of it.
+    pub fn make_raw(&mut self) {
+        let first = match self.str() {
+            None => return,
+            Some(StrView::Int(value)) => weir_structs::number::format_i64(value).first().copied(),
+            Some(StrView::Bytes(bytes)) => bytes.first().copied(),
+            Some(StrView::Blob(_)) => return,
+        };
+        if !self.as_ref().is_raw() {
+            self.entry.overwrite(0, first.as_slice());
+        }
     }
 
     /// Sets or removes the deadline.

@@ -287,8 +287,10 @@ fn change_fields(cx: &mut Cx<'_>, operations: &[Operation], last_byte: usize) ->
             let at_end = Text::of(&value).get(last_byte).copied();
             grown = at_end.is_none();
             // The value becomes one that was modified in place even if nothing changes.
-            if grown || !entry.as_ref().is_raw() {
-                entry.overwrite(last_byte, &[at_end.unwrap_or(0)]);
+            if grown {
+                entry.overwrite(last_byte, &[0]);
+            } else {
+                entry.make_raw();
             }
             entry
         }

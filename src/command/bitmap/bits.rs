@@ -131,8 +131,10 @@ fn setbit_command(cx: &mut Cx<'_>) -> Result<(), Error> {
         was = bits & mask != 0;
         different = old.is_none() || was != on;
         // Also where nothing changes the value becomes one that was modified in place, as in Redis.
-        if different || !entry.as_ref().is_raw() {
+        if different {
             entry.overwrite(byte, &[if on { bits | mask } else { bits & !mask }]);
+        } else {
+            entry.make_raw();
         }
     } else {
         let mut value = vec![0; byte + 1];

@@ -330,7 +330,7 @@ fn make_dense(mut entry: Write<'_>, encoding: Encoding) -> Result<bool, Error> {
     }
     let mut dense = HllBuf::copy_of(view(&entry)?.hll()?);
     dense.make_dense()?;
-    entry.set_str(NewStr::Raw(&dense.into_bytes()));
+    entry.set_str_unheard(NewStr::Raw(&dense.into_bytes()));
     Ok(true)
 }
 

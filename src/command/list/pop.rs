@@ -246,12 +246,12 @@ fn ltrim_command(cx: &mut Cx<'_>) -> Result<(), Error> {
     if kept.is_empty() {
         write.remove();
     } else {
-        let mut value = write.value_mut();
-        let mut list = ListMut::of(&mut value, limits).ok_or(Error::WRONG_TYPE)?;
-        let rest = [list.cut(End::Front, kept.start), list.cut(End::Back, len - kept.end)];
-        for rest in rest {
-            value.free(rest);
-        }
+        write.try_change(|value| {
+            let list = ListMut::of(value, limits);
+            let rest = list.map(|mut list| [list.cut(End::Front, kept.start), list.cut(End::Back, len - kept.end)]);
+            rest.into_iter().flatten().for_each(|rest| value.free(rest));
+            (removed > 0, ())
+        });
     }
     cx.reply.ok();
     cx.effects.changed(removed as u64);
