@@ -50,8 +50,10 @@ impl StreamId {
 
     /// Reads `<ms>-<seq>`, or `<ms>` alone, which then gets `missing_seq`.
     ///
-    /// Each number is decimal and may have blanks, a `+` and zeros in front, as the C library's reader allows and
-    /// Redis therefore does; a zero byte ends it. `None` for anything else, and for text longer than 127 bytes.
+    /// Each number is decimal and may have blanks, a sign and zeros in front, as the C library's reader allows and
+    /// Redis therefore does; a zero byte ends it. A negative one stands for its two's complement, so that `--0` is a
+    /// sequence number, unless it is written as integers usually are (`-1`): such a one is refused. `None` for
+    /// anything else, and for text longer than 127 bytes.
     pub fn parse(text: &[u8], missing_seq: u64) -> Option<StreamId> {
         if text.len() > PARSED_TEXT_MAX {
             return None;
@@ -80,14 +82,25 @@ const PARSED_TEXT_MAX: usize = 127;
 /// Reads one number of an id.
 pub(super) fn parse_number(text: &[u8]) -> Option<u64> {
     let blanks = text.iter().take_while(|byte| byte.is_ascii_whitespace() || **byte == 0x0B).count();
-    let digits = text[blanks..].strip_prefix(b"+").unwrap_or(&text[blanks..]);
+    let (digits, negative) = match &text[blanks..] {
+        [b'+', digits @ ..] => (digits, false),
+        [b'-', digits @ ..] => (digits, true),
+        digits => (digits, false),
+    };
     if digits.is_empty() {
         return None;
     }
-    digits.iter().try_fold(0_u64, |value, byte| {
+    let number = digits.iter().try_fold(0_u64, |value, byte| {
         let digit = byte.wrapping_sub(b'0');
         if digit > 9 { None } else { value.checked_mul(10)?.checked_add(u64::from(digit)) }
-    })
+    })?;
+    // Redis looks for a signed integer in canonical form first, and refuses it below zero.
+    let canonical = blanks == 0 && digits[0] != b'0' && number <= i64::MIN.unsigned_abs();
+    match negative {
+        true if canonical => None,
+        true => Some(number.wrapping_neg()),
+        false => Some(number),
+    }
 }
 
 impl fmt::Display for StreamId {
@@ -156,6 +169,21 @@ mod tests {
         assert_eq!(StreamId::parse(b"7", 9), Some(StreamId::new(7, 9)));
         for text in ["01-1", "1-01", "+1-1", " 1-1", "1- +1", "\t\x0b1-1"] {
             assert_eq!(StreamId::parse(text.as_bytes(), 0), Some(StreamId::new(1, 1)), "{text:?}");
+        }
+        for (text, seq) in [
+            ("1--0", 0),
+            ("1- -0", 0),
+            ("1--00\0", 0),
+            ("1--01", TOP),
+            ("1- -1", TOP),
+            ("1--18446744073709551615", 1),
+            ("1--9223372036854775809", 9_223_372_036_854_775_807),
+            ("1- -9223372036854775808", 9_223_372_036_854_775_808),
+        ] {
+            assert_eq!(StreamId::parse(text.as_bytes(), 0), Some(StreamId::new(1, seq)), "{text:?}");
+        }
+        for text in ["1--9223372036854775808", "1--18446744073709551616", "1--", "1---0", "1--+0", "-0-1", "1--0-1"] {
+            assert_eq!(StreamId::parse(text.as_bytes(), 0), None, "{text:?}");
         }
         for text in ["", "-", "1-", "-1", "1-1-1", "1--5", "1-++1", "1-18446744073709551616", "1-1 ", "*", "0x1-1"] {
             assert_eq!(StreamId::parse(text.as_bytes(), 0), None, "{text:?}");
