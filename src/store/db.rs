@@ -483,6 +483,12 @@ impl<'a> Write<'a> {
         result
     }
 
+    /// Lets those who wait for the key look again, although it counts as unchanged for those who watch it. For bookkeeping
+    /// that decides what waiters get.
+    pub fn wake_waiters(&mut self) {
+        self.meta.awaited.touch(self.position);
+    }
+
     /// Replaces the value by a string; the deadline stays.
     pub fn set_str(&mut self, value: NewStr<'_>) {
         self.set_str_unheard(value);

@@ -198,7 +198,7 @@ fn xnack_command(cx: &mut Cx<'_>) -> Result<(), Error> {
     let options = NackOptions::parse(cx)?;
     let (key, name) = (cx.key(1), cx.arg(2));
     // Whoever waits for entries that others have had for long may have these at once.
-    let released = place::change(
+    let released = place::note_and_wake(
         cx.db(),
         key,
         |stream| {

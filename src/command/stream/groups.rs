@@ -189,7 +189,7 @@ fn xgroup_setid_command(cx: &mut Cx<'_>) -> Result<(), Error> {
 fn xgroup_destroy_command(cx: &mut Cx<'_>) -> Result<(), Error> {
     let (key, name) = (cx.key(2), cx.arg(3));
     // Those who wait for entries of the group are to hear of its end.
-    let removed = place::change(cx.db(), key, |stream| Ok(stream.remove_group(name)), Option::is_some)?;
+    let removed = place::note_and_wake(cx.db(), key, |stream| Ok(stream.remove_group(name)), Option::is_some)?;
     let removed = removed.ok_or(Error::XGROUP_NO_KEY)?.is_some();
     if removed {
         tell(cx, "xgroup-destroy");

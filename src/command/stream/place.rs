@@ -48,6 +48,24 @@ pub(super) fn note<R>(
     change(db, key, note, |_| false)
 }
 
+/// The same where those who wait at the key may get something else afterwards, if `wakes` says so of the result.
+pub(super) fn note_and_wake<R>(
+    db: Db<'_>,
+    key: Key<'_>,
+    note: impl FnOnce(&mut Stream) -> Result<R, Error>,
+    wakes: impl FnOnce(&R) -> bool,
+) -> Result<Option<R>, Error> {
+    let Some(mut entry) = db.get_mut(key) else { return Ok(None) };
+    let result = match entry.value_mut_unheard().stream_mut() {
+        Some(mut stream) => note(&mut stream)?,
+        None => return Err(Error::WRONG_TYPE),
+    };
+    if wakes(&result) {
+        entry.wake_waiters();
+    }
+    Ok(Some(result))
+}
+
 /// Puts a stream at a key that is not there.
 pub(super) fn create(db: Db<'_>, key: Key<'_>, stream: Box<Stream>) {
     db.put_big(key, Big::Stream(stream));
