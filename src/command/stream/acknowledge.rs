@@ -102,13 +102,16 @@ fn xackdel_command(cx: &mut Cx<'_>) -> Result<(), Error> {
             for &id in &ids {
                 let was_pending = stream.group_mut(name).is_some_and(|mut group| group.acknowledge(id));
                 acknowledged += u64::from(was_pending);
-                outcomes.push(match was_pending {
+                if !was_pending {
+                    outcomes.push((false, deletion_number(Deletion::Missing)));
+                    continue;
+                }
+                let (deletion, forgotten) = stream.delete(id, references);
+                acknowledged += forgotten;
+                outcomes.push(match deletion {
                     // One that was pending is done with, also where the stream has it no longer.
-                    true => match stream.delete(id, references) {
-                        Deletion::Missing => (false, deletion_number(Deletion::Deleted)),
-                        deletion => (deletion == Deletion::Deleted, deletion_number(deletion)),
-                    },
-                    false => (false, deletion_number(Deletion::Missing)),
+                    Deletion::Missing => (false, deletion_number(Deletion::Deleted)),
+                    deletion => (deletion == Deletion::Deleted, deletion_number(deletion)),
                 });
             }
             Ok(outcomes)

@@ -154,7 +154,7 @@ fn xdel_command(cx: &mut Cx<'_>) -> Result<(), Error> {
                 ids::id(word)?;
             }
             let deleted = words.clone().filter_map(|word| ids::id(word).ok());
-            let deleted = deleted.filter(|&id| stream.delete(id, References::Keep) == Deletion::Deleted);
+            let deleted = deleted.filter(|&id| stream.delete(id, References::Keep).0 == Deletion::Deleted);
             Ok(deleted.count() as u64)
         },
         |&count| count > 0,
@@ -172,13 +172,15 @@ fn xdelex_command(cx: &mut Cx<'_>) -> Result<(), Error> {
         cx.db(),
         key,
         |stream| Ok(ids.iter().map(|&id| stream.delete(id, references)).collect::<Vec<_>>()),
-        |deletions| deletions.contains(&Deletion::Deleted),
+        |deletions| deletions.iter().any(|&(deletion, _)| deletion == Deletion::Deleted),
     )?;
-    let deletions = change.unwrap_or_else(|| vec![Deletion::Missing; ids.len()]);
-    let count = deletions.iter().filter(|&&deletion| deletion == Deletion::Deleted).count();
+    let deletions = change.unwrap_or_else(|| vec![(Deletion::Missing, 0); ids.len()]);
+    let count = deletions.iter().filter(|&&(deletion, _)| deletion == Deletion::Deleted).count();
+    // References to what was gone before are a change as well, though not of the key.
+    cx.effects.changed(deletions.iter().map(|&(_, forgotten)| forgotten).sum());
     deleted(cx, key.name, "xdel", count as u64);
     cx.reply.array(deletions.len());
-    for deletion in deletions {
+    for (deletion, _) in deletions {
         cx.reply.int(deletion_number(deletion));
     }
     Ok(())

@@ -44,7 +44,7 @@ pub struct Trim {
     pub threshold: Threshold,
     /// Whole blocks only (`~`).
     pub approximate: bool,
-    /// At most so many entries are deleted; 0 sets no limit. Counts only if `approximate`, as in Redis.
+    /// At most so many entries are looked at, whether they go or stay; 0 sets no limit. Counts only if `approximate`.
     pub limit: u64,
 }
 
@@ -318,19 +318,26 @@ impl Log {
 
     /// Deletes entries from the front until the threshold holds, and returns how many.
     ///
-    /// Without `may_go` whole blocks go unread. With it each entry is asked for; those that may not go stay, and
-    /// trimming passes over them.
-    pub(super) fn trim(&mut self, trim: Trim, mut may_go: Option<&mut dyn FnMut(StreamId) -> bool>) -> u64 {
-        let mut deleted = 0;
+    /// Without `may_go` whole blocks go unread. With it each entry up to `kept_above` is asked for; those that may not
+    /// go stay, and trimming passes over them. Entries above `kept_above` stay unasked.
+    pub(super) fn trim(
+        &mut self,
+        trim: Trim,
+        kept_above: StreamId,
+        mut may_go: Option<&mut dyn FnMut(StreamId) -> bool>,
+    ) -> u64 {
+        let (mut looked_at, mut deleted) = (0, 0);
         let mut next = self.blocks.at_or_above(StreamId::MIN);
         while let Some(place) = next {
             let Some(block) = self.blocks.at_mut(place) else { break };
             let live = u64::from(block.live());
             if matches!(trim.threshold, Threshold::MaxLen(max) if self.len <= max)
-                || (trim.approximate && trim.limit > 0 && deleted + live > trim.limit)
+                || (trim.approximate && trim.limit > 0 && looked_at + live > trim.limit)
+                || block.first() > kept_above
             {
                 break;
             }
+            looked_at += live;
             let whole = match trim.threshold {
                 Threshold::MaxLen(max) => self.len - live >= max,
                 Threshold::MinId(id) => block.last() < id,
@@ -352,7 +359,7 @@ impl Log {
             };
             let mut go = Vec::new();
             for raw in block.walk() {
-                if over == 0 || matches!(trim.threshold, Threshold::MinId(id) if raw.id >= id) {
+                if over == 0 || raw.id > kept_above || matches!(trim.threshold, Threshold::MinId(id) if raw.id >= id) {
                     break;
                 }
                 if !raw.is_deleted() && may_go.as_mut().is_none_or(|may_go| may_go(raw.id)) {

@@ -126,35 +126,42 @@ impl Stream {
     /// Deletes one entry as XDEL (`References::Keep`), XDELEX and XACKDEL do. What a group read keeps counting as
     /// read. O(log n + entries of a block), and O(groups × log pending) unless references are kept.
     ///
-    /// With `References::Delete` pending entries go also when the entry is missing.
-    pub fn delete(&mut self, id: StreamId, references: References) -> Deletion {
+    /// With `References::Delete` pending entries go also when the entry is missing. The number is that of the pending
+    /// entries that went.
+    pub fn delete(&mut self, id: StreamId, references: References) -> (Deletion, u64) {
+        let mut forgotten = 0;
         match references {
             References::Keep => {}
-            References::Delete => self.forget_references(id),
-            References::Acked if !self.log.contains(id) => return Deletion::Missing,
-            References::Acked if self.is_referenced(id) => return Deletion::Referenced,
+            References::Delete => forgotten = forget_references(&mut self.groups, &mut self.group_bytes, id),
+            References::Acked if !self.log.contains(id) => return (Deletion::Missing, 0),
+            References::Acked if self.is_referenced(id) => return (Deletion::Referenced, 0),
             References::Acked => {}
         }
-        if self.log.delete(id) { Deletion::Deleted } else { Deletion::Missing }
+        (if self.log.delete(id) { Deletion::Deleted } else { Deletion::Missing }, forgotten)
     }
 
     /// Deletes entries from the front until the threshold holds; returns how many. O(deleted blocks), and with
-    /// `References::Delete` or `Acked` O(deleted entries × groups).
+    /// `References::Delete` or `Acked` O(entries looked at × groups × log pending).
     ///
-    /// With `References::Acked` entries that are still referenced are passed over and stay.
+    /// With `References::Acked` entries that are still referenced are passed over and stay. They count against the
+    /// trim's limit, and none is looked at that some group was not given yet.
     pub fn trim(&mut self, trim: Trim, references: References) -> u64 {
         let Stream { log, groups, group_bytes, .. } = self;
         match references {
-            _ if groups.is_empty() => log.trim(trim, None),
-            References::Keep => log.trim(trim, None),
+            _ if groups.is_empty() => log.trim(trim, StreamId::MAX, None),
+            References::Keep => log.trim(trim, StreamId::MAX, None),
             References::Delete => log.trim(
                 trim,
+                StreamId::MAX,
                 Some(&mut |id| {
                     forget_references(groups, group_bytes, id);
                     true
                 }),
             ),
-            References::Acked => log.trim(trim, Some(&mut |id| !groups.iter().any(|group| group.refers_to(id)))),
+            References::Acked => {
+                let read_by_all = groups.iter().map(|group| group.last_delivered()).min().unwrap_or(StreamId::MAX);
+                log.trim(trim, read_by_all, Some(&mut |id| !groups.iter().any(|group| group.refers_to(id))))
+            }
         }
     }
 
@@ -168,18 +175,17 @@ impl Stream {
     pub fn is_referenced(&self, id: StreamId) -> bool {
         self.groups.iter().any(|group| group.refers_to(id))
     }
-
-    fn forget_references(&mut self, id: StreamId) {
-        forget_references(&mut self.groups, &mut self.group_bytes, id);
-    }
 }
 
-fn forget_references(groups: &mut [Box<Group>], group_bytes: &mut usize, id: StreamId) {
+/// Removes an entry from all that is pending, and returns from how many groups.
+fn forget_references(groups: &mut [Box<Group>], group_bytes: &mut usize, id: StreamId) -> u64 {
+    let mut forgotten = 0;
     for group in groups {
         let before = group.memory_bytes();
-        group.acknowledge(id);
+        forgotten += u64::from(group.acknowledge(id));
         *group_bytes = *group_bytes + group.memory_bytes() - before;
     }
+    forgotten
 }
 
 /// Consumer groups.

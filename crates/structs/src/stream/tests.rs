@@ -145,10 +145,12 @@ fn a_stream_agrees_with_a_plain_one() {
                         } else {
                             Deletion::Missing
                         };
+                    let mut forgotten = 0;
                     if references == References::Delete {
-                        plain.groups.values_mut().for_each(|group| drop(group.pending.remove(&id)));
+                        let gone = plain.groups.values_mut().filter_map(|group| group.pending.remove(&id));
+                        forgotten = gone.count() as u64;
                     }
-                    assert_eq!(stream.delete(id, references), expected);
+                    assert_eq!(stream.delete(id, references), (expected, forgotten));
                 }
                 9 => {
                     let threshold = match rng.below(2) {
@@ -351,10 +353,10 @@ fn trimming_stops_at_entries_that_are_referenced() {
     assert_eq!(stream.trim(trim, References::Acked), 23);
     let left: Vec<_> = stream.log().range(StreamId::MIN, StreamId::MAX).map(|entry| entry.id.ms).collect();
     assert_eq!(left, [3, 15, 26, 27, 28, 29, 30]);
-    assert_eq!(stream.delete(StreamId::new(3, 0), References::Acked), Deletion::Referenced);
-    assert_eq!(stream.delete(StreamId::new(26, 0), References::Acked), Deletion::Referenced);
-    assert_eq!(stream.delete(StreamId::new(4, 0), References::Acked), Deletion::Missing);
-    assert_eq!(stream.delete(StreamId::new(3, 0), References::Delete), Deletion::Deleted);
+    assert_eq!(stream.delete(StreamId::new(3, 0), References::Acked), (Deletion::Referenced, 0));
+    assert_eq!(stream.delete(StreamId::new(26, 0), References::Acked), (Deletion::Referenced, 0));
+    assert_eq!(stream.delete(StreamId::new(4, 0), References::Acked), (Deletion::Missing, 0));
+    assert_eq!(stream.delete(StreamId::new(3, 0), References::Delete), (Deletion::Deleted, 1));
     assert_eq!(stream.group(b"g").unwrap().pending_count(), 1);
     assert_eq!(stream.trim(trim, References::Delete), 1);
     assert_eq!(stream.group(b"g").unwrap().pending_count(), 0);
