@@ -118,7 +118,6 @@ pub const COMMANDS: &[Row<DataFn>] = &[
     Row::new(
         Spec::new("httl", -5, READONLY_FAST, ACL_READ_HASH_FAST, Group::Hash, "7.4.0")
             .keys(&[KeySpec::one(1, KEY_RO_ACCESS)])
-            .tips(&["nondeterministic_output"])
             .doc("O(N) where N is the number of fields named.", "Returns in how many seconds fields of a hash expire.")
             .args(&[
                 Arg::key("key", 0),
@@ -133,7 +132,6 @@ pub const COMMANDS: &[Row<DataFn>] = &[
     Row::new(
         Spec::new("hpttl", -5, READONLY_FAST, ACL_READ_HASH_FAST, Group::Hash, "7.4.0")
             .keys(&[KeySpec::one(1, KEY_RO_ACCESS)])
-            .tips(&["nondeterministic_output"])
             .doc(
                 "O(N) where N is the number of fields named.",
                 "Returns in how many milliseconds fields of a hash expire.",
@@ -226,7 +224,7 @@ pub const COMMANDS: &[Row<DataFn>] = &[
     ),
     Row::new(
         Spec::new("hsetex", -6, WRITE_DENYOOM_FAST, ACL_WRITE_HASH_FAST, Group::Hash, "8.0.0")
-            .keys(&[KeySpec::one(1, KEY_RW_UPDATE)])
+            .keys(&[KeySpec::one(1, KeyFlags::RW.union(KeyFlags::INSERT))])
             .doc(
                 "O(N) where N is the number of fields named.",
                 "Sets fields of a hash under a condition and with an expiry.",
