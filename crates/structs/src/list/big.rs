@@ -228,7 +228,7 @@ impl List {
                         open.remove(range.clone(), 1);
                     }
                 });
-                self.insert_at(Place { at, offset: from, index }, value, squeezed, limits);
+                self.insert_at(Place { at, offset: from, index }, End::Front, value, squeezed, limits);
             }
             _ => {
                 self.chain.edit(at, |chunk| *chunk = Chunk::with(Element::Bytes(value), limits));
@@ -258,7 +258,7 @@ impl List {
             });
             if let Some(place) = place {
                 let squeezed = self.chain.edit(at, Chunk::unsqueeze);
-                self.insert_at(place, value, squeezed, limits);
+                self.insert_at(place, side, value, squeezed, limits);
                 return true;
             }
             next = self.chain.beside(at, End::Back);
@@ -266,8 +266,9 @@ impl List {
         false
     }
 
-    /// Inserts a value at a place in a chunk that is not compressed but `was_squeezed`.
-    fn insert_at(&mut self, place: Place, value: &[u8], was_squeezed: bool, limits: &Limits) {
+    /// Inserts a value at a place in a chunk that is not compressed but `was_squeezed`. If the chunk must be split, the value
+    /// goes to the half that its pivot is not in: the value is on that `side` of it.
+    fn insert_at(&mut self, place: Place, side: End, value: &[u8], was_squeezed: bool, limits: &Limits) {
         let Place { at, offset, index } = place;
         let chunk = self.chain.chunk(at);
         let (len, count) = (chunk.as_open().map_or(0, |open| open.body().len()), chunk.count());
@@ -306,13 +307,16 @@ impl List {
         let behind = self.chain.edit(at, |chunk| chunk.as_open_mut().map(|open| open.split_off(offset, index)));
         let Some(behind) = behind else { return };
         let (behind, mut at) = self.chain.insert(at, End::Back, Chunk::Open(behind));
-        if is_apart || !self.push_into(at, End::Back, Element::Bytes(value), limits) {
+        let (half, half_end) = match side {
+            End::Front => (at, End::Back),
+            End::Back => (behind, End::Front),
+        };
+        if is_apart || !self.push_into(half, half_end, Element::Bytes(value), limits) {
             // Splitting makes room, unless the element or what is left of the chunk is large.
             let (new, before) = self.chain.insert(at, End::Back, Chunk::with(Element::Bytes(value), limits));
             self.squeeze_again(new, was_squeezed);
             at = before;
         }
-        let _ = behind;
         self.join_neighbours(at, was_squeezed, limits);
         self.settle(limits);
     }
