@@ -203,16 +203,30 @@ def command_bytes(*arguments):
 
 def fill(connection, commands, pipeline=500):
     """Sends commands that are answered OK, so many at a time. Returns how many there were."""
+    return fill_by(commands, pipeline, lambda request, count: connection.pipeline(request, b"+OK\r\n", count))
+
+
+def fill_with_any(connection, commands, pipeline=500):
+    """The same with commands whose replies may be anything but errors."""
+
+    def send(request, count):
+        connection.socket.sendall(request)
+        connection.replies(count)
+
+    return fill_by(commands, pipeline, send)
+
+
+def fill_by(commands, pipeline, send):
     count = 0
     waiting = []
     for command in commands:
         waiting.append(command)
         if len(waiting) == pipeline:
-            connection.pipeline(b"".join(waiting), b"+OK\r\n", pipeline)
+            send(b"".join(waiting), pipeline)
             count += pipeline
             waiting = []
     if waiting:
-        connection.pipeline(b"".join(waiting), b"+OK\r\n", len(waiting))
+        send(b"".join(waiting), len(waiting))
     return count + len(waiting)
 
 
