@@ -198,7 +198,10 @@ impl Group {
         self.by_name.retain(|other| *other != slot);
         self.free_slots.push(slot.0);
         let count = consumer.pending.len();
-        if count > self.pending.len() / 16 {
+        if count == self.pending.len() {
+            self.pending = Runs::default();
+            self.large_counts.clear();
+        } else if count > self.pending.len() / 16 {
             let large_counts = &mut self.large_counts;
             self.pending.retain(|slip| {
                 let keep = slip.consumer != slot.0;
