@@ -80,16 +80,16 @@ def a_big_hash_is_whole_and_can_be_walked(server):
 @check
 def fields_expire_one_by_one(server):
     r = server.client(decode_responses=True)
-    r.delete("session")
-    r.hset("session", mapping={"token": "t", "name": "n"})
-    expect(r.hpexpire("session", 60, "token"), [1])
-    assert 0 < r.hpttl("session", "token")[0] <= 60
-    expect(r.httl("session", "name", "none"), [-1, -2])
-    wait_until(lambda: r.hgetall("session") == {"name": "n"})
-    expect(r.hexpire("session", 100, "name"), [1])
-    expect(r.hpersist("session", "name"), [1])
-    expect(r.hexpire("session", 0, "name"), [2])
-    wait_until(lambda: r.exists("session") == 0)
+    r.delete("login")
+    r.hset("login", mapping={"token": "t", "name": "n"})
+    expect(r.hpexpire("login", 60, "token"), [1])
+    assert 0 < r.hpttl("login", "token")[0] <= 60
+    expect(r.httl("login", "name", "none"), [-1, -2])
+    wait_until(lambda: r.hgetall("login") == {"name": "n"})
+    expect(r.hexpire("login", 100, "name"), [1])
+    expect(r.hpersist("login", "name"), [1])
+    expect(r.hexpire("login", 0, "name"), [2])
+    wait_until(lambda: r.exists("login") == 0)
 
 
 @check
