@@ -525,15 +525,7 @@ impl<'a> Write<'a> {
 
     /// Makes a string one that was modified in place, as its encoding tells, though nothing in it changes: nobody hears of it.
     pub fn make_raw(&mut self) {
-        let first = match self.str() {
-            None => return,
-            Some(StrView::Int(value)) => weir_structs::number::format_i64(value).first().copied(),
-            Some(StrView::Bytes(bytes)) => bytes.first().copied(),
-            Some(StrView::Blob(_)) => return,
-        };
-        if !self.as_ref().is_raw() {
-            self.entry.overwrite(0, first.as_slice());
-        }
+        self.entry.resize_zero(0);
     }
 
     /// Sets or removes the deadline.

@@ -59,6 +59,22 @@ pub(super) fn list_to_change<'s>(store: &'s mut Store, db: usize, key: Key<'_>) 
     }
 }
 
+/// Changes a list. `change` says whether it did: otherwise nobody hears of it, though the list's encoding may be another.
+#[inline]
+pub(super) fn change_list<T>(
+    write: &mut Write<'_>,
+    limits: Limits,
+    change: impl FnOnce(&mut ListMut<'_, '_>) -> (bool, T),
+) -> Result<T, Error> {
+    write.try_change(|value| match ListMut::of(value, limits) {
+        None => (false, Err(Error::WRONG_TYPE)),
+        Some(mut list) => {
+            let (changed, result) = change(&mut list);
+            (changed, Ok(result))
+        }
+    })
+}
+
 /// How many elements are asked for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Wanted {

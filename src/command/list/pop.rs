@@ -1,6 +1,6 @@
 //! Taking elements out of lists: from the ends, by value, and all but a range.
 
-use super::ends::{self, Wanted, limits, list_to_change, move_element, take};
+use super::ends::{self, Wanted, change_list, limits, list_to_change, move_element, take};
 use crate::command::args::{self, Words};
 use crate::command::effects::EventClass;
 use crate::command::spec::{Acl, Arg, ArgKind, Flags, Group, KeyFlags, KeySpec, Spec};
@@ -212,16 +212,13 @@ fn lrem_command(cx: &mut Cx<'_>) -> Result<(), Error> {
         cx.reply.int(0);
         return Ok(());
     };
-    let mut unheard = write.value_mut_unheard();
-    let mut list = ListMut::of(&mut unheard, limits).ok_or(Error::WRONG_TYPE)?;
-    let removed = list.remove_equal(value, end, max);
-    let emptied = list.as_ref().len() == 0;
-    drop(unheard);
+    let (removed, emptied) = change_list(&mut write, limits, |list| {
+        let removed = list.remove_equal(value, end, max);
+        (removed > 0, (removed, list.as_ref().len() == 0))
+    })?;
     if removed > 0 {
         if emptied {
             write.remove();
-        } else {
-            drop(write.value_mut());
         }
         cx.effects.changed(removed as u64);
         cx.effects.event(EventClass::LIST, "lrem", key.name, cx.db_index);

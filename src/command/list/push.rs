@@ -1,12 +1,12 @@
 //! Adding elements to lists and replacing them: at the ends, beside another one, at an index.
 
-use super::ends::{limits, list_to_change, push_event};
+use super::ends::{change_list, limits, list_to_change, place, push_event};
 use crate::command::effects::EventClass;
 use crate::command::spec::{Acl, Arg, ArgKind, Flags, Group, KeyFlags, KeySpec, Spec};
 use crate::command::table::{DataFn, Row};
 use crate::command::{Cx, Error};
 use crate::store::{PackedKind, Write};
-use weir_structs::list::{Element, End, Limits, ListMut, ListRef};
+use weir_structs::list::{Element, End, Limits};
 
 const WRITE_DENYOOM: Flags = Flags::WRITE.union(Flags::DENYOOM);
 const WRITE_DENYOOM_FAST: Flags = Flags::WRITE.union(Flags::DENYOOM).union(Flags::FAST);
@@ -130,17 +130,14 @@ fn add(
     values: crate::command::args::Words<'_>,
     limits: Limits,
 ) -> Result<usize, Error> {
-    if ListRef::of(write.as_ref()).is_none() {
-        return Err(Error::WRONG_TYPE);
-    }
     let bytes = values.clone().map(<[u8]>::len).fold(0_usize, usize::saturating_add);
-    let mut value = write.value_mut();
-    let mut list = ListMut::of(&mut value, limits).ok_or(Error::WRONG_TYPE)?;
-    list.expect_more(bytes, values.left());
-    for value in values {
-        list.push(end, Element::Bytes(value));
-    }
-    Ok(list.as_ref().len())
+    change_list(write, limits, |list| {
+        list.expect_more(bytes, values.left());
+        for value in values {
+            list.push(end, Element::Bytes(value));
+        }
+        (true, list.as_ref().len())
+    })
 }
 
 #[inline]
@@ -161,17 +158,15 @@ fn linsert_command(cx: &mut Cx<'_>) -> Result<(), Error> {
         cx.reply.int(0);
         return Ok(());
     };
-    // Where the pivot is missing the key was not changed, though the list's encoding may have been.
-    let mut unheard = write.value_mut_unheard();
-    let mut list = ListMut::of(&mut unheard, limits).ok_or(Error::WRONG_TYPE)?;
-    list.expect_more(value.len(), 1);
-    if !list.insert_beside(pivot, side, value) {
+    let (inserted, len) = change_list(&mut write, limits, |list| {
+        list.expect_more(value.len(), 1);
+        let inserted = list.insert_beside(pivot, side, value);
+        (inserted, (inserted, list.as_ref().len()))
+    })?;
+    if !inserted {
         cx.reply.int(-1);
         return Ok(());
     }
-    let len = list.as_ref().len();
-    drop(unheard);
-    drop(write.value_mut());
     cx.reply.count(len);
     cx.effects.changed(1);
     cx.effects.event(EventClass::LIST, "linsert", key.name, cx.db_index);
@@ -182,16 +177,15 @@ fn lset_command(cx: &mut Cx<'_>) -> Result<(), Error> {
     let (key, index, value, limits) = (cx.key(1), cx.int(2), cx.arg(3), limits(cx));
     let mut write = list_to_change(cx.store, cx.db_index, key)?.ok_or(Error::NO_SUCH_KEY)?;
     let index = index?;
-    // As above: an index that is out of range changes the encoding at most.
-    let mut unheard = write.value_mut_unheard();
-    let mut list = ListMut::of(&mut unheard, limits).ok_or(Error::WRONG_TYPE)?;
-    let at = super::ends::place(index, list.as_ref().len());
-    list.expect_more(value.len(), 1);
-    if !at.is_some_and(|at| list.set(at, value)) {
+    let set = change_list(&mut write, limits, |list| {
+        let at = place(index, list.as_ref().len());
+        list.expect_more(value.len(), 1);
+        let set = at.is_some_and(|at| list.set(at, value));
+        (set, set)
+    })?;
+    if !set {
         return Err(Error::INDEX_OUT_OF_RANGE);
     }
-    drop(unheard);
-    drop(write.value_mut());
     cx.reply.ok();
     cx.effects.changed(1);
     cx.effects.event(EventClass::LIST, "lset", key.name, cx.db_index);
