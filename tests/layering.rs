@@ -15,6 +15,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("logging", &[]),
     ("process", &[]),
     ("stats", &[]),
+    ("script", &[]),
     ("store", &[]),
     ("command", &["config", "store"]),
     ("server", &["command", "config", "logging", "stats", "store"]),
