@@ -52,6 +52,12 @@ impl Error {
         Error::quoting(&[b"ERR unknown subcommand '", clip(sub, 128), b"'. Try ", container.as_bytes(), b" HELP."])
     }
 
+    /// EXEC that was itself refused, for `reason`.
+    pub fn exec_abort(reason: &Error) -> Error {
+        let reason = reason.text().strip_prefix(b"ERR ").unwrap_or(reason.text());
+        Error::quoting(&[b"EXECABORT Transaction discarded because of: ", reason])
+    }
+
     /// A relative or absolute time that does not fit.
     pub fn invalid_expire(command: &str) -> Error {
         Error::new(format!("ERR invalid expire time in '{command}' command"))
@@ -343,6 +349,20 @@ impl Error {
         "NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO <proto> AUTH <user> \
          <pass> option can be used to authenticate the client and select the RESP protocol version at the same time",
     );
+    /// MULTI inside MULTI.
+    pub const NESTED_MULTI: Error = Error::fixed("ERR MULTI calls can not be nested");
+    /// WATCH inside MULTI.
+    pub const WATCH_IN_MULTI: Error = Error::fixed("ERR WATCH inside MULTI is not allowed");
+    /// DISCARD outside MULTI.
+    pub const DISCARD_WITHOUT_MULTI: Error = Error::fixed("ERR DISCARD without MULTI");
+    /// EXEC outside MULTI.
+    pub const EXEC_WITHOUT_MULTI: Error = Error::fixed("ERR EXEC without MULTI");
+    /// EXEC of a transaction of which a command was refused.
+    pub const EXEC_ABORT: Error = Error::fixed("EXECABORT Transaction discarded because of previous errors.");
+    /// MONITOR in a transaction or a script.
+    pub const MONITOR_DENIED: Error = Error::fixed("ERR MONITOR isn't allowed for DENY BLOCKING client");
+    /// A command that cannot be queued.
+    pub const NOT_IN_MULTI: Error = Error::fixed("ERR Command not allowed inside a transaction");
     /// A write that needs memory above `maxmemory`.
     pub const OOM: Error = Error::fixed("OOM command not allowed when used memory > 'maxmemory'.");
     /// BLPOP and similar timeouts.

@@ -179,6 +179,10 @@ bitflags::bitflags! {
         const PROTECTED = 1 << 26;
         /// A tool of the server's makers: COMMAND DOCS calls it `syscmd`.
         const SYSCMD = 1 << 27;
+        /// Runs at once inside MULTI, where others are queued.
+        const NOT_QUEUED = 1 << 28;
+        /// Runs what its client has queued, so that the gates look at that too.
+        const RUNS_QUEUED = 1 << 29;
     }
 }
 

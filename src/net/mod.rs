@@ -352,7 +352,8 @@ impl EventLoop {
         } else {
             batch.tail().len()
         };
-        if held_bytes > query_limit {
+        let queued_bytes = self.server.clients.get(named.0).map_or(0, |client| client.queued_bytes());
+        if held_bytes + queued_bytes > query_limit {
             tracing::warn!(
                 "closing client that reached the query buffer limit: {}",
                 client_name(&self.server, named.0)

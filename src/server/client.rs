@@ -6,8 +6,10 @@
 
 use super::gates::Armed;
 use super::table::Command;
-use crate::command::reply::Resp;
+use super::transaction::Transaction;
+use crate::command::reply::{Output, Resp};
 use hashbrown::HashMap;
+use std::sync::Arc;
 
 /// Place in the table of clients.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
@@ -49,6 +51,10 @@ bitflags::bitflags! {
         const KILLED = 1 << 12;
         /// Waits for data.
         const BLOCKED = 1 << 13;
+        /// Commands of it are being executed in this turn.
+        const RUNNING = 1 << 14;
+        /// Messages wait for their place between its replies.
+        const PUSHED = 1 << 15;
     }
 }
 
@@ -108,6 +114,10 @@ pub struct Client {
     pub io: IoFacts,
     /// Gates that may hold up this client although they are open for others.
     pub armed: Armed,
+    /// What it has queued since MULTI and which keys it watches.
+    pub tx: Option<Box<Transaction>>,
+    /// Messages that go out behind the reply of the command that runs; see [`super::Server::push`].
+    pub(super) pushes: Vec<Arc<[u8]>>,
 }
 
 impl Client {
@@ -128,6 +138,26 @@ impl Client {
             + self.name.capacity()
             + self.lib_name.capacity()
             + self.lib_ver.capacity()
+            + self.tx.as_ref().map_or(0, |tx| tx.heap_bytes())
+    }
+
+    /// Whether MULTI was called and EXEC was not yet.
+    pub fn in_transaction(&self) -> bool {
+        self.tx.as_ref().is_some_and(|tx| tx.is_open())
+    }
+
+    /// Bytes of commands that wait for EXEC.
+    pub fn queued_bytes(&self) -> usize {
+        self.tx.as_ref().map_or(0, |tx| tx.queued_bytes())
+    }
+
+    /// Puts the messages that wait behind the replies so far.
+    #[cold]
+    pub(super) fn take_pushes(&mut self, out: &mut Output) {
+        for message in std::mem::take(&mut self.pushes) {
+            out.bytes_mut().extend_from_slice(&message);
+        }
+        self.flags.remove(ClientFlags::PUSHED);
     }
 
     /// Whether it may do more than AUTH.
@@ -194,6 +224,8 @@ impl Clients {
             commands: 0,
             io: IoFacts::default(),
             armed: Armed::default(),
+            tx: None,
+            pushes: Vec::new(),
         }));
         slot
     }

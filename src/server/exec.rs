@@ -9,11 +9,12 @@ use super::gates::{self, Armed, Verdict};
 use super::message::{Job, JobState};
 use super::statistics::Done;
 use super::table::{Command, Missing, Run};
+use super::transaction::Queue;
 use super::{Server, ServerCx, redact};
 use crate::command::blocking::Block;
 use crate::command::cx::Cx;
 use crate::command::error::Error;
-use crate::command::reply::{Mark, Reply};
+use crate::command::reply::{Mark, Output, Reply, Resp};
 use crate::command::spec::Flags;
 use crate::stats::LogKind;
 use crate::store::Key;
@@ -35,6 +36,23 @@ pub(super) struct Planned {
     member: Option<u64>,
 }
 
+/// One run of a command.
+#[derive(Clone, Copy)]
+pub(super) struct Call<'a> {
+    /// For whom.
+    pub(super) slot: Slot,
+    /// On which database.
+    pub(super) db: usize,
+    /// In which protocol the reply is written.
+    pub(super) resp: Resp,
+    /// The command.
+    pub(super) command: &'static Command,
+    /// Its name and arguments.
+    pub(super) argv: Argv<'a>,
+    /// Database and position of its first key, if they are known.
+    pub(super) key: Option<(usize, u64)>,
+}
+
 impl Server {
     /// Executes jobs, in order, until each is done or has to wait. The store's time must have been set for this turn.
     pub fn run(&mut self, jobs: &mut [Job]) {
@@ -43,6 +61,7 @@ impl Server {
             if let Some(client) = self.clients.get_mut(job.slot) {
                 client.active_ms = now_ms;
                 client.flags.remove(ClientFlags::PAUSED);
+                client.flags.insert(ClientFlags::RUNNING);
             }
         }
         let mut plan = std::mem::take(&mut self.plan);
@@ -142,18 +161,21 @@ impl Server {
         let Job { slot, batch, out, .. } = job;
         let slot = *slot;
         let argv = batch.command(planned.index);
-        let (mark, out_before) = (out.mark(), out.len());
         let Some(client) = self.clients.get_mut(slot) else {
             job.state = JobState::CloseAfterReply;
             return;
         };
+        if client.flags.contains(ClientFlags::PUSHED) {
+            client.take_pushes(out);
+        }
+        let (mark, out_before) = (out.mark(), out.len());
         let (resp, db, armed, flags) = (client.resp, client.db, client.armed | self.armed, client.flags);
         if flags.contains(ClientFlags::KILLED) || self.shutdown.is_some() {
             job.state = JobState::CloseAfterReply;
             return;
         }
         let admitted = self.admit(slot, planned, argv, armed);
-        if flags.intersects(SPECIAL) && matches!(admitted, Admitted::Refuse(..) | Admitted::Run(_)) {
+        if flags.intersects(SPECIAL) && !matches!(admitted, Admitted::Hang | Admitted::Hold) {
             self.before_special(slot);
         }
         match admitted {
@@ -167,36 +189,25 @@ impl Server {
                 return;
             }
             Admitted::Refuse(command, error) => {
+                let error = if armed.contains(Armed::MULTI) { self.refuse_queued(slot, command, error) } else { error };
                 self.stats.command_rejected(command.map(|c| c.id), &error);
                 Reply::new(out, resp).error(&error);
                 *began = self.stats.now();
                 self.after_special(slot, job, mark);
             }
-            Admitted::Run(command) => {
-                let result = match command.run {
-                    Run::Data(run) => {
-                        let at = usize::from(command.first_key_at.unwrap_or_default());
-                        run(&mut Cx {
-                            store: &mut self.store,
-                            db_index: db,
-                            argv,
-                            first_key: planned.key.map(|(_, position)| (at, position)),
-                            reply: Reply::new(out, resp),
-                            effects: &mut self.effects,
-                            config: &self.config,
-                        })
-                    }
-                    Run::Server(run) => {
-                        let reply = Reply::new(out, resp);
-                        run(&mut ServerCx { server: self, slot, command, argv, reply })
-                    }
-                    Run::Nothing => Err(Error::arity(command.full_name)),
-                };
-                if let Err(error) = &result {
-                    out.truncate(mark);
-                    let resp = self.clients.get(slot).map_or(resp, |c| c.resp);
-                    Reply::new(out, resp).error(error);
+            Admitted::Queue(command) => {
+                self.queue(slot, command, argv);
+                if let Some(client) = self.clients.get_mut(slot) {
+                    client.last_command = Some(command);
                 }
+                Reply::new(out, resp).simple("QUEUED");
+                *began = self.stats.now();
+                if flags.intersects(SPECIAL) {
+                    self.after_special(slot, job, mark);
+                }
+            }
+            Admitted::Run(command) => {
+                let result = self.invoke(Call { slot, db, resp, command, argv, key: planned.key }, out);
                 let now = self.stats.now();
                 if let Some(block) = self.effects.block.take() {
                     let ticks = now.wrapping_sub(*began);
@@ -237,6 +248,85 @@ impl Server {
         }
     }
 
+    /// Runs a command that may run. An error is written as its reply as well.
+    #[inline(always)]
+    fn invoke(&mut self, call: Call<'_>, out: &mut Output) -> Result<(), Error> {
+        let Call { slot, db, resp, command, argv, key } = call;
+        let mark = out.mark();
+        let result = match command.run {
+            Run::Data(run) => {
+                let at = usize::from(command.first_key_at.unwrap_or_default());
+                run(&mut Cx {
+                    store: &mut self.store,
+                    db_index: db,
+                    argv,
+                    first_key: key.map(|(_, position)| (at, position)),
+                    reply: Reply::new(out, resp),
+                    effects: &mut self.effects,
+                    config: &self.config,
+                })
+            }
+            Run::Server(run) => {
+                let reply = Reply::new(out, resp);
+                run(&mut ServerCx { server: self, slot, command, argv, reply })
+            }
+            Run::Nothing => Err(Error::arity(command.full_name)),
+        };
+        if let Err(error) = &result {
+            out.truncate(mark);
+            let resp = self.clients.get(slot).map_or(resp, |c| c.resp);
+            Reply::new(out, resp).error(error);
+        }
+        result
+    }
+
+    /// Runs a command inside another one that is running (EXEC, a script), which has asked the gates. It is counted, logged
+    /// and propagated like any other; who waits for what it made is served when the outer command is over.
+    pub(super) fn call(&mut self, call: Call<'_>, request_bytes: usize, out: &mut Output) -> Result<(), Error> {
+        let Call { slot, command, argv, .. } = call;
+        let (began, out_before) = (self.stats.now(), out.len());
+        let result = self.invoke(call, out);
+        let done = Done {
+            command: command.id,
+            ticks: self.stats.now().wrapping_sub(began),
+            request_bytes,
+            reply_bytes: out.len() - out_before,
+            error: result.as_ref().err(),
+        };
+        if self.stats.command_done(&done) {
+            self.log_command(slot, command, argv, &done);
+        }
+        self.propagate();
+        if !self.clients.monitors.is_empty() {
+            self.feed_monitors(slot, command, argv);
+        }
+        result
+    }
+
+    /// Runs what a client has queued, one reply after the other. Nothing waits for data here.
+    pub(super) fn call_queued(&mut self, slot: Slot, queue: &Queue, out: &mut Output) {
+        let may_block = std::mem::replace(&mut self.effects.may_block, false);
+        for (command, argv, request_bytes) in queue.iter() {
+            let Some(client) = self.clients.get_mut(slot) else { break };
+            client.commands += 1;
+            let call = Call { slot, db: client.db, resp: client.resp, command, argv, key: None };
+            // The error is in the reply, and the others run all the same.
+            let _ = self.call(call, request_bytes, out);
+        }
+        self.effects.may_block = may_block;
+    }
+
+    /// A command of a client in MULTI was refused. Gives the error for it.
+    #[cold]
+    fn refuse_queued(&mut self, slot: Slot, command: Option<&'static Command>, error: Error) -> Error {
+        if command.is_some_and(|command| command.flags().contains(Flags::RUNS_QUEUED)) {
+            self.end_transaction(slot);
+            return Error::exec_abort(&error);
+        }
+        self.abort_transaction(slot);
+        error
+    }
+
     /// A command has found nothing and wants to wait: its client's job ends here for now. It counts as a call when the
     /// waiting has ended.
     #[cold]
@@ -260,6 +350,11 @@ impl Server {
         if let Some(client) = self.clients.get_mut(slot) {
             client.last_command = Some(command);
             client.flags.remove(ClientFlags::REPLY_SKIP);
+            if client.flags.contains(ClientFlags::PUSHED) {
+                client.take_pushes(&mut job.out);
+            }
+            // From here on, messages and the reply that it waits for go the same way.
+            client.flags.remove(ClientFlags::RUNNING);
         }
         job.next = planned.index + 1;
         job.state = JobState::Blocked;
@@ -323,10 +418,11 @@ impl Server {
         if armed.is_empty() && !command.flags().intersects(gates::ALWAYS) {
             return Admitted::Run(command);
         }
-        match gates::check(self, slot, command) {
+        match gates::check(self, slot, command, argv) {
             Verdict::Pass => Admitted::Run(command),
             Verdict::Refuse(error) => Admitted::Refuse(Some(command), error),
             Verdict::Hold => Admitted::Hold,
+            Verdict::Queue => Admitted::Queue(command),
         }
     }
 
@@ -356,6 +452,12 @@ impl Server {
 
     /// What is left when a job's commands are done: the protocol error behind them, if there is one.
     fn finish(&mut self, job: &mut Job) {
+        if let Some(client) = self.clients.get_mut(job.slot) {
+            client.flags.remove(ClientFlags::RUNNING);
+            if client.flags.contains(ClientFlags::PUSHED) {
+                client.take_pushes(&mut job.out);
+            }
+        }
         if job.state != JobState::Ready {
             return;
         }
@@ -387,6 +489,8 @@ const SPECIAL: ClientFlags = ClientFlags::REPLY_OFF
 enum Admitted {
     Run(&'static Command),
     Refuse(Option<&'static Command>, Error),
+    /// It is put into its client's transaction.
+    Queue(&'static Command),
     Hold,
     /// The connection is ended without a reply.
     Hang,

@@ -11,17 +11,20 @@ use super::table::Command;
 use crate::command::error::Error;
 use crate::command::spec::Flags;
 use crate::config::LocalAccess;
+use weir_resp::Argv;
 
 bitflags::bitflags! {
     /// Gates that have something to check.
     #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-    pub struct Armed: u8 {
+    pub struct Armed: u16 {
         /// The client has not authenticated.
         const AUTH = 1 << 0;
         /// There is a limit on memory.
         const MEMORY = 1 << 1;
         /// CLIENT PAUSE is on.
         const PAUSE = 1 << 2;
+        /// The client has called MULTI.
+        const MULTI = 1 << 3;
     }
 }
 
@@ -34,18 +37,39 @@ pub(super) enum Verdict {
     Refuse(Error),
     /// The command, and what its client sent after it, waits.
     Hold,
+    /// The command is put into its client's transaction.
+    Queue,
 }
 
-type Gate = fn(&mut Server, Slot, &'static Command) -> Verdict;
+/// A command that wants to run.
+#[derive(Clone, Copy)]
+pub(super) struct Asking<'a> {
+    /// Whose it is.
+    pub(super) slot: Slot,
+    /// What it is.
+    pub(super) command: &'static Command,
+    /// Its flags; of EXEC, those of the queued commands as well.
+    pub(super) flags: Flags,
+    /// Its name and arguments.
+    #[expect(dead_code, reason = "what permissions on keys and channels are checked against")]
+    pub(super) argv: Argv<'a>,
+}
+
+type Gate = fn(&mut Server, Asking<'_>) -> Verdict;
 
 /// In the order in which Redis checks.
-const GATES: &[Gate] = &[protected, auth, memory, pause];
+const GATES: &[Gate] = &[protected, auth, no_multi, memory, pause, multi];
 
 /// Asks every gate.
 #[cold]
-pub(super) fn check(server: &mut Server, slot: Slot, command: &'static Command) -> Verdict {
+pub(super) fn check(server: &mut Server, slot: Slot, command: &'static Command, argv: Argv<'_>) -> Verdict {
+    let mut flags = command.flags();
+    if flags.contains(Flags::RUNS_QUEUED) {
+        let tx = server.clients.get(slot).and_then(|client| client.tx.as_deref());
+        flags |= tx.map_or(Flags::empty(), |tx| tx.flags());
+    }
     for gate in GATES {
-        match gate(server, slot, command) {
+        match gate(server, Asking { slot, command, flags, argv }) {
             Verdict::Pass => {}
             spoken => return spoken,
         }
@@ -65,7 +89,7 @@ impl Server {
     }
 }
 
-fn protected(server: &mut Server, slot: Slot, command: &'static Command) -> Verdict {
+fn protected(server: &mut Server, Asking { slot, command, .. }: Asking<'_>) -> Verdict {
     if !command.flags().contains(Flags::PROTECTED) {
         return Verdict::Pass;
     }
@@ -81,7 +105,7 @@ fn protected(server: &mut Server, slot: Slot, command: &'static Command) -> Verd
     Verdict::Refuse(Error::protected_command(command.spec.name))
 }
 
-fn auth(server: &mut Server, slot: Slot, command: &'static Command) -> Verdict {
+fn auth(server: &mut Server, Asking { slot, command, .. }: Asking<'_>) -> Verdict {
     let known = server.clients.get(slot).is_some_and(|c| c.is_authenticated());
     if known || command.flags().contains(Flags::NO_AUTH) {
         return Verdict::Pass;
@@ -89,25 +113,39 @@ fn auth(server: &mut Server, slot: Slot, command: &'static Command) -> Verdict {
     Verdict::Refuse(Error::NO_AUTH)
 }
 
-fn memory(server: &mut Server, _: Slot, command: &'static Command) -> Verdict {
+fn no_multi(server: &mut Server, asking: Asking<'_>) -> Verdict {
+    if asking.flags.contains(Flags::NO_MULTI) && server.clients.get(asking.slot).is_some_and(|c| c.in_transaction()) {
+        return Verdict::Refuse(Error::NOT_IN_MULTI);
+    }
+    Verdict::Pass
+}
+
+fn memory(server: &mut Server, asking: Asking<'_>) -> Verdict {
     let limit = server.config.maxmemory;
-    if limit == 0 || !command.flags().contains(Flags::DENYOOM) || server.used_memory() as u64 <= limit {
+    if limit == 0 || !asking.flags.contains(Flags::DENYOOM) || server.used_memory() as u64 <= limit {
         return Verdict::Pass;
     }
     Verdict::Refuse(Error::OOM)
 }
 
-fn pause(server: &mut Server, slot: Slot, command: &'static Command) -> Verdict {
+fn pause(server: &mut Server, asking: Asking<'_>) -> Verdict {
     let holds = match server.pause.current() {
         None => false,
         Some((Held::All, _)) => true,
-        Some((Held::Writes, _)) => command.flags().intersects(Flags::WRITE.union(Flags::MAY_REPLICATE)),
+        Some((Held::Writes, _)) => asking.flags.intersects(Flags::WRITE.union(Flags::MAY_REPLICATE)),
     };
     if !holds {
         return Verdict::Pass;
     }
-    if let Some(client) = server.clients.get_mut(slot) {
+    if let Some(client) = server.clients.get_mut(asking.slot) {
         client.flags.insert(ClientFlags::PAUSED);
     }
     Verdict::Hold
+}
+
+/// Last: what gets here may run, and so may be queued.
+fn multi(server: &mut Server, asking: Asking<'_>) -> Verdict {
+    let queues = !asking.flags.contains(Flags::NOT_QUEUED)
+        && server.clients.get(asking.slot).is_some_and(|client| client.in_transaction());
+    if queues { Verdict::Queue } else { Verdict::Pass }
 }

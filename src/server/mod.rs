@@ -27,6 +27,7 @@ mod propagate;
 mod redact;
 mod statistics;
 pub mod table;
+mod transaction;
 
 use crate::command::effects::Effects;
 use crate::command::error::Error;
@@ -35,9 +36,10 @@ use crate::config::{Apply, Config, MaxmemoryPolicy, OutputBufferLimit};
 use crate::store::Store;
 use background::Background;
 use client::{Accepted, Client, ClientFlags, Clients, Slot};
-use message::Outbox;
+use message::{Order, Outbox};
 use statistics::Statistics;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 use table::{Command, Names};
 use weir_resp::Argv;
@@ -212,8 +214,21 @@ impl Server {
 
     /// A connection has gone.
     pub fn disconnect(&mut self, slot: Slot) {
+        self.unwatch(slot);
         if let Some(client) = self.clients.remove(slot) {
             self.waiter_gone(client.id);
+        }
+    }
+
+    /// Sends a client a message that it has not asked for in this moment. It goes out behind the reply of the command that
+    /// runs, if that is the client's own, and in front of the replies to its later ones.
+    pub(super) fn push(&mut self, slot: Slot, message: Arc<[u8]>) {
+        let Some(client) = self.clients.get_mut(slot) else { return };
+        if client.flags.contains(ClientFlags::RUNNING) {
+            client.pushes.push(message);
+            client.flags.insert(ClientFlags::PUSHED);
+        } else {
+            self.outbox.order(Order::Push(client.id, message));
         }
     }
 

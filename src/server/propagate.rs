@@ -5,7 +5,6 @@
 //! replicas will stand first in this order, since what they must have comes before what anybody may see of it.
 
 use super::client::Slot;
-use super::message::Order;
 use super::table::Command;
 use super::{Server, redact};
 use crate::command::spec::Flags;
@@ -52,10 +51,8 @@ impl Server {
         }
         line.extend_from_slice(b"\r\n");
         let line: Arc<[u8]> = line.into();
-        for &monitor in &self.clients.monitors {
-            if let Some(client) = self.clients.get(monitor) {
-                self.outbox.order(Order::Push(client.id, Arc::clone(&line)));
-            }
+        for monitor in self.clients.monitors.clone() {
+            self.push(monitor, Arc::clone(&line));
         }
     }
 }

@@ -254,6 +254,16 @@ impl Store {
         entry.expire_at().is_none_or(|at| at > self.env.now_ms).then_some(entry)
     }
 
+    /// Whether a watched key has still a version, as far as is known without looking at the clock.
+    pub fn has_version(&self, db: usize, key: Key<'_>, version: Version) -> bool {
+        self.databases.get(db).is_some_and(|database| database.meta.versions.is_unchanged(key.position, version))
+    }
+
+    /// Number of keys that somebody watches.
+    pub fn watched_keys(&self) -> usize {
+        self.databases.iter().map(|database| database.meta.versions.len()).sum()
+    }
+
     /// What computes positions, of keys and of the members of big collections.
     pub fn hasher(&self) -> &KeyHasher {
         &self.env.hasher

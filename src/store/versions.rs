@@ -42,6 +42,11 @@ impl KeyVersions {
         self.watched.get(&position).is_some_and(|w| w.version == since.0)
     }
 
+    /// Number of watched positions.
+    pub(super) fn len(&self) -> usize {
+        self.watched.len()
+    }
+
     #[inline]
     pub(super) fn touch(&mut self, position: u64) {
         if !self.watched.is_empty()

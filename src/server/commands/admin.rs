@@ -153,6 +153,10 @@ fn lolwut_command(cx: &mut ServerCx<'_>) -> Result<(), Error> {
 
 fn monitor_command(cx: &mut ServerCx<'_>) -> Result<(), Error> {
     let slot = cx.slot;
+    if !cx.server.effects.may_block {
+        // Its replies would end up inside of another one.
+        return Err(Error::MONITOR_DENIED);
+    }
     let client = cx.client();
     if client.flags.contains(ClientFlags::MONITOR) {
         // As Redis does: it already gets what it asks for, and that is no reply.

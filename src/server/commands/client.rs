@@ -5,12 +5,11 @@ use crate::command::args::{int, is};
 use crate::command::error::Error;
 use crate::command::spec::{Acl, Arg, ArgKind, Flags, Group, Spec};
 use crate::command::table::Row;
-use crate::server::ServerCx;
-use crate::server::ServerFn;
 use crate::server::blocking::Unblock;
 use crate::server::client::{Client, ClientFlags, ClientId};
 use crate::server::message::Order;
 use crate::server::pause::Held;
+use crate::server::{Server, ServerCx, ServerFn};
 use std::fmt::Write;
 
 const ADMIN_NOSCRIPT_LOADING_STALE: Flags =
@@ -730,8 +729,8 @@ fn client_list_command(cx: &mut ServerCx<'_>) -> Result<(), Error> {
 }
 
 fn matching(cx: &ServerCx<'_>, filter: &Filter<'_>) -> Vec<ClientId> {
-    let now_ms = cx.server.store.now_ms();
-    cx.server.clients.iter().filter(|c| is_alive(c) && filter.fits(c, now_ms, cx.slot)).map(|c| c.id).collect()
+    let server = &*cx.server;
+    server.clients.iter().filter(|c| is_alive(c) && filter.fits(server, c, cx.slot)).map(|c| c.id).collect()
 }
 
 /// Whether a client is not on its way out already.
@@ -780,13 +779,13 @@ fn describe(cx: &ServerCx<'_>, line: &mut String, slot: crate::server::client::S
     let own = slot == cx.slot;
     let command = if own { Some(cx.command) } else { c.last_command };
     let argv_bytes = if own { cx.argv.payload_bytes() } else { 0 };
-    let io = &c.io;
+    let (io, tx) = (&c.io, c.tx.as_deref());
     let total = c.heap_bytes() + io.buffer_heap + argv_bytes;
     // Writing to a string cannot fail.
     let _ = writeln!(
         line,
-        "id={} addr={} laddr={} fd={} name={} age={} idle={} flags={} capa={} db={} sub=0 psub=0 ssub=0 multi=-1 watch=0 \
-         qbuf={} qbuf-free=0 argv-mem={argv_bytes} multi-mem=0 rbs=0 rbp=0 obl=0 oll={} omem={} tot-mem={total} \
+        "id={} addr={} laddr={} fd={} name={} age={} idle={} flags={} capa={} db={} sub=0 psub=0 ssub=0 multi={} watch={} \
+         qbuf={} qbuf-free=0 argv-mem={argv_bytes} multi-mem={} rbs=0 rbp=0 obl=0 oll={} omem={} tot-mem={total} \
          events={} cmd={} user={} redir=-1 resp={} lib-name={} lib-ver={} tot-net-in={} tot-net-out={} tot-cmds={}",
         c.id.0,
         c.addr,
@@ -795,10 +794,13 @@ fn describe(cx: &ServerCx<'_>, line: &mut String, slot: crate::server::client::S
         String::from_utf8_lossy(&c.name),
         (now_ms - c.created_ms) / 1000,
         (now_ms - c.active_ms) / 1000,
-        c.flag_letters(),
+        cx.server.flag_letters(c),
         if c.flags.contains(ClientFlags::CAPA_REDIRECT) { "r" } else { "" },
         c.db,
+        tx.and_then(|tx| tx.queued()).map_or(-1, |queued| i64::try_from(queued).unwrap_or(i64::MAX)),
+        tx.map_or(0, |tx| tx.watched()),
         io.query_bytes,
+        c.queued_bytes(),
         io.output_chunks,
         io.output_bytes,
         if io.output_bytes > 0 { "rw" } else { "r" },
@@ -818,29 +820,24 @@ impl Client {
     pub(super) fn kind(&self) -> Kind {
         Kind::Normal
     }
-
-    /// The letters of CLIENT LIST's `flags`.
-    pub(super) fn flag_letters(&self) -> String {
-        let mut letters = String::new();
-        for (flag, letter) in FLAG_LETTERS {
-            if self.flags.intersects(*flag) {
-                letters.push(*letter);
-            }
-        }
-        if letters.is_empty() {
-            letters.push('N');
-        }
-        letters
-    }
 }
 
-/// Letters in the order in which they are shown.
-const FLAG_LETTERS: &[(ClientFlags, char)] = &[
-    (ClientFlags::MONITOR, 'O'),
-    (ClientFlags::PAUSED.union(ClientFlags::BLOCKED), 'b'),
-    (ClientFlags::CLOSE_AFTER_REPLY, 'c'),
-    (ClientFlags::UNIX_SOCKET, 'U'),
-    (ClientFlags::NO_EVICT, 'e'),
-    (ClientFlags::NO_TOUCH, 'T'),
-    (ClientFlags::IMPORT_SOURCE, 'I'),
-];
+impl Server {
+    /// The letters of CLIENT LIST's `flags`.
+    pub(super) fn flag_letters(&self, client: &Client) -> String {
+        let has = |flags: ClientFlags| client.flags.intersects(flags);
+        let letters = [
+            (has(ClientFlags::MONITOR), 'O'),
+            (client.in_transaction(), 'x'),
+            (has(ClientFlags::PAUSED | ClientFlags::BLOCKED), 'b'),
+            (self.watched_has_changed(client.slot), 'd'),
+            (has(ClientFlags::CLOSE_AFTER_REPLY), 'c'),
+            (has(ClientFlags::UNIX_SOCKET), 'U'),
+            (has(ClientFlags::NO_EVICT), 'e'),
+            (has(ClientFlags::NO_TOUCH), 'T'),
+            (has(ClientFlags::IMPORT_SOURCE), 'I'),
+        ];
+        let letters: String = letters.into_iter().filter_map(|(shown, letter)| shown.then_some(letter)).collect();
+        if letters.is_empty() { "N".to_owned() } else { letters }
+    }
+}

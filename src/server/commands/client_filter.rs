@@ -2,8 +2,8 @@
 
 use crate::command::args::{Words, int, is};
 use crate::command::error::Error;
-use crate::server::DEFAULT_USER;
 use crate::server::client::{Client, ClientId, Slot};
+use crate::server::{DEFAULT_USER, Server};
 
 /// Kind of a client, as `TYPE` names it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -139,11 +139,11 @@ impl<'a> Filter<'a> {
     }
 
     /// Whether a client is meant. `me`: who asks.
-    pub(super) fn fits(&self, client: &Client, now_ms: i64, me: Slot) -> bool {
+    pub(super) fn fits(&self, server: &Server, client: &Client, me: Slot) -> bool {
         if self.skip_me && client.slot == me {
             return false;
         }
-        self.tests.iter().all(|(_, negated, test)| test.fits(client, now_ms) != *negated)
+        self.tests.iter().all(|(_, negated, test)| test.fits(server, client) != *negated)
     }
 }
 
@@ -183,7 +183,8 @@ fn known_letters(letters: &[u8], known: &[u8], what: &str, negated: bool) -> Res
 }
 
 impl Test<'_> {
-    fn fits(&self, client: &Client, now_ms: i64) -> bool {
+    fn fits(&self, server: &Server, client: &Client) -> bool {
+        let now_ms = server.store.now_ms();
         match self {
             Test::Id(ids) => ids.contains(&client.id),
             Test::Addr(addr) => client.addr.as_bytes() == *addr,
@@ -196,7 +197,7 @@ impl Test<'_> {
             Test::LibVer(version) => !client.lib_ver.is_empty() && client.lib_ver == *version,
             Test::Db(index) => client.db == *index,
             Test::Flags(letters) => {
-                let own = client.flag_letters();
+                let own = server.flag_letters(client);
                 letters.iter().all(|letter| own.as_bytes().contains(letter))
             }
             Test::Capa(letters) => {

@@ -105,7 +105,7 @@ pub(super) const COMMANDS: &[Row<ServerFn>] = &[
         Spec::new(
             "quit",
             -1,
-            NOSCRIPT_LOADING_STALE_FAST_NO_AUTH_ALLOW_BUSY_SUBSCRIBED_OK,
+            NOSCRIPT_LOADING_STALE_FAST_NO_AUTH_ALLOW_BUSY_SUBSCRIBED_OK.union(Flags::NOT_QUEUED),
             ACL_FAST_CONNECTION,
             Group::Connection,
             "1.0.0",
@@ -117,7 +117,7 @@ pub(super) const COMMANDS: &[Row<ServerFn>] = &[
         Spec::new(
             "reset",
             1,
-            NOSCRIPT_LOADING_STALE_FAST_NO_AUTH_ALLOW_BUSY_SUBSCRIBED_OK,
+            NOSCRIPT_LOADING_STALE_FAST_NO_AUTH_ALLOW_BUSY_SUBSCRIBED_OK.union(Flags::NOT_QUEUED),
             ACL_FAST_CONNECTION,
             Group::Connection,
             "6.2.0",
@@ -207,13 +207,14 @@ fn reset_command(cx: &mut ServerCx<'_>) -> Result<(), Error> {
     let open = cx.server.config.requirepass.is_none();
     let slot = cx.slot;
     cx.server.clients.monitors.retain(|&m| m != slot);
+    cx.server.end_transaction(slot);
     let client = cx.client();
     client.db = 0;
     client.resp = Resp::V2;
     client.name.clear();
-    client.flags &= ClientFlags::UNIX_SOCKET | ClientFlags::LOCAL;
+    client.flags &= ClientFlags::UNIX_SOCKET | ClientFlags::LOCAL | ClientFlags::RUNNING | ClientFlags::PUSHED;
     client.user = open.then_some(DEFAULT_USER);
-    client.armed.set(Armed::AUTH, !open);
+    client.armed = if open { Armed::empty() } else { Armed::AUTH };
     cx.reply.set_resp(Resp::V2);
     cx.reply.simple("RESET");
     Ok(())

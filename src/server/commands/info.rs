@@ -190,9 +190,11 @@ fn clients(server: &Server, fields: &mut Fields) {
     fields.put("client_recent_max_output_buffer", largest(|io| io.output_bytes));
     let waiters = server.waiters.figures();
     fields.put("blocked_clients", waiters.clients);
-    fields.zeros(&["tracking_clients", "pubsub_clients", "watching_clients"]);
+    fields.zeros(&["tracking_clients", "pubsub_clients"]);
+    let watching = |client: &&crate::server::client::Client| client.tx.as_ref().is_some_and(|tx| tx.watched() > 0);
+    fields.put("watching_clients", server.clients.iter().filter(watching).count());
     fields.put("clients_in_timeout_table", waiters.with_deadline);
-    fields.zeros(&["total_watched_keys"]);
+    fields.put("total_watched_keys", server.store.watched_keys());
     fields.put("total_blocking_keys", waiters.keys);
     fields.put("total_blocking_keys_on_nokey", waiters.keys_until_gone);
     let now_ms = server.store.now_ms();

@@ -15,6 +15,7 @@ mod latency;
 mod log;
 mod lolwut;
 mod memory;
+mod transaction;
 
 use super::ServerFn;
 use crate::command::table::Row;
@@ -31,4 +32,5 @@ pub const FAMILIES: &[&[Row<ServerFn>]] = &[
     latency::COMMANDS,
     log::COMMANDS,
     memory::COMMANDS,
+    transaction::COMMANDS,
 ];
