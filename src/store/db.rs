@@ -4,6 +4,7 @@
 //! keys and for the counts is done here, in [`Meta`], and nowhere else.
 
 use super::awaited::AwaitedKeys;
+use super::changed::ChangedKeys;
 use super::expiry::{Deadlines, ExpiryIndex, fields_deadline};
 use super::versions::{KeyVersions, Version};
 use super::{Big, EntryRef, Env, ExpireChange, Expired, NewStr, PackedKind, Store, StrView, TakenValue};
@@ -35,20 +36,36 @@ impl Meta {
         Meta { expiry: ExpiryIndex::new(now_ms), versions: KeyVersions::default(), awaited: AwaitedKeys::default() }
     }
 
-    /// Everything that follows from a change of an entry, its deadlines going from `old` to `new`.
+    /// Everything that follows from a change of an entry, its deadlines going from `old` to `new`. `told` is for those who
+    /// keep copies.
     #[inline]
-    pub(super) fn changed(&mut self, position: u64, old: Deadlines, new: Deadlines) {
-        self.touched(position);
+    pub(super) fn changed(&mut self, told: &mut ChangedKeys, key: Key<'_>, old: Deadlines, new: Deadlines) {
+        self.touched(told, key.position, || key.name);
+        self.moved(key.position, old, new);
+    }
+
+    /// The same for an entry that is gone, by nobody's command.
+    fn expired(&mut self, told: &mut ChangedKeys, key: Key<'_>, old: Deadlines) {
+        self.versions.touch(key.position);
+        self.awaited.touch(key.position);
+        told.note(key.position, true, || key.name);
+        self.moved(key.position, old, Deadlines::default());
+    }
+
+    /// The deadlines of an entry went from `old` to `new`.
+    #[inline]
+    pub(super) fn moved(&mut self, position: u64, old: Deadlines, new: Deadlines) {
         if old != new {
             self.expiry.moved(position, old, new);
         }
     }
 
-    /// Somebody who watches the key or waits for it shall know that it was changed.
+    /// Somebody who watches the key, waits for it or keeps a copy shall know that it was changed.
     #[inline]
-    fn touched(&mut self, position: u64) {
+    fn touched<'n>(&mut self, told: &mut ChangedKeys, position: u64, name: impl FnOnce() -> &'n [u8]) {
         self.versions.touch(position);
         self.awaited.touch(position);
+        told.note(position, false, name);
     }
 
     /// The same for all keys that `changed` names.
@@ -195,7 +212,7 @@ impl<'a> Db<'a> {
             env.free(freed);
             entry.set_expire(None);
             entry.set_clock(fresh);
-            meta.changed(key.position, old, Deadlines::default());
+            meta.changed(&mut env.changed, key, old, Deadlines::default());
             tell_expired(env, key.name, index);
         } else if !created && env.touch {
             let clock = env.access.accessed(entry.as_ref().clock(), &mut env.rng);
@@ -247,7 +264,7 @@ impl<'a> Db<'a> {
             ExpireChange::At(at) => Some(at),
         };
         let old = Deadlines { key: done.old_expire_at, fields: old_fields };
-        self.meta.changed(key.position, old, Deadlines::key(new));
+        self.meta.changed(&mut self.env.changed, key, old, Deadlines::key(new));
         let expired = done.old_expire_at.is_some_and(|at| at <= now_ms);
         if expired {
             tell_expired(self.env, key.name, self.index);
@@ -283,7 +300,7 @@ impl<'a> Db<'a> {
         let deadline = taken.expire_at;
         self.keys.insert_taken(key.position, key.name, taken, clock);
         let fields = self.keys.get(key.position, key.name).and_then(fields_deadline);
-        self.meta.changed(key.position, Deadlines::default(), Deadlines { key: deadline, fields });
+        self.meta.changed(&mut self.env.changed, key, Deadlines::default(), Deadlines { key: deadline, fields });
     }
 
     /// One step of a scan: gives every key of a small part of hash space to `f` and returns the next cursor; 0 is start
@@ -368,7 +385,7 @@ fn expire(entry: EntryMut<'_>, meta: &mut Meta, env: &mut Env, key: Key<'_>, db:
     let old = Deadlines::of(entry.as_ref());
     let freed = entry.remove();
     env.free(freed);
-    meta.changed(key.position, old, Deadlines::default());
+    meta.expired(&mut env.changed, key, old);
     tell_expired(env, key.name, db);
 }
 
@@ -456,11 +473,18 @@ impl<'a> Write<'a> {
         self.entry.as_ref().expire_at()
     }
 
+    /// Whoever must hear of a change of the key does.
+    #[inline]
+    fn touched(&mut self) {
+        let Write { entry, meta, env, position } = self;
+        meta.touched(&mut env.changed, *position, || entry.as_ref().key());
+    }
+
     /// Its value, to be changed in whatever way its type knows. Everybody who must hear of a change of this key does, even
     /// if nothing is changed in the end.
     #[inline]
     pub fn value_mut(&mut self) -> ValueMut<'_, 'a> {
-        self.meta.touched(self.position);
+        self.touched();
         self.value_mut_unheard()
     }
 
@@ -478,7 +502,7 @@ impl<'a> Write<'a> {
     pub fn try_change<T>(&mut self, change: impl FnOnce(&mut ValueMut<'_, 'a>) -> (bool, T)) -> T {
         let (changed, result) = change(&mut self.value_mut_unheard());
         if changed {
-            self.meta.touched(self.position);
+            self.touched();
         }
         result
     }
@@ -492,7 +516,7 @@ impl<'a> Write<'a> {
     /// Replaces the value by a string; the deadline stays.
     pub fn set_str(&mut self, value: NewStr<'_>) {
         self.set_str_unheard(value);
-        self.meta.touched(self.position);
+        self.touched();
     }
 
     /// The same for a string that means what the one before meant, in another form: nobody hears of it.
@@ -505,7 +529,7 @@ impl<'a> Write<'a> {
     #[inline]
     pub fn set_int(&mut self, value: i64) {
         if self.entry.set_int_in_place(value) {
-            self.meta.touched(self.position);
+            self.touched();
         } else {
             self.set_str(NewStr::Int(value));
         }
@@ -513,13 +537,13 @@ impl<'a> Write<'a> {
 
     /// Appends to a string. Returns the new length in bytes.
     pub fn append(&mut self, bytes: &[u8]) -> usize {
-        self.meta.touched(self.position);
+        self.touched();
         self.entry.append(bytes)
     }
 
     /// Writes `bytes` at `offset` of a string, which grows with zero bytes as needed. Returns the new length in bytes.
     pub fn overwrite(&mut self, offset: usize, bytes: &[u8]) -> usize {
-        self.meta.touched(self.position);
+        self.touched();
         self.entry.overwrite(offset, bytes)
     }
 
@@ -534,22 +558,25 @@ impl<'a> Write<'a> {
         if old.key != expire_at {
             self.entry.set_expire(expire_at);
         }
-        self.meta.changed(self.position, old, Deadlines { key: expire_at, ..old });
+        self.touched();
+        self.meta.moved(self.position, old, Deadlines { key: expire_at, ..old });
     }
 
     /// Removes the entry.
-    pub fn remove(self) {
+    pub fn remove(mut self) {
         let old = Deadlines::of(self.as_ref());
+        self.touched();
         let freed = self.entry.remove();
         self.env.free(freed);
-        self.meta.changed(self.position, old, Deadlines::default());
+        self.meta.moved(self.position, old, Deadlines::default());
     }
 
     /// Removes the entry and keeps its value and deadline.
-    pub fn take(self) -> TakenValue {
+    pub fn take(mut self) -> TakenValue {
         let old = Deadlines::of(self.as_ref());
+        self.touched();
         let taken = self.entry.remove_take();
-        self.meta.changed(self.position, old, Deadlines::default());
+        self.meta.moved(self.position, old, Deadlines::default());
         taken
     }
 

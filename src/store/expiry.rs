@@ -232,7 +232,7 @@ impl Db<'_> {
         } else {
             Deadlines::of(entry.as_ref())
         };
-        meta.changed(key.position, old, new);
+        meta.changed(&mut env.changed, key, old, new);
         if let Some(at) = new.fields.filter(|&at| at > now_ms) {
             // Its record has fired: what is due later needs one of its own.
             meta.expiry.wheel.insert(key.position, at);

@@ -6,11 +6,13 @@
 
 mod access;
 mod awaited;
+mod changed;
 mod db;
 mod expiry;
 mod versions;
 
 pub use access::{AccessClock, AccessPolicy, SWEEP_PERIOD_S};
+pub use changed::{ChangedKey, ChangedKeys, TellChanged};
 pub use db::{Db, Key, Removal, ValueMut, Write};
 pub use expiry::ExpiryProgress;
 pub use versions::Version;
@@ -104,6 +106,7 @@ struct Env {
     tell_expired: bool,
     expired: Vec<Expired>,
     expired_fields: Vec<ExpiredFields>,
+    changed: ChangedKeys,
     rng: rand::rngs::SmallRng,
 }
 
@@ -184,6 +187,7 @@ impl Store {
                 tell_expired: false,
                 expired: Vec::new(),
                 expired_fields: Vec::new(),
+                changed: ChangedKeys::default(),
                 rng: rand::SeedableRng::seed_from_u64(random_seed),
             },
             list_apart_from: None,
@@ -311,6 +315,7 @@ impl Store {
         let hasher = self.env.hasher.clone();
         let Database { keys, meta } = &mut self.databases[index];
         let count = keys.len();
+        self.env.changed.note_flush();
         meta.touched_where(|position| has_position(keys, position));
         let (deadlines, names) = meta.flushed(self.env.now_ms);
         if !names.is_empty() {
@@ -404,6 +409,22 @@ impl Store {
     /// Fields that expired since the last call, in order.
     pub fn take_expired_fields(&mut self) -> Vec<ExpiredFields> {
         std::mem::take(&mut self.env.expired_fields)
+    }
+
+    /// What is kept of changed keys for [`Store::take_changed_keys`].
+    pub fn set_tell_changed(&mut self, tell: TellChanged) {
+        self.env.changed.set_tell(tell);
+    }
+
+    /// Whether any key was changed since the last call of [`Store::take_changed_keys`], and is to be told of.
+    #[inline]
+    pub fn has_changed_keys(&self) -> bool {
+        !self.env.changed.is_empty()
+    }
+
+    /// Keys that were changed since the last call, in all databases. `spare` is what an earlier call gave, to be used again.
+    pub fn take_changed_keys(&mut self, spare: ChangedKeys) -> ChangedKeys {
+        self.env.changed.take(spare)
     }
 
     /// What is to be freed elsewhere.
