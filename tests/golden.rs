@@ -79,6 +79,7 @@ transcripts! {
     string_numbers: "string-numbers.txt",
     string_ranges: "string-ranges.txt",
     string_set: "string-set.txt",
+    transactions: "transactions.txt",
     zset_add_and_remove: "zset-add-and-remove.txt",
     zset_algebra: "zset-algebra.txt",
     zset_pop: "zset-pop.txt",

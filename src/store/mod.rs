@@ -336,6 +336,10 @@ impl Store {
         if a == b {
             return;
         }
+        // For who watches it, a key whose time has come is not there, neither before nor after.
+        for (watching, index) in [(a, a), (a, b), (b, a), (b, b)] {
+            self.expire_watched(watching, index);
+        }
         self.databases.swap(a, b);
         // Watchers and waiters belong to the database that they have chosen, not to the contents: their keys' owner changed.
         let (low, high) = self.databases.split_at_mut(a.max(b));
@@ -347,6 +351,23 @@ impl Store {
         let changed = |position| has_position(low_keys, position) || has_position(high_keys, position);
         low.meta.touched_where(changed);
         high.meta.touched_where(changed);
+    }
+
+    /// Removes those keys of database `index` whose time has come and whose namesakes in database `watching` are watched.
+    fn expire_watched(&mut self, watching: usize, index: usize) {
+        let (keys, now_ms) = (&self.databases[index].keys, self.env.now_ms);
+        let mut due: Vec<Box<[u8]>> = Vec::new();
+        for position in self.databases[watching].meta.versions.positions() {
+            keys.find_by_position48(position >> 16, &mut |entry| {
+                if entry.expire_at().is_some_and(|at| at <= now_ms) {
+                    due.push(entry.key().into());
+                }
+            });
+        }
+        for name in due {
+            let key = self.key(&name);
+            self.db(index).expire_if_due(key);
+        }
     }
 
     /// Figures of a database.

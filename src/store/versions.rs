@@ -42,6 +42,11 @@ impl KeyVersions {
         self.watched.get(&position).is_some_and(|w| w.version == since.0)
     }
 
+    /// The watched positions, in no order.
+    pub(super) fn positions(&self) -> impl Iterator<Item = u64> {
+        self.watched.keys().copied()
+    }
+
     /// Number of watched positions.
     pub(super) fn len(&self) -> usize {
         self.watched.len()

@@ -132,6 +132,11 @@ fn brpoplpush_command(cx: &mut Cx<'_>) -> Result<(), Error> {
 fn move_or_wait(cx: &mut Cx<'_>, from: End, to: End, timeout_at: usize) -> Result<(), Error> {
     let until_ms = timeout_s(cx.arg(timeout_at), cx.now_ms())?;
     if !move_element(cx, from, to)? {
+        if !cx.effects.may_block {
+            // As LMOVE of no list, and not as a wait that is over.
+            cx.reply.null();
+            return Ok(());
+        }
         cx.block(wait(1..2, until_ms));
     }
     Ok(())
