@@ -9,6 +9,7 @@ pub mod config;
 pub mod logging;
 pub mod net;
 pub mod process;
+pub mod pubsub;
 pub mod script;
 pub mod server;
 pub mod stats;

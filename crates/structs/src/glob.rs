@@ -158,6 +158,58 @@ impl GlobPattern {
     }
 }
 
+/// The bytes that every text which matches a pattern begins and ends with, for indexes over patterns.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GlobEnds {
+    /// Bytes before the first element that is no literal, escapes resolved.
+    pub prefix: Vec<u8>,
+    /// Bytes behind the last such element; empty if there is none.
+    pub suffix: Vec<u8>,
+    /// There is no such element: nothing but the prefix matches.
+    pub is_literal: bool,
+    /// There is nothing behind the prefix but one star or more.
+    pub is_prefix_and_stars: bool,
+}
+
+impl GlobEnds {
+    /// Reads a pattern once.
+    pub fn of(pattern: &[u8]) -> GlobEnds {
+        let mut ends = GlobEnds { prefix: Vec::new(), suffix: Vec::new(), is_literal: true, is_prefix_and_stars: true };
+        let mut p = 0;
+        while let Some(&byte) = pattern.get(p) {
+            let literal = match byte {
+                b'*' | b'?' => {
+                    p += 1;
+                    None
+                }
+                b'[' => {
+                    (_, p) = class(pattern, p + 1, 0, false);
+                    None
+                }
+                b'\\' if p + 1 < pattern.len() => {
+                    p += 2;
+                    pattern.get(p - 1).copied()
+                }
+                _ => {
+                    p += 1;
+                    Some(byte)
+                }
+            };
+            match literal {
+                None => {
+                    ends.is_literal = false;
+                    ends.suffix.clear();
+                }
+                Some(literal) if ends.is_literal => ends.prefix.push(literal),
+                Some(literal) => ends.suffix.push(literal),
+            }
+            ends.is_prefix_and_stars &= byte == b'*' || ends.is_literal;
+        }
+        ends.is_prefix_and_stars &= !ends.is_literal;
+        ends
+    }
+}
+
 /// Compares `byte` with the element that starts at `p`, which is not a star; also says where the next one starts.
 fn element(pattern: &[u8], p: usize, byte: u8, nocase: bool) -> (bool, usize) {
     match &pattern[p..] {
@@ -376,5 +428,29 @@ mod tests {
             let text: Vec<u8> = (0..1 + next(8)).map(|_| b"ab]-"[next(4)]).collect();
             assert_eq!(glob_match(&pattern, &text, false), model(&pattern, &text), "{pattern:?} {text:?}");
         }
+    }
+
+    #[test]
+    fn ends_of_a_pattern_are_the_ends_of_what_matches() {
+        let ends = |pattern: &str| {
+            let GlobEnds { prefix, suffix, is_literal, is_prefix_and_stars } = GlobEnds::of(pattern.as_bytes());
+            let text = |bytes| String::from_utf8(bytes).expect("text");
+            (text(prefix), text(suffix), is_literal, is_prefix_and_stars)
+        };
+        let of = |prefix: &str, suffix: &str, literal, stars| (prefix.to_owned(), suffix.to_owned(), literal, stars);
+        assert_eq!(ends(""), of("", "", true, false));
+        assert_eq!(ends("abc"), of("abc", "", true, false));
+        assert_eq!(ends(r"a\*b\"), of(r"a*b\", "", true, false));
+        assert_eq!(ends("abc*"), of("abc", "", false, true));
+        assert_eq!(ends("abc***"), of("abc", "", false, true));
+        assert_eq!(ends("*"), of("", "", false, true));
+        assert_eq!(ends("abc*?"), of("abc", "", false, false));
+        assert_eq!(ends("abc?"), of("abc", "", false, false));
+        assert_eq!(ends("abc*d"), of("abc", "d", false, false));
+        assert_eq!(ends("a*b[cd]e"), of("a", "e", false, false));
+        assert_eq!(ends("a[^]b]c"), of("a", "b]c", false, false));
+        assert_eq!(ends(r"a[\]b]c"), of("a", "c", false, false));
+        assert_eq!(ends("a[b"), of("a", "", false, false));
+        assert_eq!(ends("*]"), of("", "]", false, false));
     }
 }
