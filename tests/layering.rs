@@ -15,10 +15,11 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("logging", &[]),
     ("process", &[]),
     ("stats", &[]),
+    ("pubsub", &[]),
     ("script", &[]),
     ("store", &[]),
     ("command", &["config", "store"]),
-    ("server", &["command", "config", "logging", "stats", "store"]),
+    ("server", &["command", "config", "logging", "pubsub", "stats", "store"]),
     ("net", &["command", "config", "server", "store"]),
     ("main", &["allocator", "config", "logging", "net", "process", "server", "stats"]),
 ];

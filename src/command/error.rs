@@ -130,6 +130,14 @@ impl Error {
         ))
     }
 
+    /// A command of a client that subscribes to something and cannot tell replies from messages.
+    pub fn only_while_not_subscribed(full_name: &str) -> Error {
+        Error::new(format!(
+            "ERR Can't execute '{full_name}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in \
+             this context"
+        ))
+    }
+
     /// Arguments that no form of a subcommand has.
     pub fn subcommand_syntax(sub: &[u8], container: &str) -> Error {
         let container = container.to_ascii_uppercase();
@@ -361,6 +369,8 @@ impl Error {
     pub const EXEC_ABORT: Error = Error::fixed("EXECABORT Transaction discarded because of previous errors.");
     /// MONITOR in a transaction or a script.
     pub const MONITOR_DENIED: Error = Error::fixed("ERR MONITOR isn't allowed for DENY BLOCKING client");
+    /// SSUBSCRIBE in a transaction.
+    pub const SSUBSCRIBE_DENIED: Error = Error::fixed("ERR SSUBSCRIBE isn't allowed for a DENY BLOCKING client");
     /// A command that cannot be queued.
     pub const NOT_IN_MULTI: Error = Error::fixed("ERR Command not allowed inside a transaction");
     /// A write that needs memory above `maxmemory`.

@@ -238,6 +238,25 @@ impl PubSub {
         true
     }
 
+    /// Ends all subscriptions of a kind, giving the name of each to `f`.
+    pub fn unsubscribe_all(&mut self, kind: Kind, subscriber: Subscriber, mut f: impl FnMut(&[u8])) {
+        let Some(held) = self.held_mut(subscriber) else { return };
+        let subscriptions = std::mem::take(held.of_mut(kind));
+        let nothing_left = held.counts().total() == 0;
+        for &subscription in subscriptions.iter() {
+            let name = match kind {
+                Kind::Channel => self.channels.get(subscription.topic).map(|topic| topic.name()),
+                Kind::Pattern => self.patterns.get(subscription.topic).map(|topic| topic.name()),
+                Kind::Shard => self.shards.get(subscription.topic).map(|topic| topic.name()),
+            };
+            f(name.unwrap_or_default());
+            self.end(kind, subscription);
+        }
+        if nothing_left {
+            self.remove(subscriber);
+        }
+    }
+
     /// Ends all that a subscriber has: it has gone.
     pub fn remove(&mut self, subscriber: Subscriber) {
         let Some(held) = self.held.get_mut(subscriber.0 as usize).and_then(Option::take) else { return };
@@ -472,7 +491,14 @@ mod tests {
                     room.remove(Subscriber(subscriber));
                     model.values_mut().for_each(|of| _ = of.remove(&subscriber));
                 }
-                1..60 => {
+                1 => {
+                    let mut ended = BTreeSet::new();
+                    room.unsubscribe_all(kind, Subscriber(subscriber), |name| _ = ended.insert(name.to_vec()));
+                    for ((_, name), of) in model.iter_mut().filter(|((of, _), _)| *of == number(kind)) {
+                        assert_eq!(of.remove(&subscriber), ended.contains(name));
+                    }
+                }
+                2..60 => {
                     let new = room.subscribe(kind, Subscriber(subscriber), name);
                     assert_eq!(new, model.entry(key).or_default().insert(subscriber));
                 }

@@ -5,6 +5,7 @@
 //! for CLIENT LIST ([`IoFacts`]).
 
 use super::gates::Armed;
+use super::message::{Order, Outbox};
 use super::table::Command;
 use super::transaction::Transaction;
 use crate::command::reply::{Output, Resp};
@@ -55,6 +56,8 @@ bitflags::bitflags! {
         const RUNNING = 1 << 14;
         /// Messages wait for their place between its replies.
         const PUSHED = 1 << 15;
+        /// Subscribes to a channel, a pattern or a shard channel.
+        const SUBSCRIBER = 1 << 16;
     }
 }
 
@@ -149,6 +152,18 @@ impl Client {
     /// Bytes of commands that wait for EXEC.
     pub fn queued_bytes(&self) -> usize {
         self.tx.as_ref().map_or(0, |tx| tx.queued_bytes())
+    }
+
+    /// Sends it a message that it has not asked for in this moment. It goes out behind the reply of the command that runs, if
+    /// that is its own, and in front of the replies to its later ones.
+    #[inline]
+    pub(super) fn push(&mut self, outbox: &mut Outbox, message: Arc<[u8]>) {
+        if self.flags.contains(ClientFlags::RUNNING) {
+            self.pushes.push(message);
+            self.flags.insert(ClientFlags::PUSHED);
+        } else {
+            outbox.order(Order::Push(self.id, message));
+        }
     }
 
     /// Puts the messages that wait behind the replies so far.

@@ -165,7 +165,7 @@ impl Server {
             return;
         }
         let now_ms = self.store.now_ms();
-        let exempt = ClientFlags::MONITOR | ClientFlags::PAUSED | ClientFlags::BLOCKED;
+        let exempt = ClientFlags::MONITOR | ClientFlags::SUBSCRIBER | ClientFlags::PAUSED | ClientFlags::BLOCKED;
         let idle: Vec<_> = self
             .clients
             .iter()

@@ -25,6 +25,8 @@ bitflags::bitflags! {
         const PAUSE = 1 << 2;
         /// The client has called MULTI.
         const MULTI = 1 << 3;
+        /// The client subscribes to something, in RESP2.
+        const SUBSCRIBED = 1 << 4;
     }
 }
 
@@ -58,7 +60,7 @@ pub(super) struct Asking<'a> {
 type Gate = fn(&mut Server, Asking<'_>) -> Verdict;
 
 /// In the order in which Redis checks.
-const GATES: &[Gate] = &[protected, auth, no_multi, memory, pause, multi];
+const GATES: &[Gate] = &[protected, auth, no_multi, memory, subscribed, pause, multi];
 
 /// Asks every gate.
 #[cold]
@@ -126,6 +128,15 @@ fn memory(server: &mut Server, asking: Asking<'_>) -> Verdict {
         return Verdict::Pass;
     }
     Verdict::Refuse(Error::OOM)
+}
+
+/// In RESP2 a client that subscribes to something could not tell replies from messages.
+fn subscribed(server: &mut Server, Asking { slot, command, flags, .. }: Asking<'_>) -> Verdict {
+    let armed = server.clients.get(slot).is_some_and(|client| client.armed.contains(Armed::SUBSCRIBED));
+    if !armed || flags.contains(Flags::SUBSCRIBED_OK) {
+        return Verdict::Pass;
+    }
+    Verdict::Refuse(Error::only_while_not_subscribed(command.full_name))
 }
 
 fn pause(server: &mut Server, asking: Asking<'_>) -> Verdict {

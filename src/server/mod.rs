@@ -24,6 +24,7 @@ mod keys;
 pub mod message;
 pub mod pause;
 mod propagate;
+mod publish;
 mod redact;
 mod statistics;
 pub mod table;
@@ -33,10 +34,11 @@ use crate::command::effects::Effects;
 use crate::command::error::Error;
 use crate::command::reply::Reply;
 use crate::config::{Apply, Config, MaxmemoryPolicy, OutputBufferLimit};
+use crate::pubsub::PubSub;
 use crate::store::Store;
 use background::Background;
 use client::{Accepted, Client, ClientFlags, Clients, Slot};
-use message::{Order, Outbox};
+use message::Outbox;
 use statistics::Statistics;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -97,6 +99,8 @@ pub const DEFAULT_USER: &str = "default";
 pub struct Server {
     /// All databases.
     pub store: Store,
+    /// Who subscribes to what.
+    pub pubsub: PubSub,
     /// Settings in force.
     pub config: Config,
     /// Names under which commands are called.
@@ -147,6 +151,7 @@ impl Server {
         let random_seed = std::hash::BuildHasher::hash_one(&foldhash::quality::FixedState::default(), &facts.run_id);
         let mut server = Server {
             store: Store::new(config.databases as usize, hash_seed, random_seed, now_ms),
+            pubsub: PubSub::new(hash_seed.rotate_left(17)),
             names: Names::new(&config),
             clients: Clients::default(),
             stats: Statistics::new(&config, table::command_count()),
@@ -215,20 +220,16 @@ impl Server {
     /// A connection has gone.
     pub fn disconnect(&mut self, slot: Slot) {
         self.unwatch(slot);
+        self.end_subscriptions(slot);
         if let Some(client) = self.clients.remove(slot) {
             self.waiter_gone(client.id);
         }
     }
 
-    /// Sends a client a message that it has not asked for in this moment. It goes out behind the reply of the command that
-    /// runs, if that is the client's own, and in front of the replies to its later ones.
+    /// Sends a client a message; see [`Client::push`].
     pub(super) fn push(&mut self, slot: Slot, message: Arc<[u8]>) {
-        let Some(client) = self.clients.get_mut(slot) else { return };
-        if client.flags.contains(ClientFlags::RUNNING) {
-            client.pushes.push(message);
-            client.flags.insert(ClientFlags::PUSHED);
-        } else {
-            self.outbox.order(Order::Push(client.id, message));
+        if let Some(client) = self.clients.get_mut(slot) {
+            client.push(&mut self.outbox, message);
         }
     }
 
@@ -238,11 +239,12 @@ impl Server {
     }
 
     /// The limit on output that waits for a client. Who is in MONITOR without a limit for normal clients is held to the
-    /// one for subscribers: what it is sent does not depend on what it takes.
+    /// one for subscribers as well: what it is sent does not depend on what it takes.
     pub fn output_limit(&self, slot: Slot) -> OutputBufferLimit {
         let [normal, _, subscriber] = self.config.client_output_buffer_limit;
-        let monitors = self.clients.get(slot).is_some_and(|c| c.flags.contains(ClientFlags::MONITOR));
-        if monitors && normal.is_unlimited() { subscriber } else { normal }
+        let flags = self.clients.get(slot).map_or(ClientFlags::empty(), |client| client.flags);
+        let monitors = flags.contains(ClientFlags::MONITOR) && normal.is_unlimited();
+        if monitors || flags.contains(ClientFlags::SUBSCRIBER) { subscriber } else { normal }
     }
 
     /// Bytes in use: what the allocator gave out, and what the store has beside it.

@@ -780,11 +780,12 @@ fn describe(cx: &ServerCx<'_>, line: &mut String, slot: crate::server::client::S
     let command = if own { Some(cx.command) } else { c.last_command };
     let argv_bytes = if own { cx.argv.payload_bytes() } else { 0 };
     let (io, tx) = (&c.io, c.tx.as_deref());
+    let subscribed = cx.server.subscriptions(c);
     let total = c.heap_bytes() + io.buffer_heap + argv_bytes;
     // Writing to a string cannot fail.
     let _ = writeln!(
         line,
-        "id={} addr={} laddr={} fd={} name={} age={} idle={} flags={} capa={} db={} sub=0 psub=0 ssub=0 multi={} watch={} \
+        "id={} addr={} laddr={} fd={} name={} age={} idle={} flags={} capa={} db={} sub={} psub={} ssub={} multi={} watch={} \
          qbuf={} qbuf-free=0 argv-mem={argv_bytes} multi-mem={} rbs=0 rbp=0 obl=0 oll={} omem={} tot-mem={total} \
          events={} cmd={} user={} redir=-1 resp={} lib-name={} lib-ver={} tot-net-in={} tot-net-out={} tot-cmds={}",
         c.id.0,
@@ -797,6 +798,9 @@ fn describe(cx: &ServerCx<'_>, line: &mut String, slot: crate::server::client::S
         cx.server.flag_letters(c),
         if c.flags.contains(ClientFlags::CAPA_REDIRECT) { "r" } else { "" },
         c.db,
+        subscribed.channels,
+        subscribed.patterns,
+        subscribed.shards,
         tx.and_then(|tx| tx.queued()).map_or(-1, |queued| i64::try_from(queued).unwrap_or(i64::MAX)),
         tx.map_or(0, |tx| tx.watched()),
         io.query_bytes,
@@ -818,7 +822,7 @@ fn describe(cx: &ServerCx<'_>, line: &mut String, slot: crate::server::client::S
 impl Client {
     /// Its kind.
     pub(super) fn kind(&self) -> Kind {
-        Kind::Normal
+        if self.flags.contains(ClientFlags::SUBSCRIBER) { Kind::PubSub } else { Kind::Normal }
     }
 }
 
@@ -828,6 +832,7 @@ impl Server {
         let has = |flags: ClientFlags| client.flags.intersects(flags);
         let letters = [
             (has(ClientFlags::MONITOR), 'O'),
+            (has(ClientFlags::SUBSCRIBER), 'P'),
             (client.in_transaction(), 'x'),
             (has(ClientFlags::PAUSED | ClientFlags::BLOCKED), 'b'),
             (self.watched_has_changed(client.slot), 'd'),

@@ -15,6 +15,7 @@ mod latency;
 mod log;
 mod lolwut;
 mod memory;
+mod pubsub;
 mod transaction;
 
 use super::ServerFn;
@@ -32,5 +33,6 @@ pub const FAMILIES: &[&[Row<ServerFn>]] = &[
     latency::COMMANDS,
     log::COMMANDS,
     memory::COMMANDS,
+    pubsub::COMMANDS,
     transaction::COMMANDS,
 ];
