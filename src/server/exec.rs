@@ -189,7 +189,12 @@ impl Server {
                 return;
             }
             Admitted::Refuse(command, error) => {
-                let error = if armed.contains(Armed::MULTI) { self.refuse_queued(slot, command, error) } else { error };
+                let runs_queued = command.is_some_and(|command| command.flags().contains(Flags::RUNS_QUEUED));
+                let error = if armed.contains(Armed::MULTI) || runs_queued {
+                    self.refuse_queued(slot, command, error)
+                } else {
+                    error
+                };
                 self.stats.command_rejected(command.map(|c| c.id), &error);
                 Reply::new(out, resp).error(&error);
                 *began = self.stats.now();
