@@ -37,6 +37,7 @@ const UNSAFE_FILES: &[&str] = &[
     "src/process/signals.rs",
     "src/process/supervisor.rs",
     "src/process/title.rs",
+    "src/script/lib/stack.rs",
     "src/stats/process.rs",
     "src/stats/ticks.rs",
 ];
