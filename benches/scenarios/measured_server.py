@@ -243,6 +243,16 @@ def figure(connection, section, name):
     raise Failed(f"INFO {section} shows no {name}")
 
 
+def load_generator():
+    """A load generator of Valkey's or Redis's: the one that $LOADGEN names, or one on the PATH."""
+    wanted = os.environ.get("LOADGEN")
+    for candidate in [wanted] if wanted else ["valkey-benchmark", "redis-benchmark"]:
+        found = shutil.which(candidate)
+        if found:
+            return found
+    raise Failed("no load generator: put valkey-benchmark or redis-benchmark on the PATH, or name one by $LOADGEN")
+
+
 def free_port():
     """A port of the loopback interface that nobody listens on now."""
     with socket.socket() as probe:

@@ -17,10 +17,9 @@ the GETs would, and finding nothing is quicker.)
 import argparse
 import csv
 import os
-import shutil
 import statistics
 import subprocess
-from measured_server import Failed, Server, command_bytes, fill, key_name, named_commands, print_table, run, whole_numbers
+from measured_server import Failed, Server, command_bytes, fill, key_name, load_generator, named_commands, print_table, run, whole_numbers
 
 LOAD_SECONDS_MAX = 600
 # Requests are multiplied by this for deeper pipelines, so that every run takes long enough to be measured.
@@ -54,15 +53,6 @@ def main():
     show("Processor time per request, us (less is better)", names, results, "all", 2, min)
     show("of it in user space, us (the rest is the kernel's)", names, results, "user", 2, min)
     show("Requests per second (more is better)", names, results, "rate", 0, max)
-
-
-def load_generator():
-    wanted = os.environ.get("LOADGEN")
-    for candidate in [wanted] if wanted else ["valkey-benchmark", "redis-benchmark"]:
-        found = shutil.which(candidate)
-        if found:
-            return found
-    raise Failed("no load generator: put valkey-benchmark or redis-benchmark on the PATH, or name one by $LOADGEN")
 
 
 def measure(generator, options, server, pipeline, test, results):
