@@ -66,9 +66,11 @@ named_enum! {
         VolatileLfu = "volatile-lfu",
         VolatileRandom = "volatile-random",
         VolatileTtl = "volatile-ttl",
+        VolatileLrm = "volatile-lrm",
         AllkeysLru = "allkeys-lru",
         AllkeysLfu = "allkeys-lfu",
         AllkeysRandom = "allkeys-random",
+        AllkeysLrm = "allkeys-lrm",
         Noeviction = "noeviction",
     }
 }
@@ -84,9 +86,17 @@ impl MaxmemoryPolicy {
         matches!(self, Self::VolatileLru | Self::AllkeysLru)
     }
 
+    /// Whether the policy ranks keys by when they were last changed.
+    pub fn is_lrm(self) -> bool {
+        matches!(self, Self::VolatileLrm | Self::AllkeysLrm)
+    }
+
     /// Whether only keys with a deadline may be evicted.
     pub fn is_volatile(self) -> bool {
-        matches!(self, Self::VolatileLru | Self::VolatileLfu | Self::VolatileRandom | Self::VolatileTtl)
+        matches!(
+            self,
+            Self::VolatileLru | Self::VolatileLfu | Self::VolatileRandom | Self::VolatileTtl | Self::VolatileLrm
+        )
     }
 }
 

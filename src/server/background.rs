@@ -9,25 +9,26 @@ use std::thread;
 /// Hands things to the background thread. The thread ends when this is dropped and its queue is empty.
 #[derive(Debug)]
 pub struct Background {
-    queue: Option<Sender<Garbage>>,
+    queue: Option<Sender<(Garbage, usize)>>,
     counts: Arc<Counts>,
 }
 
 #[derive(Debug, Default)]
 struct Counts {
     pending: AtomicUsize,
+    pending_bytes: AtomicUsize,
     freed: AtomicUsize,
 }
 
 impl Background {
     /// Starts the thread. If the system has none to give, things are freed where they are.
     pub fn start() -> Background {
-        let (queue, work) = mpsc::channel::<Garbage>();
+        let (queue, work) = mpsc::channel::<(Garbage, usize)>();
         let counts = Arc::new(Counts::default());
         let shared = Arc::clone(&counts);
         let thread = thread::Builder::new().name("weir-free".to_owned()).spawn(move || {
-            for garbage in work {
-                shared.free(garbage);
+            for (garbage, bytes) in work {
+                shared.free(garbage, bytes);
             }
         });
         if let Err(error) = &thread {
@@ -38,19 +39,26 @@ impl Background {
 
     /// Frees something elsewhere.
     pub fn free(&self, garbage: Garbage) {
+        let bytes = garbage.heap_bytes();
         self.counts.pending.fetch_add(garbage.objects(), Ordering::Relaxed);
+        self.counts.pending_bytes.fetch_add(bytes, Ordering::Relaxed);
         let refused = match &self.queue {
-            Some(queue) => queue.send(garbage).err().map(|e| e.0),
-            None => Some(garbage),
+            Some(queue) => queue.send((garbage, bytes)).err().map(|e| e.0),
+            None => Some((garbage, bytes)),
         };
-        if let Some(garbage) = refused {
-            self.counts.free(garbage);
+        if let Some((garbage, bytes)) = refused {
+            self.counts.free(garbage, bytes);
         }
     }
 
     /// Values that wait to be freed.
     pub fn pending(&self) -> usize {
         self.counts.pending.load(Ordering::Relaxed)
+    }
+
+    /// Bytes that the allocator will get back from them.
+    pub fn pending_bytes(&self) -> usize {
+        self.counts.pending_bytes.load(Ordering::Relaxed)
     }
 
     /// Values freed so far.
@@ -65,9 +73,10 @@ impl Background {
 }
 
 impl Counts {
-    fn free(&self, garbage: Garbage) {
+    fn free(&self, garbage: Garbage, bytes: usize) {
         let objects = garbage.objects();
         drop(garbage);
+        self.pending_bytes.fetch_sub(bytes, Ordering::Relaxed);
         self.pending.fetch_sub(objects, Ordering::Relaxed);
         self.freed.fetch_add(objects, Ordering::Relaxed);
     }

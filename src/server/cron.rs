@@ -77,6 +77,7 @@ impl Server {
             self.cron.next_ms = now_ms + 1000 / hz;
             self.periodic(hz);
         }
+        self.evict_slice();
         let expiring = due || self.cron.expiry_rebuilding || self.cron.expiry_behind && self.expiry_may_go_on();
         if expiring && self.expires_actively() {
             self.expire_slice();
@@ -91,7 +92,7 @@ impl Server {
 
     /// How long the loop may wait for events.
     pub fn idle_time(&self) -> Duration {
-        if self.cron.expiry_behind && self.expires_actively() {
+        if self.eviction_goes_on() || self.cron.expiry_behind && self.expires_actively() {
             return Duration::ZERO;
         }
         if self.cron.expiry_rebuilding && self.expires_actively() {

@@ -161,6 +161,10 @@ impl Server {
         let Job { slot, batch, out, .. } = job;
         let slot = *slot;
         let argv = batch.command(planned.index);
+        if self.mind_memory() {
+            // The time that eviction took is not the command's.
+            *began = self.stats.now();
+        }
         let Some(client) = self.clients.get_mut(slot) else {
             job.state = JobState::CloseAfterReply;
             return;

@@ -19,7 +19,7 @@ bitflags::bitflags! {
     pub struct Armed: u16 {
         /// The client has not authenticated.
         const AUTH = 1 << 0;
-        /// There is a limit on memory.
+        /// There is no memory for commands that need some.
         const MEMORY = 1 << 1;
         /// CLIENT PAUSE is on.
         const PAUSE = 1 << 2;
@@ -85,7 +85,6 @@ pub(super) const ALWAYS: Flags = Flags::PROTECTED;
 impl Server {
     /// Works out which gates have something to check.
     pub(super) fn rearm(&mut self) {
-        self.armed.set(Armed::MEMORY, self.config.maxmemory > 0);
         self.armed.set(Armed::PAUSE, self.pause.current().is_some());
         self.store.keep_expired(self.pause.current().is_some());
     }
@@ -123,11 +122,13 @@ fn no_multi(server: &mut Server, asking: Asking<'_>) -> Verdict {
 }
 
 fn memory(server: &mut Server, asking: Asking<'_>) -> Verdict {
-    let limit = server.config.maxmemory;
-    if limit == 0 || !asking.flags.contains(Flags::DENYOOM) || server.used_memory() as u64 <= limit {
+    if !server.out_of_memory() {
         return Verdict::Pass;
     }
-    Verdict::Refuse(Error::OOM)
+    // A queue needs memory too, whatever is put into it.
+    let queues = !asking.flags.contains(Flags::NOT_QUEUED)
+        && server.clients.get(asking.slot).is_some_and(|client| client.in_transaction());
+    if queues || asking.flags.contains(Flags::DENYOOM) { Verdict::Refuse(Error::OOM) } else { Verdict::Pass }
 }
 
 /// In RESP2 a client that subscribes to something could not tell replies from messages.

@@ -18,6 +18,7 @@ mod blocking;
 pub mod client;
 pub mod commands;
 mod cron;
+mod eviction;
 mod exec;
 mod gates;
 mod keys;
@@ -33,7 +34,7 @@ mod transaction;
 use crate::command::effects::Effects;
 use crate::command::error::Error;
 use crate::command::reply::Reply;
-use crate::config::{Apply, Config, MaxmemoryPolicy, OutputBufferLimit};
+use crate::config::{Apply, Config, OutputBufferLimit};
 use crate::pubsub::PubSub;
 use crate::store::Store;
 use background::Background;
@@ -133,6 +134,7 @@ pub struct Server {
     pub background: Background,
     waiters: blocking::Waiters,
     effects: Effects,
+    memory: eviction::MemoryLimit,
     cron: cron::Cron,
     plan: Vec<exec::Planned>,
 }
@@ -168,6 +170,7 @@ impl Server {
             background: Background::start(),
             waiters: blocking::Waiters::default(),
             effects: Effects::waiting_allowed(),
+            memory: eviction::MemoryLimit::default(),
             cron: cron::Cron::default(),
             plan: Vec::new(),
             config,
@@ -185,16 +188,18 @@ impl Server {
     /// Draws the conclusions from the configuration: called at the start and after every change of it.
     pub fn config_changed(&mut self) {
         use crate::store::AccessPolicy;
-        let policy =
-            if matches!(self.config.maxmemory_policy, MaxmemoryPolicy::AllkeysLfu | MaxmemoryPolicy::VolatileLfu) {
+        let policy = match self.config.maxmemory_policy {
+            policy if policy.is_lfu() => {
                 AccessPolicy::Lfu { log_factor: self.config.lfu_log_factor, decay_min: self.config.lfu_decay_time }
-            } else {
-                AccessPolicy::Lru
-            };
+            }
+            policy if policy.is_lrm() => AccessPolicy::Lrm,
+            _ => AccessPolicy::Lru,
+        };
         if self.store.access().policy() != policy {
             self.store.set_access_policy(policy);
         }
         self.stats.configure(&self.config);
+        self.configure_memory_limit();
         self.rearm();
     }
 

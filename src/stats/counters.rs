@@ -29,7 +29,6 @@ pub struct ServerCounters {
     pub expired_time_cap_reached_count: u64,
     /// Printed as `expire_cycle_cpu_milliseconds`.
     pub expire_cycle_cpu_us: u64,
-    pub evicted_keys: u64,
     pub evicted_clients: u64,
     pub evicted_scripts: u64,
     /// Printed in milliseconds, as `total_eviction_exceeded_time`. Without the time that still runs.

@@ -148,6 +148,12 @@ impl LatencyMonitor {
         self.threshold_ms
     }
 
+    /// Whether anything is recorded.
+    #[inline]
+    pub fn is_on(&self) -> bool {
+        self.threshold_ms > 0
+    }
+
     /// Whether a duration is a spike: the one question that is asked for each command.
     #[inline]
     pub fn wants(&self, latency_ms: u64) -> bool {

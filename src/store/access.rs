@@ -28,6 +28,8 @@ const LRU_OLDEST: i64 = LRU_MASK / 4 * 3;
 pub enum AccessPolicy {
     /// The time.
     Lru,
+    /// The time, of changes only.
+    Lrm,
     /// The frequency.
     Lfu {
         /// The higher, the more accesses it takes to count up.
@@ -65,7 +67,7 @@ impl AccessClock {
     #[inline]
     pub fn fresh(&self) -> u16 {
         match self.policy {
-            AccessPolicy::Lru => (self.now_s & LRU_MASK) as u16,
+            AccessPolicy::Lru | AccessPolicy::Lrm => (self.now_s & LRU_MASK) as u16,
             AccessPolicy::Lfu { .. } => self.lfu(LFU_INIT),
         }
     }
@@ -75,6 +77,7 @@ impl AccessClock {
     pub fn accessed(&self, clock: u16, rng: &mut impl Rng) -> u16 {
         match self.policy {
             AccessPolicy::Lru => (self.now_s & LRU_MASK) as u16,
+            AccessPolicy::Lrm => clock,
             AccessPolicy::Lfu { log_factor, .. } => {
                 let counter = self.frequency(clock);
                 let above = f64::from(counter.saturating_sub(LFU_INIT));
@@ -84,10 +87,22 @@ impl AccessClock {
         }
     }
 
+    /// After a change of an entry whose clock was `clock`, beside [`AccessClock::accessed`].
+    #[inline]
+    pub fn changed(&self, clock: u16) -> u16 {
+        if self.policy == AccessPolicy::Lrm { self.fresh() } else { clock }
+    }
+
+    /// Whether changes move clocks and nothing else does.
+    #[inline]
+    pub fn counts_changes(&self) -> bool {
+        self.policy == AccessPolicy::Lrm
+    }
+
     /// A clock that says the same in a wider scale, where `clock` would soon be misread; `None` if it is fine.
     pub fn aged(&self, clock: u16, rng: &mut impl Rng) -> Option<u16> {
         match self.policy {
-            AccessPolicy::Lru => {
+            AccessPolicy::Lru | AccessPolicy::Lrm => {
                 let (scale, age_units) = self.lru_age(clock);
                 if scale == 3 {
                     // Older than two years is as old as can be said.
@@ -114,9 +129,21 @@ impl AccessClock {
     /// Seconds since the last access; 0 under LFU.
     pub fn idle_s(&self, clock: u16) -> u64 {
         match self.policy {
-            AccessPolicy::Lru => {
+            AccessPolicy::Lru | AccessPolicy::Lrm => {
                 let (scale, age_units) = self.lru_age(clock);
                 (age_units << (4 * scale)).unsigned_abs()
+            }
+            AccessPolicy::Lfu { .. } => 0,
+        }
+    }
+
+    /// The second of the last access, to compare entries by; 0 under LFU.
+    #[inline]
+    pub fn last_used_s(&self, clock: u16) -> i64 {
+        match self.policy {
+            AccessPolicy::Lru | AccessPolicy::Lrm => {
+                let (scale, age_units) = self.lru_age(clock);
+                self.now_s - (age_units << (4 * scale))
             }
             AccessPolicy::Lfu { .. } => 0,
         }
@@ -133,7 +160,7 @@ impl AccessClock {
     /// The frequency counter now, after its decay; 0 under LRU.
     pub fn frequency(&self, clock: u16) -> u8 {
         match self.policy {
-            AccessPolicy::Lru => 0,
+            AccessPolicy::Lru | AccessPolicy::Lrm => 0,
             AccessPolicy::Lfu { decay_min, .. } => {
                 let counter = clock as u8;
                 let elapsed = u32::from(self.minutes().wrapping_sub((clock >> 8) as u8));

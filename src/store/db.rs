@@ -7,7 +7,7 @@ use super::awaited::AwaitedKeys;
 use super::changed::ChangedKeys;
 use super::expiry::{Deadlines, ExpiryIndex, fields_deadline};
 use super::versions::{KeyVersions, Version};
-use super::{Big, EntryRef, Env, ExpireChange, Expired, NewStr, PackedKind, Store, StrView, TakenValue};
+use super::{Big, EntryRef, Env, ExpireChange, Gone, NewStr, PackedKind, Store, StrView, TakenValue};
 use std::collections::VecDeque;
 use std::ops::{Deref, DerefMut};
 use weir_structs::entry::Freed;
@@ -248,7 +248,7 @@ impl<'a> Db<'a> {
         }
         let Env { access, rng, touch, .. } = &mut *self.env;
         let clock = |old: Option<u16>| match old {
-            Some(old) if *touch => access.accessed(old, rng),
+            Some(old) if *touch => access.changed(access.accessed(old, rng)),
             Some(old) => old,
             None => access.fresh(),
         };
@@ -292,6 +292,20 @@ impl<'a> Db<'a> {
                 Removal::Removed
             }
         }
+    }
+
+    /// Removes a key because memory is short: counted and told as evicted. Returns whether there was one.
+    pub(super) fn evict(&mut self, key: Key<'_>) -> bool {
+        let Some(entry) = self.keys.get_mut(key.position, key.name) else { return false };
+        let old = Deadlines::of(entry.as_ref());
+        let freed = entry.remove();
+        self.env.free(freed);
+        self.meta.expired(&mut self.env.changed, key, old);
+        self.env.counters.evicted += 1;
+        if self.env.tell_expired {
+            self.env.evicted.push(Gone { db: self.index, key: key.name.into() });
+        }
+        true
     }
 
     /// Puts a value taken from another key, or another database, at a key that is not there.
@@ -392,7 +406,7 @@ fn expire(entry: EntryMut<'_>, meta: &mut Meta, env: &mut Env, key: Key<'_>, db:
 fn tell_expired(env: &mut Env, key: &[u8], db: usize) {
     env.counters.expired += 1;
     if env.tell_expired {
-        env.expired.push(Expired { db, key: key.into() });
+        env.expired.push(Gone { db, key: key.into() });
     }
 }
 
@@ -473,11 +487,14 @@ impl<'a> Write<'a> {
         self.entry.as_ref().expire_at()
     }
 
-    /// Whoever must hear of a change of the key does.
+    /// Whoever must hear of a change of the key does, and its access clock, if it counts changes.
     #[inline]
     fn touched(&mut self) {
         let Write { entry, meta, env, position } = self;
         meta.touched(&mut env.changed, *position, || entry.as_ref().key());
+        if env.access.counts_changes() && env.touch {
+            entry.set_clock(env.access.fresh());
+        }
     }
 
     /// Its value, to be changed in whatever way its type knows. Everybody who must hear of a change of this key does, even

@@ -36,6 +36,11 @@ impl Deadlines {
         Deadlines { key: entry.expire_at(), fields: fields_deadline(entry) }
     }
 
+    /// Whether time does nothing to it.
+    pub(super) fn is_none(self) -> bool {
+        self == Deadlines::default()
+    }
+
     /// Of an entry without deadlines on fields.
     #[inline]
     pub(super) fn key(key: Option<i64>) -> Deadlines {
@@ -106,6 +111,11 @@ impl ExpiryIndex {
         }
     }
 
+    /// The index itself, to draw lots.
+    pub(super) fn wheel_mut(&mut self) -> &mut ExpiryWheel {
+        &mut self.wheel
+    }
+
     /// What is to be freed elsewhere.
     pub(super) fn into_parts(self) -> (ExpiryWheel, VecDeque<Box<[u8]>>) {
         (self.wheel, self.due_hashes)
@@ -159,7 +169,7 @@ impl Store {
         if expiry.rebuild_at.is_none() && (expiry.wheel.len() > stale_max || progress.set_back_ms > SET_BACK_MAX_MS) {
             let stale = std::mem::replace(&mut expiry.wheel, ExpiryWheel::new(now_ms));
             expiry.rebuild_at = Some(0);
-            db.env.garbage.push(Garbage::Deadlines(Box::new(stale)));
+            db.env.discard(Garbage::Deadlines(Box::new(stale)));
         }
         let rebuilding = db.rebuild_step();
         let fields_behind = db.expire_fields(budget.saturating_sub(progress.fired));

@@ -8,12 +8,14 @@ mod access;
 mod awaited;
 mod changed;
 mod db;
+mod eviction;
 mod expiry;
 mod versions;
 
 pub use access::{AccessClock, AccessPolicy, SWEEP_PERIOD_S};
 pub use changed::{ChangedKey, ChangedKeys, TellChanged};
 pub use db::{Db, Key, Removal, ValueMut, Write};
+pub use eviction::{Eviction, EvictionOrder, EvictionScope};
 pub use expiry::ExpiryProgress;
 pub use versions::Version;
 pub use weir_structs::entry::{BLOB_MIN, Blob, EntryRef, Kind, StrView};
@@ -21,6 +23,7 @@ pub use weir_structs::keyspace::{ExpireChange, NewStr, TakenValue};
 pub use weir_structs::value::{Big, PackedKind, ValueRef};
 
 use db::Meta;
+use eviction::Evictor;
 use std::collections::VecDeque;
 use weir_structs::entry::Freed;
 use weir_structs::expiry_wheel::ExpiryWheel;
@@ -56,11 +59,22 @@ impl Garbage {
             Garbage::Deadlines(_) | Garbage::Names(_) => 0,
         }
     }
+
+    /// Bytes that the global allocator gets back when it is freed, if nobody else holds on to them.
+    pub fn heap_bytes(&self) -> usize {
+        match self {
+            Garbage::Blob(blob) => blob.capacity(),
+            Garbage::Big(big) => big.memory_bytes() - big.mapped_bytes(),
+            Garbage::Keyspace(keys) => keys.live_bytes() - keys.mapped_bytes(),
+            Garbage::Deadlines(wheel) => wheel.memory_bytes(),
+            Garbage::Names(names) => names.iter().map(|name| name.len()).sum(),
+        }
+    }
 }
 
-/// A key that expired, for whoever must be told.
+/// A key that expired or was evicted, for whoever must be told.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Expired {
+pub struct Gone {
     /// Its database.
     pub db: usize,
     /// Its name.
@@ -91,6 +105,8 @@ pub struct StoreCounters {
     pub expired: u64,
     /// Fields of hashes that expired.
     pub expired_fields: u64,
+    /// Keys that were evicted.
+    pub evicted: u64,
 }
 
 /// What all databases share.
@@ -102,26 +118,34 @@ struct Env {
     touch: bool,
     counters: StoreCounters,
     garbage: Vec<Garbage>,
+    garbage_bytes: usize,
     keep_expired: bool,
     tell_expired: bool,
-    expired: Vec<Expired>,
+    expired: Vec<Gone>,
+    evicted: Vec<Gone>,
     expired_fields: Vec<ExpiredFields>,
     changed: ChangedKeys,
     rng: rand::rngs::SmallRng,
 }
 
 impl Env {
+    /// Hands something over to be freed elsewhere.
+    fn discard(&mut self, garbage: Garbage) {
+        self.garbage_bytes += garbage.heap_bytes();
+        self.garbage.push(garbage);
+    }
+
     fn free(&mut self, freed: Freed) {
         match freed {
             Freed::Nothing => {}
             Freed::Blob(blob) => {
                 if blob.len() >= FREE_ELSEWHERE_BYTES {
-                    self.garbage.push(Garbage::Blob(blob));
+                    self.discard(Garbage::Blob(blob));
                 }
             }
             Freed::Big(big) => {
                 if big.items() >= FREE_ELSEWHERE_ITEMS || big.memory_bytes() >= FREE_ELSEWHERE_BYTES {
-                    self.garbage.push(Garbage::Big(big));
+                    self.discard(Garbage::Big(big));
                 }
             }
         }
@@ -167,6 +191,9 @@ pub struct Store {
     databases: Vec<Database>,
     env: Env,
     list_apart_from: Option<usize>,
+    evictor: Evictor,
+    /// No database from here on has ever been used.
+    used: usize,
 }
 
 impl Store {
@@ -183,14 +210,18 @@ impl Store {
                 touch: true,
                 counters: StoreCounters::default(),
                 garbage: Vec::new(),
+                garbage_bytes: 0,
                 keep_expired: false,
                 tell_expired: false,
                 expired: Vec::new(),
+                evicted: Vec::new(),
                 expired_fields: Vec::new(),
                 changed: ChangedKeys::default(),
                 rng: rand::SeedableRng::seed_from_u64(random_seed),
             },
             list_apart_from: None,
+            evictor: Evictor::default(),
+            used: 0,
         }
     }
 
@@ -247,6 +278,7 @@ impl Store {
     /// One database. Panics beyond [`Store::databases`]: indexes are checked where they come in.
     #[inline]
     pub fn db(&mut self, index: usize) -> Db<'_> {
+        self.used = self.used.max(index + 1);
         let Database { keys, meta } = &mut self.databases[index];
         Db { keys, meta, env: &mut self.env, index }
     }
@@ -319,14 +351,14 @@ impl Store {
         meta.touched_where(|position| has_position(keys, position));
         let (deadlines, names) = meta.flushed(self.env.now_ms);
         if !names.is_empty() {
-            self.env.garbage.push(Garbage::Names(names));
+            self.env.discard(Garbage::Names(names));
         }
         if !deadlines.is_empty() {
-            self.env.garbage.push(Garbage::Deadlines(Box::new(deadlines)));
+            self.env.discard(Garbage::Deadlines(Box::new(deadlines)));
         }
         if count > 0 {
             let old = std::mem::replace(keys, Keyspace::new(hasher));
-            self.env.garbage.push(Garbage::Keyspace(Box::new(old)));
+            self.env.discard(Garbage::Keyspace(Box::new(old)));
         }
         count
     }
@@ -340,6 +372,7 @@ impl Store {
         for (watching, index) in [(a, a), (a, b), (b, a), (b, b)] {
             self.expire_watched(watching, index);
         }
+        self.used = self.used.max(a + 1).max(b + 1);
         self.databases.swap(a, b);
         // Watchers and waiters belong to the database that they have chosen, not to the contents: their keys' owner changed.
         let (low, high) = self.databases.split_at_mut(a.max(b));
@@ -383,12 +416,12 @@ impl Store {
 
     /// Bytes of all entries, values, tables and indexes.
     pub fn live_bytes(&self) -> usize {
-        self.databases.iter().map(|d| d.keys.live_bytes() + d.meta.memory_bytes()).sum()
+        self.databases[..self.used].iter().map(|d| d.keys.live_bytes() + d.meta.memory_bytes()).sum()
     }
 
     /// The part of [`Store::live_bytes`] that the global allocator does not know of.
     pub fn mapped_bytes(&self) -> usize {
-        self.databases.iter().map(|d| d.keys.mapped_bytes()).sum()
+        self.databases[..self.used].iter().map(|d| d.keys.mapped_bytes()).sum()
     }
 
     /// Bytes of the tables and indexes of one database, and of the deadlines' index.
@@ -423,8 +456,13 @@ impl Store {
     }
 
     /// Keys that expired since the last call, in order.
-    pub fn take_expired(&mut self) -> Vec<Expired> {
+    pub fn take_expired(&mut self) -> Vec<Gone> {
         std::mem::take(&mut self.env.expired)
+    }
+
+    /// Keys that were evicted since the last call, in order; recorded as [`Store::tell_expired`] says.
+    pub fn take_evicted(&mut self) -> Vec<Gone> {
+        std::mem::take(&mut self.env.evicted)
     }
 
     /// Fields that expired since the last call, in order.
@@ -450,7 +488,13 @@ impl Store {
 
     /// What is to be freed elsewhere.
     pub fn take_garbage(&mut self) -> Vec<Garbage> {
+        self.env.garbage_bytes = 0;
         std::mem::take(&mut self.env.garbage)
+    }
+
+    /// Bytes that the global allocator will get back when what is to be freed elsewhere is freed.
+    pub fn garbage_bytes(&self) -> usize {
+        self.env.garbage_bytes
     }
 
     /// Whether there is anything to be freed elsewhere.

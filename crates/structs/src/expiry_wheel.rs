@@ -14,8 +14,12 @@
 //!
 //! *A record* is eight bytes: the top 48 bits of the key's hash position, and the low 16 bits of its deadline's tick,
 //! which is all that levels 2, 1 and 0 need to deal it out. Only a record that leaves level 3 or the far list asks the
-//! owner for the deadline again. Records of a slot sit in a chain of 512-byte chunks that the allocator gets back one
-//! by one, so a million records take about 8.2 MB, and nothing is ever copied to grow.
+//! owner for the deadline again. Records of a slot sit in a pile of 512-byte chunks that the allocator gets back one
+//! by one, so a million records take about 8.2 MB, and no record is ever copied to grow.
+//!
+//! *Drawing lots.* Eviction wants keys that have a deadline, each with the same probability, however few of all keys they
+//! are. Here are their records: [`ExpiryWheel::draw`] picks one by its number, through sums that every level keeps, and
+//! [`ExpiryWheel::draw_earliest`] one of those that come first.
 //!
 //! *Bounded work.* A call touches at most as many records as its budget says and can stop in the middle of a slot.
 //! Every level has a second window of slots, so the next coarse slot is dealt out in portions while the current window
@@ -35,8 +39,9 @@
 /// Length of a tick in milliseconds: how late a key may be removed, by design.
 pub const TICK_MS: i64 = 1 << TICK_BITS;
 
-/// Records in one chunk; with the link to the next chunk it takes 512 bytes.
-const CHUNK_RECORDS: usize = 63;
+/// Records in one chunk, which takes 512 bytes.
+const CHUNK_RECORDS: usize = 64;
+const CHUNK_BYTES: usize = CHUNK_RECORDS * size_of::<u64>();
 const TICK_BITS: u32 = 6;
 /// Slots of a window, as a power of two; each level has two windows.
 const WINDOW_BITS: u32 = 8;
@@ -76,19 +81,44 @@ pub struct Progress {
     pub set_back_ms: i64,
 }
 
+/// A record that was picked by chance.
+#[derive(Debug, Clone, Copy)]
+pub struct Drawn {
+    heap: Heap,
+    place: usize,
+    record: u64,
+}
+
+impl Drawn {
+    /// The top 48 bits of its key's hash position.
+    #[must_use]
+    pub fn position48(self) -> u64 {
+        self.record >> 16
+    }
+}
+
+/// Where a record lies.
+#[derive(Debug, Clone, Copy)]
+enum Heap {
+    Due,
+    Far,
+    FarUnchecked,
+    Slot { level: usize, slot: usize },
+}
+
 /// Positions of keys, ordered coarsely by deadline. See the head of this file for the idea and the owner's duties.
 #[derive(Debug)]
 pub struct ExpiryWheel {
     /// The first tick that has not been handled: all records of earlier ticks have fired or wait in `due`.
     clock: u64,
     /// Inserted when their tick had already been handled.
-    due: Chain,
+    due: Pile,
     /// Empty until the first record comes: a database without TTLs pays nothing.
     levels: Vec<Level>,
     /// Beyond level 3, to be looked through before level 3's current window ends.
-    far_unchecked: Chain,
+    far_unchecked: Pile,
     /// Beyond level 3 when last seen.
-    far: Chain,
+    far: Pile,
     /// No record of `far` is due before this tick.
     far_tick_min: u64,
     len: usize,
@@ -104,10 +134,10 @@ impl ExpiryWheel {
         let clock = tick_of(now_ms);
         ExpiryWheel {
             clock,
-            due: Chain::default(),
+            due: Pile::default(),
             levels: Vec::new(),
-            far_unchecked: Chain::default(),
-            far: Chain::default(),
+            far_unchecked: Pile::default(),
+            far: Pile::default(),
             far_tick_min: u64::MAX,
             len: 0,
             chunks: 0,
@@ -118,7 +148,7 @@ impl ExpiryWheel {
     /// Adds a record for the key at this hash position (its top 48 bits are kept) with this deadline (unix ms;
     /// negative counts as 0). A deadline in the past fires at the next [`advance`](Self::advance).
     ///
-    /// Constant cost; one allocation of 512 bytes for every 63 records of a slot.
+    /// Constant cost; one allocation of 512 bytes for every 64 records of a slot.
     pub fn insert(&mut self, position: u64, deadline_ms: i64) {
         let tick = tick_of(deadline_ms);
         self.place((position & !LOW_TICK_MASK) | (tick & LOW_TICK_MASK), tick);
@@ -151,6 +181,72 @@ impl ExpiryWheel {
         progress
     }
 
+    /// A record by chance, each with the same probability, given 64 random bits. Stale ones are among them, and keys with
+    /// several records are drawn more often.
+    ///
+    /// Reads the sums of all levels and the lengths of at most 64 slots, then one chunk.
+    #[must_use]
+    pub fn draw(&self, random: u64) -> Option<Drawn> {
+        let mut number = below(random, self.len)?;
+        for (heap, pile) in self.heaps() {
+            if number < pile.len {
+                return Some(Drawn { heap, place: number, record: pile.at(number) });
+            }
+            number -= pile.len;
+        }
+        for (level, slots) in self.levels.iter().enumerate() {
+            match slots.nth(number) {
+                Ok((slot, place)) => return Some(slots.drawn(level, slot, place)),
+                Err(records) => number -= records,
+            }
+        }
+        None
+    }
+
+    /// The same out of those of the earliest slot that has any: their deadlines are nearer than those of nearly all others,
+    /// if nothing has moved them since.
+    #[must_use]
+    pub fn draw_earliest(&self, random: u64) -> Option<Drawn> {
+        if let Some(place) = below(random, self.due.len) {
+            return Some(Drawn { heap: Heap::Due, place, record: self.due.at(place) });
+        }
+        for (number, level) in self.levels.iter().enumerate() {
+            let from = (self.clock >> (WINDOW_BITS * number as u32)) + u64::from(number > 0);
+            if let Some(unit) = level.first_used_from(from) {
+                let slot = slot_of(unit);
+                return below(random, level.slots[slot].len).map(|place| level.drawn(number, slot, place));
+            }
+        }
+        self.draw(random)
+    }
+
+    /// Takes out a record that turned out to be stale. Only right after it was drawn; a record that is not the one that was
+    /// drawn stays.
+    pub fn discard(&mut self, drawn: Drawn) {
+        let Drawn { heap, place, record } = drawn;
+        let pile = match heap {
+            Heap::Due => &mut self.due,
+            Heap::Far => &mut self.far,
+            Heap::FarUnchecked => &mut self.far_unchecked,
+            Heap::Slot { level, slot } => match self.levels.get_mut(level) {
+                Some(level) => &mut level.slots[slot],
+                None => return,
+            },
+        };
+        if place >= pile.len || pile.at(place) != record {
+            return;
+        }
+        self.chunks -= pile.swap_remove(place);
+        self.len -= 1;
+        if let Heap::Slot { level, slot } = heap {
+            self.levels[level].taken(slot, 1);
+        }
+    }
+
+    fn heaps(&self) -> [(Heap, &Pile); 3] {
+        [(Heap::Due, &self.due), (Heap::Far, &self.far), (Heap::FarUnchecked, &self.far_unchecked)]
+    }
+
     /// A time (unix ms) before which [`advance`](Self::advance) will fire nothing; `None` when there are no records.
     /// May be as early as the begin of the coarse slot that holds the next record.
     #[must_use]
@@ -174,22 +270,24 @@ impl ExpiryWheel {
         self.len == 0
     }
 
-    /// Bytes that the wheel has allocated: 512 a chunk and, once a record came, 33 KiB of slots.
+    /// Bytes that the wheel has allocated: 520 a chunk and, once a record came, 64 KiB of slots.
     #[must_use]
     pub fn memory_bytes(&self) -> usize {
-        self.chunks * size_of::<Chunk>() + self.levels.capacity() * size_of::<Level>() + self.slots_bytes()
+        self.chunks * (CHUNK_BYTES + size_of::<Chunk>())
+            + self.levels.capacity() * size_of::<Level>()
+            + self.slots_bytes()
     }
 
     /// Drops every record and sets the wheel's time to `now_ms`.
     ///
-    /// Frees one chunk per 63 records; a wheel of many millions is better swapped for a new one and dropped on a
+    /// Frees one chunk per 64 records; a wheel of many millions is better swapped for a new one and dropped on a
     /// background thread.
     pub fn clear(&mut self, now_ms: i64) {
         *self = ExpiryWheel::new(now_ms);
     }
 
     fn slots_bytes(&self) -> usize {
-        self.levels.iter().map(|level| level.slots.capacity() * size_of::<Chain>()).sum()
+        self.levels.iter().map(|level| level.slots.capacity() * size_of::<Pile>()).sum()
     }
 
     /// Puts a record where its tick belongs as seen from the clock.
@@ -407,16 +505,21 @@ impl Source {
     }
 }
 
-/// Two windows of slots, and which of them hold records.
+/// Two windows of slots, which of them hold records, and how many those are for each word of the bitmap.
 #[derive(Debug)]
 struct Level {
-    slots: Vec<Chain>,
+    slots: Vec<Pile>,
     used: [u64; BITMAP_WORDS],
+    records: [usize; BITMAP_WORDS],
 }
 
 impl Default for Level {
     fn default() -> Level {
-        Level { slots: (0..LEVEL_SLOTS).map(|_| Chain::default()).collect(), used: [0; BITMAP_WORDS] }
+        Level {
+            slots: (0..LEVEL_SLOTS).map(|_| Pile::default()).collect(),
+            used: [0; BITMAP_WORDS],
+            records: [0; BITMAP_WORDS],
+        }
     }
 }
 
@@ -425,6 +528,7 @@ impl Level {
     fn push(&mut self, unit: u64, record: u64) -> usize {
         let slot = slot_of(unit);
         self.used[slot / 64] |= 1 << (slot % 64);
+        self.records[slot / 64] += 1;
         self.slots[slot].push(record)
     }
 
@@ -432,10 +536,37 @@ impl Level {
     fn pop(&mut self, unit: u64, batch: &mut Batch, records_max: usize) -> usize {
         let slot = slot_of(unit);
         let freed = self.slots[slot].pop(batch, records_max);
+        self.taken(slot, batch.len);
+        freed
+    }
+
+    /// So many records of a slot have gone.
+    fn taken(&mut self, slot: usize, records: usize) {
+        self.records[slot / 64] -= records;
         if self.slots[slot].is_empty() {
             self.used[slot / 64] &= !(1 << (slot % 64));
         }
-        freed
+    }
+
+    fn drawn(&self, level: usize, slot: usize, place: usize) -> Drawn {
+        Drawn { heap: Heap::Slot { level, slot }, place, record: self.slots[slot].at(place) }
+    }
+
+    /// Slot and place in it of the record with this number; how many records the level has, if that is not more.
+    fn nth(&self, mut number: usize) -> Result<(usize, usize), usize> {
+        for (word, &records) in self.records.iter().enumerate() {
+            if number >= records {
+                number -= records;
+                continue;
+            }
+            for (slot, pile) in self.slots.iter().enumerate().skip(word * 64) {
+                if number < pile.len {
+                    return Ok((slot, number));
+                }
+                number -= pile.len;
+            }
+        }
+        Err(self.records.iter().sum())
     }
 
     /// The first unit at or after `from` whose slot holds records. All units in use lie within two windows from it.
@@ -460,62 +591,73 @@ impl Level {
     }
 }
 
-/// Records in chunks, last in, first out. Only the first chunk may be less than full.
+/// Records in chunks, last in, first out. Only the last chunk may be less than full.
 #[derive(Debug, Default)]
-struct Chain {
-    head: Option<Box<Chunk>>,
+struct Pile {
+    chunks: Vec<Chunk>,
     len: usize,
 }
 
-#[derive(Debug)]
-struct Chunk {
-    next: Option<Box<Chunk>>,
-    records: [u64; CHUNK_RECORDS],
-}
+type Chunk = Box<[u64; CHUNK_RECORDS]>;
 
-impl Chain {
+impl Pile {
     fn is_empty(&self) -> bool {
         self.len == 0
+    }
+
+    fn at(&self, place: usize) -> u64 {
+        self.chunks[place / CHUNK_RECORDS][place % CHUNK_RECORDS]
     }
 
     /// Returns the number of chunks allocated.
     fn push(&mut self, record: u64) -> usize {
         let at = self.len % CHUNK_RECORDS;
-        let mut allocated = 0;
-        if at == 0 {
-            self.head = Some(Box::new(Chunk { next: self.head.take(), records: [0; CHUNK_RECORDS] }));
-            allocated = 1;
+        self.len += 1;
+        match self.chunks.last_mut().filter(|_| at > 0) {
+            Some(last) => {
+                last[at] = record;
+                0
+            }
+            None => {
+                let mut chunk = Box::new([0; CHUNK_RECORDS]);
+                chunk[0] = record;
+                self.chunks.push(chunk);
+                1
+            }
         }
-        if let Some(head) = &mut self.head {
-            head.records[at] = record;
-            self.len += 1;
-        }
-        allocated
     }
 
-    /// Moves up to `records_max` records of the first chunk into the empty batch; returns the number of chunks freed.
+    /// Moves up to `records_max` records of the last chunk into the empty batch; returns the number of chunks freed.
     fn pop(&mut self, batch: &mut Batch, records_max: usize) -> usize {
-        let Some(head) = &mut self.head else { return 0 };
-        let in_head = (self.len - 1) % CHUNK_RECORDS + 1;
-        let taken = in_head.min(records_max);
-        batch.records[..taken].copy_from_slice(&head.records[in_head - taken..in_head]);
+        let Some(last) = self.chunks.last() else { return 0 };
+        let in_last = (self.len - 1) % CHUNK_RECORDS + 1;
+        let taken = in_last.min(records_max);
+        batch.records[..taken].copy_from_slice(&last[in_last - taken..in_last]);
         batch.len = taken;
         self.len -= taken;
-        if taken < in_head {
+        if taken < in_last {
             return 0;
         }
-        self.head = head.next.take();
-        1
+        self.drop_last()
     }
-}
 
-impl Drop for Chain {
-    /// Chunk after chunk: a chain that drops itself would recurse once for every 63 records.
-    fn drop(&mut self) {
-        let mut next = self.head.take();
-        while let Some(mut chunk) = next {
-            next = chunk.next.take();
+    /// Takes one record out, which the last one replaces; returns the number of chunks freed.
+    fn swap_remove(&mut self, place: usize) -> usize {
+        self.len -= 1;
+        let last = self.at(self.len);
+        self.chunks[place / CHUNK_RECORDS][place % CHUNK_RECORDS] = last;
+        if self.len.is_multiple_of(CHUNK_RECORDS) { self.drop_last() } else { 0 }
+    }
+
+    fn drop_last(&mut self) -> usize {
+        self.chunks.pop();
+        if self.chunks.is_empty() {
+            // A slot that was once full shall not hold on to its list.
+            self.chunks = Vec::new();
+        } else if self.chunks.capacity() > 4 * self.chunks.len().max(4) {
+            self.chunks.shrink_to(2 * self.chunks.len());
         }
+        1
     }
 }
 
@@ -533,6 +675,11 @@ impl Batch {
     fn records_mut(&mut self) -> &mut [u64] {
         &mut self.records[..self.len]
     }
+}
+
+/// A number below `limit`, given 64 random bits; `None` if there is none.
+fn below(random: u64, limit: usize) -> Option<usize> {
+    (limit > 0).then(|| ((u128::from(random) * limit as u128) >> 64) as usize)
 }
 
 fn tick_of(unix_ms: i64) -> u64 {
@@ -632,9 +779,12 @@ mod tests {
         let mut records = wheel.due.len + wheel.far.len + wheel.far_unchecked.len;
         for (number, level) in wheel.levels.iter().enumerate() {
             let shift = WINDOW_BITS * number as u32;
-            for (slot, chain) in level.slots.iter().enumerate() {
-                assert_eq!(level.used[slot / 64] >> (slot % 64) & 1 == 1, !chain.is_empty());
-                records += chain.len;
+            for (slot, pile) in level.slots.iter().enumerate() {
+                assert_eq!(level.used[slot / 64] >> (slot % 64) & 1 == 1, !pile.is_empty());
+            }
+            for (word, slots) in level.slots.chunks(64).enumerate() {
+                assert_eq!(level.records[word], slots.iter().map(|pile| pile.len).sum::<usize>());
+                records += level.records[word];
             }
             if number > 0 {
                 assert!(level.slots[slot_of(wheel.clock >> shift)].is_empty(), "level {number} at the clock");
@@ -644,7 +794,7 @@ mod tests {
     }
 
     fn chunks_of(wheel: &ExpiryWheel) -> usize {
-        let count = |chain: &Chain| chain.len.div_ceil(CHUNK_RECORDS);
+        let count = |pile: &Pile| pile.len.div_ceil(CHUNK_RECORDS);
         let slots: usize = wheel.levels.iter().flat_map(|level| &level.slots).map(count).sum();
         slots + count(&wheel.due) + count(&wheel.far) + count(&wheel.far_unchecked)
     }
@@ -672,6 +822,53 @@ mod tests {
             assert!(keys.by_deadline.is_empty());
             assert_eq!(chunks_of(&wheel), wheel.chunks);
         }
+    }
+
+    #[test]
+    fn records_are_drawn_evenly_wherever_they_lie() {
+        const SPANS_MS: [i64; 6] = [-5_000, 500, 30_000, DAY_MS, 100 * DAY_MS, 30 * YEAR_MS];
+        let mut wheel = ExpiryWheel::new(NOW_MS);
+        for position48 in 0..600 {
+            let span_ms = SPANS_MS[usize::try_from(position48).unwrap() % SPANS_MS.len()];
+            wheel.insert(position48 << 16, NOW_MS + span_ms + i64::try_from(position48).unwrap());
+        }
+        let mut random = Random(5);
+        let mut draws = BTreeMap::new();
+        for _ in 0..600 * 200 {
+            *draws.entry(wheel.draw(random.next()).unwrap().position48()).or_insert(0) += 1;
+        }
+        assert_eq!(draws.len(), 600);
+        // Six standard deviations.
+        assert!(draws.values().all(|&times| (115..285).contains(&times)), "{draws:?}");
+        assert_eq!(wheel.draw_earliest(random.next()).unwrap().position48() % 6, 0);
+    }
+
+    #[test]
+    fn stale_records_are_taken_out_when_they_are_drawn() {
+        let mut wheel = ExpiryWheel::new(NOW_MS);
+        let mut random = Random(9);
+        for position48 in 0..3_000 {
+            wheel.insert(position48 << 16, NOW_MS + random.span_ms());
+        }
+        while let Some(drawn) = wheel.draw(random.next()) {
+            let len = wheel.len();
+            wheel.discard(drawn);
+            assert_eq!(wheel.len(), len - 1);
+            check(&wheel);
+        }
+        assert_eq!((wheel.len(), wheel.chunks, chunks_of(&wheel)), (0, 0, 0));
+    }
+
+    #[test]
+    fn a_record_that_was_not_drawn_is_not_taken_out() {
+        let mut wheel = ExpiryWheel::new(NOW_MS);
+        wheel.insert(1 << 16, NOW_MS + 1_000);
+        let drawn = wheel.draw(0).unwrap();
+        wheel.discard(drawn);
+        wheel.discard(drawn);
+        wheel.insert(2 << 16, NOW_MS + 1_000);
+        wheel.discard(drawn);
+        assert_eq!(wheel.len(), 1);
     }
 
     #[test]

@@ -309,6 +309,13 @@ impl Keyspace {
         Some(unsafe { EntryRef::new(block) })
     }
 
+    /// Some entries by chance, those of one bucket, for `visit`; returns how many. Each entry is among them with the same
+    /// probability. 0 only if there are none, or hardly any in a table made for many; see [`Keyspace::random`] then.
+    pub fn sample(&self, rng: &mut dyn FnMut() -> u64, visit: &mut dyn FnMut(EntryRef<'_>)) -> usize {
+        // SAFETY: a block in the table is complete, and stays while the keyspace is borrowed.
+        self.dict.sample(rng, |block| visit(unsafe { EntryRef::new(block) }))
+    }
+
     /// All entries, in no meaningful order.
     pub fn iter(&self) -> impl Iterator<Item = EntryRef<'_>> {
         // SAFETY: a block in the table is complete, and stays while the keyspace is borrowed.

@@ -112,7 +112,7 @@ fn object_freq_command(cx: &mut Cx<'_>) -> Result<(), Error> {
     let Some(clock) = clock(cx) else { return Ok(()) };
     let access = *cx.store.access();
     match access.policy() {
-        AccessPolicy::Lru => return Err(Error::FREQUENCY_NOT_TRACKED),
+        AccessPolicy::Lru | AccessPolicy::Lrm => return Err(Error::FREQUENCY_NOT_TRACKED),
         AccessPolicy::Lfu { .. } => cx.reply.int(i64::from(access.frequency(clock))),
     }
     Ok(())
@@ -122,7 +122,7 @@ fn object_idletime_command(cx: &mut Cx<'_>) -> Result<(), Error> {
     let Some(clock) = clock(cx) else { return Ok(()) };
     let access = *cx.store.access();
     match access.policy() {
-        AccessPolicy::Lru => cx.reply.int(i64::try_from(access.idle_s(clock)).unwrap_or(i64::MAX)),
+        AccessPolicy::Lru | AccessPolicy::Lrm => cx.reply.int(i64::try_from(access.idle_s(clock)).unwrap_or(i64::MAX)),
         AccessPolicy::Lfu { .. } => return Err(Error::IDLE_TIME_NOT_TRACKED),
     }
     Ok(())

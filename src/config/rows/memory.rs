@@ -9,7 +9,6 @@ use super::super::values::MaxmemoryPolicy;
 /// Why the `lazyfree-*` directives change nothing.
 const ALWAYS_IN_BACKGROUND: &str = "big values are freed in the background in any case";
 
-const EVICTION: &str = "at the limit writes are refused, as with noeviction";
 const DEFRAG: &str = "values are not moved in memory";
 
 pub(super) static ROWS: &[Directive] = &[
@@ -18,13 +17,10 @@ pub(super) static ROWS: &[Directive] = &[
         .doc("Memory that data and buffers may take together; 0 sets no limit."),
     row("maxmemory-policy", choice!(maxmemory_policy, MaxmemoryPolicy), "noeviction")
         .apply(Apply::MemoryPolicy)
-        .until(piece::SERVICES, EVICTION)
         .doc("Which keys give way when the limit is reached."),
     row("maxmemory-samples", int!(maxmemory_samples, 1, 64), "5")
-        .until(piece::SERVICES, EVICTION)
         .doc("Keys that are compared to find the one to evict."),
     row("maxmemory-eviction-tenacity", int!(maxmemory_eviction_tenacity, 0, 100), "10")
-        .until(piece::SERVICES, EVICTION)
         .doc("How much time eviction may take: 0 hardly any, 100 all it needs."),
     row("maxmemory-clients", Special(&special::MAXMEMORY_CLIENTS), "0")
         .apply(Apply::ClientMemory)

@@ -319,11 +319,12 @@ fn stats(server: &Server, fields: &mut Fields) {
     fields.put("expired_keys_with_volatile_items_stale_perc", "0.00");
     fields.put("expired_time_cap_reached_count", counters.expired_time_cap_reached_count);
     fields.put("expire_cycle_cpu_milliseconds", counters.expire_cycle_cpu_us / 1000);
-    fields.put("evicted_keys", counters.evicted_keys);
+    fields.put("evicted_keys", store.evicted);
     fields.put("evicted_clients", counters.evicted_clients);
     fields.put("evicted_scripts", counters.evicted_scripts);
-    fields.put("total_eviction_exceeded_time", counters.total_eviction_exceeded_us / 1000);
-    fields.put("current_eviction_exceeded_time", 0);
+    let exceeded_us = server.memory_exceeded_us();
+    fields.put("total_eviction_exceeded_time", (counters.total_eviction_exceeded_us + exceeded_us) / 1000);
+    fields.put("current_eviction_exceeded_time", exceeded_us / 1000);
     fields.put("keyspace_hits", store.hits);
     fields.put("keyspace_misses", store.misses);
     fields.put("pubsub_channels", server.pubsub.len(Kind::Channel));

@@ -341,6 +341,26 @@ fn random_is_even_when_positions_are_skewed() {
 #[test]
 fn random_of_an_empty_table_is_nothing() {
     assert_eq!(Tested::new(spread).dict.random(&mut || 0), None);
+    assert_eq!(Tested::new(spread).dict.sample(&mut || 0, |_| unreachable!()), 0);
+}
+
+#[test]
+fn samples_hold_every_item_equally_often() {
+    let tested = Tested::filled(spread, 8_000);
+    let mut rng = Rng::new(3);
+    let mut times: HashMap<NonNull<u8>, usize> = HashMap::new();
+    let mut items = 0;
+    for _ in 0..40_000 {
+        let mut found = 0;
+        items += tested.dict.sample(&mut || rng.next(), |block| {
+            found += 1;
+            *times.entry(block).or_default() += 1;
+        });
+        assert!((1..=SLOTS).contains(&found));
+    }
+    let mean = items as f64 / 8_000.0;
+    let far = |&&n: &&usize| (n as f64 - mean).abs() > 6.5 * mean.sqrt();
+    assert_eq!((times.len(), times.values().filter(far).count()), (8_000, 0), "{mean}");
 }
 
 #[test]

@@ -82,6 +82,34 @@ impl<L: Layout> Dict<L> {
         None
     }
 
+    /// Gives the items of one bucket by chance to `visit`, their memory requested together, and returns how many they are.
+    /// Each bucket has the same probability, whatever its segment, and so has each item; which items come together is the
+    /// hash's choice. 0 if the items are spread so unevenly that guessing found only empty buckets.
+    pub fn sample(&self, rng: &mut dyn FnMut() -> u64, mut visit: impl FnMut(NonNull<u8>)) -> usize {
+        if self.is_empty() {
+            return 0;
+        }
+        for _ in 0..RANDOM_TRIES {
+            let (segment, shared_bits) = self.segment_by_chance(rng());
+            // One draw for both: the bucket's number, if it is one that this segment has.
+            let number = below(rng(), (self.nb_largest as u64) << shared_bits) as usize;
+            if number >= segment.nb() {
+                continue;
+            }
+            let slots = segment.slots(number);
+            let items = slots.into_iter().take_while(|&slot| slot != 0);
+            for slot in items.clone() {
+                prefetch(block_of(slot).as_ptr());
+            }
+            let found = items.clone().count();
+            items.for_each(|slot| visit(block_of(slot)));
+            if found > 0 {
+                return found;
+            }
+        }
+        0
+    }
+
     /// All items, in no meaningful order.
     pub fn iter(&self) -> Iter<'_, L> {
         Iter { dict: self, entry: 0, segment: Segment::EMPTY, bucket: 0, slots: [0; SLOTS], slot: 0 }
