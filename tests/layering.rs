@@ -17,9 +17,10 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("stats", &[]),
     ("pubsub", &[]),
     ("script", &[]),
+    ("tracking", &[]),
     ("store", &[]),
     ("command", &["config", "store"]),
-    ("server", &["command", "config", "logging", "pubsub", "stats", "store"]),
+    ("server", &["command", "config", "logging", "pubsub", "stats", "store", "tracking"]),
     ("net", &["command", "config", "server", "store"]),
     ("main", &["allocator", "config", "logging", "net", "process", "server", "stats"]),
 ];

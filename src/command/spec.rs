@@ -183,6 +183,8 @@ bitflags::bitflags! {
         const NOT_QUEUED = 1 << 28;
         /// Runs what its client has queued, so that the gates look at that too.
         const RUNS_QUEUED = 1 << 29;
+        /// CLIENT CACHING is about the command behind this one.
+        const KEEPS_CACHING = 1 << 40;
     }
 }
 

@@ -9,8 +9,16 @@ use std::thread;
 /// Hands things to the background thread. The thread ends when this is dropped and its queue is empty.
 #[derive(Debug)]
 pub struct Background {
-    queue: Option<Sender<(Garbage, usize)>>,
+    queue: Option<Sender<Work>>,
     counts: Arc<Counts>,
+}
+
+/// What is to be freed.
+enum Work {
+    /// Of the store, and the bytes that it takes.
+    Garbage(Garbage, usize),
+    /// Anything else.
+    Other(#[expect(dead_code, reason = "it is there to be dropped")] Box<dyn Send>),
 }
 
 #[derive(Debug, Default)]
@@ -23,12 +31,12 @@ struct Counts {
 impl Background {
     /// Starts the thread. If the system has none to give, things are freed where they are.
     pub fn start() -> Background {
-        let (queue, work) = mpsc::channel::<(Garbage, usize)>();
+        let (queue, work) = mpsc::channel::<Work>();
         let counts = Arc::new(Counts::default());
         let shared = Arc::clone(&counts);
         let thread = thread::Builder::new().name("weir-free".to_owned()).spawn(move || {
-            for (garbage, bytes) in work {
-                shared.free(garbage, bytes);
+            for work in work {
+                shared.free(work);
             }
         });
         if let Err(error) = &thread {
@@ -42,12 +50,21 @@ impl Background {
         let bytes = garbage.heap_bytes();
         self.counts.pending.fetch_add(garbage.objects(), Ordering::Relaxed);
         self.counts.pending_bytes.fetch_add(bytes, Ordering::Relaxed);
+        self.send(Work::Garbage(garbage, bytes));
+    }
+
+    /// Drops something elsewhere; not counted.
+    pub fn drop_elsewhere(&self, something: Box<dyn Send>) {
+        self.send(Work::Other(something));
+    }
+
+    fn send(&self, work: Work) {
         let refused = match &self.queue {
-            Some(queue) => queue.send((garbage, bytes)).err().map(|e| e.0),
-            None => Some((garbage, bytes)),
+            Some(queue) => queue.send(work).err().map(|e| e.0),
+            None => Some(work),
         };
-        if let Some((garbage, bytes)) = refused {
-            self.counts.free(garbage, bytes);
+        if let Some(work) = refused {
+            self.counts.free(work);
         }
     }
 
@@ -73,9 +90,12 @@ impl Background {
 }
 
 impl Counts {
-    fn free(&self, garbage: Garbage, bytes: usize) {
-        let objects = garbage.objects();
-        drop(garbage);
+    fn free(&self, work: Work) {
+        let (objects, bytes) = match &work {
+            Work::Garbage(garbage, bytes) => (garbage.objects(), *bytes),
+            Work::Other(_) => (0, 0),
+        };
+        drop(work);
         self.pending_bytes.fetch_sub(bytes, Ordering::Relaxed);
         self.pending.fetch_sub(objects, Ordering::Relaxed);
         self.freed.fetch_add(objects, Ordering::Relaxed);

@@ -264,6 +264,10 @@ impl Server {
         let (argv, Run::Data(run)) = (waiter.batch.command(0), command.run) else { return Again::Waits };
         let resp = self.clients.get(slot).map_or(Resp::V2, |client| client.resp);
         let mut out = Output::default();
+        if let Some(client) = self.clients.get_mut(slot) {
+            // Messages about what it does itself go behind its reply.
+            client.flags.insert(ClientFlags::RUNNING);
+        }
         let began = self.stats.now();
         let result = run(&mut Cx {
             store: &mut self.store,
@@ -276,17 +280,25 @@ impl Server {
         });
         let elapsed = self.stats.now().wrapping_sub(began);
         waiter.ticks = waiter.ticks.wrapping_add(elapsed);
-        if let Some(again) = self.effects.block.take() {
-            self.propagate();
+        let again = self.effects.block.take();
+        self.propagate(Some(slot));
+        let tracks = self.clients.get(slot).is_some_and(|client| client.flags.contains(ClientFlags::REMEMBERS));
+        if tracks {
+            self.remember_keys(slot, command, argv, None);
+        }
+        if let Some(again) = again {
+            self.end_running(slot, &mut out);
             // It keeps its place, and its time.
             waiter.block.again_at_ms = again.again_at_ms;
             let (old, new) = (waiter.timer_ms, waiter.timer());
             waiter.timer_ms = new;
             self.waiters.set_timer(id, old, new);
             self.waiters.by_client.insert(id, waiter);
+            if !out.is_empty() {
+                self.outbox.order(Order::Push(id, out.bytes().into()));
+            }
             return Again::Waits;
         }
-        self.propagate();
         if let Err(error) = &result {
             out = Output::default();
             Reply::new(&mut out, resp).error(error);
@@ -339,8 +351,18 @@ impl Server {
             client.commands += 1;
             client.active_ms = self.store.now_ms();
         }
-        let out = if waiter.silent { Output::default() } else { out };
+        let mut out = if waiter.silent { Output::default() } else { out };
+        self.end_running(waiter.slot, &mut out);
         self.outbox.order(Order::Answer(id, out));
+    }
+
+    /// A waiter's command has run: puts messages that came meanwhile behind its reply.
+    fn end_running(&mut self, slot: Slot, out: &mut Output) {
+        let Some(client) = self.clients.get_mut(slot) else { return };
+        client.flags.remove(ClientFlags::RUNNING);
+        if client.flags.contains(ClientFlags::PUSHED) {
+            client.take_pushes(out);
+        }
     }
 
     /// Takes a waiter out of all lists.

@@ -9,6 +9,7 @@ use super::message::{Order, Outbox};
 use super::table::Command;
 use super::transaction::Transaction;
 use crate::command::reply::{Output, Resp};
+use crate::tracking::Tracker;
 use hashbrown::HashMap;
 use std::sync::Arc;
 
@@ -58,6 +59,12 @@ bitflags::bitflags! {
         const PUSHED = 1 << 15;
         /// Subscribes to a channel, a pattern or a shard channel.
         const SUBSCRIBER = 1 << 16;
+        /// CLIENT TRACKING ON.
+        const TRACKING = 1 << 24;
+        /// Keys that it reads now are remembered.
+        const REMEMBERS = 1 << 25;
+        /// CLIENT CACHING was called for the next command.
+        const CACHING = 1 << 26;
     }
 }
 
@@ -119,6 +126,8 @@ pub struct Client {
     pub armed: Armed,
     /// What it has queued since MULTI and which keys it watches.
     pub tx: Option<Box<Transaction>>,
+    /// How it tracks keys, if it does.
+    pub tracker: Option<Box<Tracker>>,
     /// Messages that go out behind the reply of the command that runs; see [`super::Server::push`].
     pub(super) pushes: Vec<Arc<[u8]>>,
 }
@@ -142,6 +151,7 @@ impl Client {
             + self.lib_name.capacity()
             + self.lib_ver.capacity()
             + self.tx.as_ref().map_or(0, |tx| tx.heap_bytes())
+            + self.tracker.as_ref().map_or(0, |tracker| tracker.heap_bytes())
     }
 
     /// Whether MULTI was called and EXEC was not yet.
@@ -240,6 +250,7 @@ impl Clients {
             io: IoFacts::default(),
             armed: Armed::default(),
             tx: None,
+            tracker: None,
             pushes: Vec::new(),
         }));
         slot

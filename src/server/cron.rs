@@ -151,6 +151,7 @@ impl Server {
         let used = self.used_memory();
         self.stats.sample(used, self.store.now_ms());
         self.disconnect_idle();
+        self.limit_tracking();
         self.sweep_clocks(hz);
         let now_ms = self.store.now_ms();
         if now_ms >= self.cron.tidy_ms || self.cron.tidy_ms > now_ms + TIDY_EVERY_MS {

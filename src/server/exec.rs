@@ -202,7 +202,7 @@ impl Server {
                 self.stats.command_rejected(command.map(|c| c.id), &error);
                 Reply::new(out, resp).error(&error);
                 *began = self.stats.now();
-                self.after_special(slot, job, mark);
+                self.after_special(slot, command, job, mark);
             }
             Admitted::Queue(command) => {
                 self.queue(slot, command, argv);
@@ -212,7 +212,7 @@ impl Server {
                 Reply::new(out, resp).simple("QUEUED");
                 *began = self.stats.now();
                 if flags.intersects(SPECIAL) {
-                    self.after_special(slot, job, mark);
+                    self.after_special(slot, Some(command), job, mark);
                 }
             }
             Admitted::Run(command) => {
@@ -235,7 +235,10 @@ impl Server {
                 if self.stats.command_done(&done) {
                     self.log_command(slot, command, argv, &done);
                 }
-                self.propagate();
+                self.propagate(Some(slot));
+                if flags.contains(ClientFlags::REMEMBERS) {
+                    self.remember_keys(slot, command, argv, planned.key);
+                }
                 if !self.waiters.is_empty() {
                     self.serve_waiters();
                 }
@@ -247,7 +250,7 @@ impl Server {
                     client.commands += 1;
                 }
                 if flags.intersects(SPECIAL) || matches!(command.run, Run::Server(_)) {
-                    self.after_special(slot, job, mark);
+                    self.after_special(slot, Some(command), job, mark);
                 }
             }
         }
@@ -305,7 +308,10 @@ impl Server {
         if self.stats.command_done(&done) {
             self.log_command(slot, command, argv, &done);
         }
-        self.propagate();
+        self.propagate(Some(slot));
+        if self.clients.get(slot).is_some_and(|client| client.flags.contains(ClientFlags::REMEMBERS)) {
+            self.remember_keys(slot, command, argv, call.key);
+        }
         if !self.clients.monitors.is_empty() {
             self.feed_monitors(slot, command, argv);
         }
@@ -348,8 +354,11 @@ impl Server {
         block: Block,
         ticks: u64,
     ) {
-        self.propagate();
+        self.propagate(Some(slot));
         let argv = job.batch.command(planned.index);
+        if self.clients.get(slot).is_some_and(|client| client.flags.contains(ClientFlags::REMEMBERS)) {
+            self.remember_keys(slot, command, argv, planned.key);
+        }
         let db = self.clients.get(slot).map_or(0, |client| client.db);
         self.wait(slot, db, command, argv, block, ticks);
         if !self.clients.monitors.is_empty() {
@@ -447,12 +456,15 @@ impl Server {
     }
 
     /// After a command that may have changed what its client asks for, or of a client that has asked for something.
-    fn after_special(&mut self, slot: Slot, job: &mut Job, mark: Mark) {
+    fn after_special(&mut self, slot: Slot, command: Option<&'static Command>, job: &mut Job, mark: Mark) {
         self.store.set_touch(true);
         let Some(client) = self.clients.get_mut(slot) else { return };
         if client.flags.intersects(ClientFlags::REPLY_OFF | ClientFlags::REPLY_SKIP) {
             job.out.truncate(mark);
             client.flags.remove(ClientFlags::REPLY_SKIP);
+        }
+        if client.flags.contains(ClientFlags::CACHING) {
+            client.caching_is_over(command);
         }
         if client.flags.contains(ClientFlags::CLOSE_AFTER_REPLY) {
             job.state = JobState::CloseAfterReply;
@@ -492,6 +504,7 @@ const SPECIAL: ClientFlags = ClientFlags::REPLY_OFF
     .union(ClientFlags::REPLY_SKIP)
     .union(ClientFlags::REPLY_SKIP_NEXT)
     .union(ClientFlags::NO_TOUCH)
+    .union(ClientFlags::CACHING)
     .union(ClientFlags::CLOSE_AFTER_REPLY);
 
 /// What became of a command at the gates.

@@ -29,6 +29,7 @@ mod publish;
 mod redact;
 mod statistics;
 pub mod table;
+mod tracking;
 mod transaction;
 
 use crate::command::effects::Effects;
@@ -133,6 +134,7 @@ pub struct Server {
     /// Frees what would hold up the executor.
     pub background: Background,
     waiters: blocking::Waiters,
+    tracking: tracking::Tracking,
     effects: Effects,
     memory: eviction::MemoryLimit,
     cron: cron::Cron,
@@ -169,6 +171,7 @@ impl Server {
             listeners: Vec::new(),
             background: Background::start(),
             waiters: blocking::Waiters::default(),
+            tracking: tracking::Tracking::default(),
             effects: Effects::waiting_allowed(),
             memory: eviction::MemoryLimit::default(),
             cron: cron::Cron::default(),
@@ -200,6 +203,7 @@ impl Server {
         }
         self.stats.configure(&self.config);
         self.configure_memory_limit();
+        self.limit_tracking();
         self.rearm();
     }
 
@@ -226,6 +230,7 @@ impl Server {
     pub fn disconnect(&mut self, slot: Slot) {
         self.unwatch(slot);
         self.end_subscriptions(slot);
+        self.stop_tracking(slot);
         if let Some(client) = self.clients.remove(slot) {
             self.waiter_gone(client.id);
         }

@@ -13,15 +13,19 @@ use std::sync::Arc;
 use weir_resp::Argv;
 
 impl Server {
-    /// After each command.
+    /// After each command of a client.
     #[inline]
-    pub(super) fn propagate(&mut self) {
+    pub(super) fn propagate(&mut self, by: Option<Slot>) {
         self.dirty += self.effects.dirty;
         self.effects.clear();
+        self.tell_changes(by);
     }
 
     /// After the last command of a turn.
     pub(super) fn settle(&mut self) {
+        // What has expired or was evicted between commands.
+        self.tell_changes(None);
+        self.broadcast();
         if self.store.has_garbage() {
             for garbage in self.store.take_garbage() {
                 self.background.free(garbage);

@@ -1,6 +1,9 @@
 //! CLIENT: naming, listing, holding back and ending connections.
 
 use super::client_filter::{Filter, Kind};
+use super::client_tracking::{
+    client_caching_command, client_getredir_command, client_tracking_command, client_trackinginfo_command, redirection,
+};
 use crate::command::args::{int, is};
 use crate::command::error::Error;
 use crate::command::spec::{Acl, Arg, ArgKind, Flags, Group, Spec};
@@ -10,13 +13,13 @@ use crate::server::client::{Client, ClientFlags, ClientId};
 use crate::server::message::Order;
 use crate::server::pause::Held;
 use crate::server::{Server, ServerCx, ServerFn};
+use crate::tracking::Mode;
 use std::fmt::Write;
 
-const ADMIN_NOSCRIPT_LOADING_STALE: Flags =
-    Flags::ADMIN.union(Flags::NOSCRIPT).union(Flags::LOADING).union(Flags::STALE);
-const NOSCRIPT_LOADING_STALE: Flags = Flags::NOSCRIPT.union(Flags::LOADING).union(Flags::STALE);
-const NOSCRIPT_LOADING_STALE_ALLOW_BUSY: Flags =
-    Flags::NOSCRIPT.union(Flags::LOADING).union(Flags::STALE).union(Flags::ALLOW_BUSY);
+const ADMIN_NOSCRIPT_LOADING_STALE: Flags = Flags::ADMIN.union(NOSCRIPT_LOADING_STALE);
+const NOSCRIPT_LOADING_STALE: Flags =
+    Flags::NOSCRIPT.union(Flags::LOADING).union(Flags::STALE).union(Flags::KEEPS_CACHING);
+const NOSCRIPT_LOADING_STALE_ALLOW_BUSY: Flags = NOSCRIPT_LOADING_STALE.union(Flags::ALLOW_BUSY);
 const ACL_ADMIN_SLOW_DANGEROUS_CONNECTION: Acl =
     Acl::ADMIN.union(Acl::SLOW).union(Acl::DANGEROUS).union(Acl::CONNECTION);
 const ACL_SLOW_CONNECTION: Acl = Acl::SLOW.union(Acl::CONNECTION);
@@ -56,8 +59,15 @@ pub(super) const COMMANDS: &[Row<ServerFn>] = &[Row::container(
             client_getredir_command,
         ),
         Row::new(
-            Spec::new("help", 2, Flags::LOADING.union(Flags::STALE), ACL_SLOW_CONNECTION, Group::Connection, "5.0.0")
-                .doc("O(1)", "Lists the subcommands of `CLIENT` and what they do."),
+            Spec::new(
+                "help",
+                2,
+                Flags::LOADING.union(Flags::STALE).union(Flags::KEEPS_CACHING),
+                ACL_SLOW_CONNECTION,
+                Group::Connection,
+                "5.0.0",
+            )
+            .doc("O(1)", "Lists the subcommands of `CLIENT` and what they do."),
             client_help_command,
         ),
         Row::new(
@@ -276,7 +286,7 @@ pub(super) const COMMANDS: &[Row<ServerFn>] = &[Row::container(
             Spec::new(
                 "no-evict",
                 3,
-                Flags::ADMIN.union(Flags::NOSCRIPT).union(Flags::LOADING).union(Flags::STALE).union(Flags::ALLOW_BUSY),
+                Flags::ADMIN.union(NOSCRIPT_LOADING_STALE_ALLOW_BUSY),
                 ACL_ADMIN_SLOW_DANGEROUS_CONNECTION,
                 Group::Connection,
                 "7.0.0",
@@ -319,11 +329,7 @@ pub(super) const COMMANDS: &[Row<ServerFn>] = &[Row::container(
             Spec::new(
                 "reply",
                 3,
-                Flags::NOSCRIPT
-                    .union(Flags::LOADING)
-                    .union(Flags::STALE)
-                    .union(Flags::NO_MULTI)
-                    .union(Flags::ALLOW_BUSY),
+                NOSCRIPT_LOADING_STALE_ALLOW_BUSY.union(Flags::NO_MULTI),
                 ACL_SLOW_CONNECTION,
                 Group::Connection,
                 "3.2.0",
@@ -665,48 +671,6 @@ fn client_unblock_command(cx: &mut ServerCx<'_>) -> Result<(), Error> {
     Ok(())
 }
 
-fn client_getredir_command(cx: &mut ServerCx<'_>) -> Result<(), Error> {
-    cx.reply.int(-1);
-    Ok(())
-}
-
-fn client_caching_command(_: &mut ServerCx<'_>) -> Result<(), Error> {
-    Err(Error::fixed(
-        "ERR CLIENT CACHING can be called only when the client is in tracking mode with OPTIN or OPTOUT mode enabled",
-    ))
-}
-
-fn client_tracking_command(cx: &mut ServerCx<'_>) -> Result<(), Error> {
-    if switch(cx.arg(2))? {
-        return Err(Error::fixed("ERR client-side caching is not part of this version"));
-    }
-    // Turning off what is off takes the same options as turning it on.
-    let mut words = cx.words(3);
-    while let Some(word) = words.next() {
-        if is(word, "REDIRECT") {
-            words.expect_int()?;
-        } else if is(word, "PREFIX") {
-            words.expect()?;
-        } else if !["BCAST", "OPTIN", "OPTOUT", "NOLOOP"].iter().any(|option| is(word, option)) {
-            return Err(Error::SYNTAX);
-        }
-    }
-    cx.reply.ok();
-    Ok(())
-}
-
-fn client_trackinginfo_command(cx: &mut ServerCx<'_>) -> Result<(), Error> {
-    cx.reply.map(3);
-    cx.reply.text("flags");
-    cx.reply.set(1);
-    cx.reply.text("off");
-    cx.reply.text("redirect");
-    cx.reply.int(-1);
-    cx.reply.text("prefixes");
-    cx.reply.array(0);
-    Ok(())
-}
-
 fn client_info_command(cx: &mut ServerCx<'_>) -> Result<(), Error> {
     let mut line = String::new();
     describe(cx, &mut line, cx.slot);
@@ -787,7 +751,7 @@ fn describe(cx: &ServerCx<'_>, line: &mut String, slot: crate::server::client::S
         line,
         "id={} addr={} laddr={} fd={} name={} age={} idle={} flags={} capa={} db={} sub={} psub={} ssub={} multi={} watch={} \
          qbuf={} qbuf-free=0 argv-mem={argv_bytes} multi-mem={} rbs=0 rbp=0 obl=0 oll={} omem={} tot-mem={total} \
-         events={} cmd={} user={} redir=-1 resp={} lib-name={} lib-ver={} tot-net-in={} tot-net-out={} tot-cmds={}",
+         events={} cmd={} user={} redir={} resp={} lib-name={} lib-ver={} tot-net-in={} tot-net-out={} tot-cmds={}",
         c.id.0,
         c.addr,
         c.laddr,
@@ -810,6 +774,7 @@ fn describe(cx: &ServerCx<'_>, line: &mut String, slot: crate::server::client::S
         if io.output_bytes > 0 { "rw" } else { "r" },
         command.map_or("NULL", |command| command.full_name),
         c.user.unwrap_or("(superuser)"),
+        redirection(c),
         if c.resp == crate::command::reply::Resp::V3 { 3 } else { 2 },
         String::from_utf8_lossy(&c.lib_name),
         String::from_utf8_lossy(&c.lib_ver),
@@ -835,6 +800,9 @@ impl Server {
             (has(ClientFlags::SUBSCRIBER), 'P'),
             (client.in_transaction(), 'x'),
             (has(ClientFlags::PAUSED | ClientFlags::BLOCKED), 'b'),
+            (has(ClientFlags::TRACKING), 't'),
+            (client.tracker.as_ref().is_some_and(|t| t.mode.contains(Mode::BROKEN_REDIRECT)), 'R'),
+            (client.tracker.as_ref().is_some_and(|t| t.mode.contains(Mode::BCAST)), 'B'),
             (self.watched_has_changed(client.slot), 'd'),
             (has(ClientFlags::CLOSE_AFTER_REPLY), 'c'),
             (has(ClientFlags::UNIX_SOCKET), 'U'),

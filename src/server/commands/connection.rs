@@ -218,6 +218,7 @@ fn reset_command(cx: &mut ServerCx<'_>) -> Result<(), Error> {
     cx.server.clients.monitors.retain(|&m| m != slot);
     cx.server.end_transaction(slot);
     cx.server.end_subscriptions(slot);
+    cx.server.stop_tracking(slot);
     let client = cx.client();
     client.db = 0;
     client.resp = Resp::V2;

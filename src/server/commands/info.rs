@@ -191,7 +191,7 @@ fn clients(server: &Server, fields: &mut Fields) {
     fields.put("client_recent_max_output_buffer", largest(|io| io.output_bytes));
     let waiters = server.waiters.figures();
     fields.put("blocked_clients", waiters.clients);
-    fields.zeros(&["tracking_clients"]);
+    fields.put("tracking_clients", server.tracking.figures().clients);
     fields.put("pubsub_clients", server.pubsub.subscribers_len());
     let watching = |client: &&crate::server::client::Client| client.tx.as_ref().is_some_and(|tx| tx.watched() > 0);
     fields.put("watching_clients", server.clients.iter().filter(watching).count());
@@ -339,7 +339,10 @@ fn stats(server: &Server, fields: &mut Fields) {
     fields.put("active_defrag_key_misses", counters.active_defrag_key_misses);
     fields.put("total_active_defrag_time", counters.total_active_defrag_us / 1000);
     fields.put("current_active_defrag_time", 0);
-    fields.zeros(&["tracking_total_keys", "tracking_total_items", "tracking_total_prefixes"]);
+    let tracking = server.tracking.figures();
+    fields.put("tracking_total_keys", tracking.keys);
+    fields.put("tracking_total_items", tracking.items);
+    fields.put("tracking_total_prefixes", tracking.prefixes);
     fields.put("unexpected_error_replies", counters.unexpected_error_replies);
     fields.put("total_error_replies", counters.total_error_replies);
     fields.put("dump_payload_sanitizations", counters.dump_payload_sanitizations);

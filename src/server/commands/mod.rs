@@ -5,6 +5,7 @@
 mod admin;
 mod client;
 mod client_filter;
+mod client_tracking;
 mod command;
 mod config;
 mod connection;
