@@ -1,8 +1,8 @@
 //! The way of a request without its sockets: bytes that came in, cut into a batch, executed, replies in a buffer.
 //!
 //! A plain `main` that prints nanoseconds of processor time a command, the median of several passes over one million keys:
-//! `cargo bench --bench command_path -- [keys]`. Run by anything but `cargo bench` it is short, and a test that the path
-//! works.
+//! `cargo bench --bench command_path -- [keys] [command..]`. Run by anything but `cargo bench` it is short, and a test that
+//! the path works.
 //!
 //! ```text
 //!  stream ──► Parser ──► Batch ──► Job ──► begin_turn, Server::run, end_turn ──► Output
@@ -43,7 +43,10 @@ fn main() {
     let mut path = Path::new(50, keys);
     println!("{keys} keys; nanoseconds of processor time a command, median of {PASSES} passes\n");
     println!("{:<10} {:>18} {:>8} {:>8} {:>8}", "command", "clients x pipeline", "cut", "execute", "whole");
-    for kind in [Kind::Ping, Kind::Get, Kind::Set, Kind::SetSame, Kind::Incr, Kind::Mget] {
+    let named = |kind: &Kind| args.iter().any(|arg| kind.label().to_ascii_lowercase().starts_with(arg));
+    let all = Kind::ALL.into_iter();
+    let chosen: Vec<Kind> = if Kind::ALL.iter().any(named) { all.filter(named).collect() } else { all.collect() };
+    for kind in chosen {
         for (clients, pipeline) in SHAPES {
             let turns = (commands / (clients * pipeline)).max(1);
             let streams = Streams::new(kind, keys, clients, pipeline, turns.min(20_000));
@@ -67,9 +70,13 @@ enum Kind {
     Set,
     Incr,
     Mget,
+    /// Elements of 64 bytes, pushed to one end of a list and popped from the other by turns.
+    Queue,
 }
 
 impl Kind {
+    const ALL: [Kind; 7] = [Kind::Ping, Kind::Get, Kind::Set, Kind::SetSame, Kind::Incr, Kind::Mget, Kind::Queue];
+
     fn label(self) -> &'static str {
         match self {
             Kind::Ping => "PING",
@@ -78,6 +85,7 @@ impl Kind {
             Kind::Set => "SET other",
             Kind::Incr => "INCR",
             Kind::Mget => "MGET of 10",
+            Kind::Queue => "RPUSH/LPOP",
         }
     }
 
@@ -89,6 +97,7 @@ impl Kind {
             Kind::Set | Kind::SetSame => b"+OK",
             Kind::Incr => b":",
             Kind::Mget => b"*10\r\n$",
+            Kind::Queue => b"",
         }
     }
 
@@ -107,6 +116,8 @@ impl Kind {
                 words.extend(names.iter().map(String::as_bytes));
                 append(stream, &words);
             }
+            Kind::Queue if random.below(2) == 0 => append(stream, &[b"RPUSH", b"queue", &[b'e'; 64]]),
+            Kind::Queue => append(stream, &[b"LPOP", b"queue"]),
         }
     }
 }
@@ -167,6 +178,11 @@ impl Path {
             let mut stream = Vec::new();
             append(&mut stream, &[b"SET", format!("key:{number:012}").as_bytes(), &[b'v'; 16]]);
             append(&mut stream, &[b"SET", format!("counter:{number:012}").as_bytes(), b"1000"]);
+            path.turn(&[stream]);
+        }
+        for _ in 0..keys {
+            let mut stream = Vec::new();
+            append(&mut stream, &[b"RPUSH", b"queue", &[b'e'; 64]]);
             path.turn(&[stream]);
         }
         path

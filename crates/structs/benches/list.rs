@@ -45,13 +45,13 @@ fn main() {
         black_box(list.remove_equal(b"is not there", End::Front, usize::MAX, &limits));
     });
     each("pop, push behind", elements, |number| {
-        drop(list.pop(End::Front, &limits));
+        drop(list.pop(End::Front, &limits, |_| ()));
         list.push(End::Back, Element::Bytes(&element(number)), &limits);
     });
     let mut rest = None;
     each("cut off a third", 1, |_| rest = list.cut(End::Front, elements / 3, &limits));
     each("drop that", 1, |_| drop(rest.take()));
-    each("pop", list.len(), |_| drop(list.pop(End::Back, &limits)));
+    each("pop", list.len(), |_| drop(list.pop(End::Back, &limits, |_| ())));
     assert_eq!(list.len(), 0);
 }
 

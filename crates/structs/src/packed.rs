@@ -296,6 +296,12 @@ impl<'a> Encoded<'a> {
         to.extend_from_slice(self.tail);
     }
 
+    /// Writes it to the start of `to`, which must be long enough; gives what is behind it.
+    #[inline]
+    pub(crate) fn write_to<'t>(&self, to: &'t mut [u8]) -> &'t mut [u8] {
+        put(put(to, self.head()), self.tail)
+    }
+
     #[inline]
     fn head(&self) -> &[u8] {
         &self.head[..usize::from(self.head_len)]
@@ -308,6 +314,19 @@ impl<'a> Encoded<'a> {
         bytes.get(..head_len) == Some(self.head())
             && bytes.get(head_len..head_len + self.tail.len()).is_some_and(|tail| equal(tail, self.tail))
     }
+}
+
+/// Copies bytes to the start of `to`, and gives what is behind them. One or two of them, which heads and lengths mostly are,
+/// not by a call.
+#[inline]
+pub(crate) fn put<'t>(to: &'t mut [u8], bytes: &[u8]) -> &'t mut [u8] {
+    let (here, behind) = to.split_at_mut(bytes.len());
+    match (here, bytes) {
+        ([here], [byte]) => *here = *byte,
+        ([first, second], [a, b]) => (*first, *second) = (*a, *b),
+        (here, bytes) => here.copy_from_slice(bytes),
+    }
+    behind
 }
 
 /// Compares bytes of equal length, their ends first: names of one collection tend to begin alike.

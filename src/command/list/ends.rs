@@ -101,38 +101,48 @@ pub(super) fn take(
     let Some(mut write) = cx.store.db(cx.db_index).get_mut(key) else { return Ok(false) };
     let list = ListRef::of(write.as_ref()).ok_or(Error::WRONG_TYPE)?;
     let len = list.len();
-    let (from, towards) = match end {
-        End::Front => (0, End::Back),
-        End::Back => (len - 1, End::Front),
-    };
     before(&mut cx.reply);
     let count = match wanted {
-        Wanted::One => {
-            list.get(from, |element| reply_element(&mut cx.reply, element));
-            1
-        }
+        Wanted::One => 1,
         Wanted::UpTo(most) => {
             let count = most.min(len);
             cx.reply.array(count);
-            reply_elements(&mut cx.reply, list, from, count, towards);
             count
         }
     };
     let emptied = count == len;
-    if emptied {
-        write.remove();
+    if count == 1 && !emptied {
+        pop(&mut write, limits, end, |element| reply_element(&mut cx.reply, element));
     } else {
-        remove_at_end(&mut write, limits, end, count);
+        let (from, towards) = match end {
+            End::Front => (0, End::Back),
+            End::Back => (len - 1, End::Front),
+        };
+        reply_elements(&mut cx.reply, list, from, count, towards);
+        if emptied {
+            write.remove();
+        } else {
+            cut(&mut write, limits, end, count);
+        }
     }
     tell_taken(cx, key, end, count, emptied);
     Ok(true)
 }
 
-/// Removes some of a list's elements, not all of them.
-pub(super) fn remove_at_end(write: &mut Write<'_>, limits: Limits, end: End, count: usize) {
+/// Removes the element at an end of a list of several, after a look at it.
+#[inline]
+fn pop(write: &mut Write<'_>, limits: Limits, end: End, look: impl FnOnce(Element<'_>)) {
     let mut value = write.value_mut();
     let Some(mut list) = ListMut::of(&mut value, limits) else { return };
-    let rest = if count == 1 { list.pop(end) } else { list.cut(end, count) };
+    let ((), rest) = list.pop(end, look);
+    value.free(rest);
+}
+
+/// Removes some of a list's elements, not all of them.
+fn cut(write: &mut Write<'_>, limits: Limits, end: End, count: usize) {
+    let mut value = write.value_mut();
+    let Some(mut list) = ListMut::of(&mut value, limits) else { return };
+    let rest = list.cut(end, count);
     value.free(rest);
 }
 
@@ -200,7 +210,7 @@ pub(super) fn move_element(cx: &mut Cx<'_>, from: End, to: End) -> Result<bool, 
         if emptied {
             write.remove();
         } else {
-            remove_at_end(&mut write, limits, from, 1);
+            pop(&mut write, limits, from, |_| ());
         }
     }
     tell_taken(cx, source, from, 1, emptied);

@@ -6,7 +6,8 @@ use crate::command::spec::{Acl, Arg, ArgKind, Flags, Group, KeyFlags, KeySpec, S
 use crate::command::table::{DataFn, Row};
 use crate::command::{Cx, Error};
 use crate::store::{PackedKind, Write};
-use weir_structs::list::{Element, End, Limits};
+use weir_resp::ArgvIter;
+use weir_structs::list::{End, Limits};
 
 const WRITE_DENYOOM: Flags = Flags::WRITE.union(Flags::DENYOOM);
 const WRITE_DENYOOM_FAST: Flags = Flags::WRITE.union(Flags::DENYOOM).union(Flags::FAST);
@@ -99,9 +100,9 @@ fn rpushx_command(cx: &mut Cx<'_>) -> Result<(), Error> {
 
 fn push(cx: &mut Cx<'_>, end: End) -> Result<(), Error> {
     let (key, limits) = (cx.key(1), limits(cx));
-    let words = cx.words(2);
+    let values = cx.argv.skip(2).iter();
     let (mut write, created) = cx.store.db(cx.db_index).get_or_create(key, PackedKind::List);
-    let len = add(&mut write, end, words, limits)?;
+    let len = add(&mut write, end, values, limits)?;
     if created {
         cx.effects.event(EventClass::NEW, "new", key.name, cx.db_index);
     }
@@ -111,11 +112,11 @@ fn push(cx: &mut Cx<'_>, end: End) -> Result<(), Error> {
 
 fn push_if_exists(cx: &mut Cx<'_>, end: End) -> Result<(), Error> {
     let (key, limits) = (cx.key(1), limits(cx));
-    let words = cx.words(2);
+    let values = cx.argv.skip(2).iter();
     match cx.store.db(cx.db_index).get_mut(key) {
         None => cx.reply.int(0),
         Some(mut write) => {
-            let len = add(&mut write, end, words, limits)?;
+            let len = add(&mut write, end, values, limits)?;
             tell_pushed(cx, end, len);
         }
     }
@@ -124,20 +125,8 @@ fn push_if_exists(cx: &mut Cx<'_>, end: End) -> Result<(), Error> {
 
 /// Adds elements one after the other; how long the list is then.
 #[inline]
-fn add(
-    write: &mut Write<'_>,
-    end: End,
-    values: crate::command::args::Words<'_>,
-    limits: Limits,
-) -> Result<usize, Error> {
-    let bytes = values.clone().map(<[u8]>::len).fold(0_usize, usize::saturating_add);
-    change_list(write, limits, |list| {
-        list.expect_more(bytes, values.left());
-        for value in values {
-            list.push(end, Element::Bytes(value));
-        }
-        (true, list.as_ref().len())
-    })
+fn add(write: &mut Write<'_>, end: End, values: ArgvIter<'_>, limits: Limits) -> Result<usize, Error> {
+    change_list(write, limits, |list| (true, list.extend(end, values)))
 }
 
 #[inline]

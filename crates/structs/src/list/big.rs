@@ -109,42 +109,19 @@ impl List {
     /// Adds an element at an end. Constant time.
     #[inline]
     pub fn push(&mut self, end: End, value: Element<'_>, limits: &Limits) {
-        if let Some(at) = self.chain.at_end(end)
-            && self.push_into(at, end, value, limits)
-        {
-            return;
+        if self.chain.edit_end(end, |chunk| chunk.push(end, value, limits)) != Some(true) {
+            self.push_chunk(end, value, limits);
         }
-        if let Some(at) = self.chain.at_end(end) {
-            self.chain.edit(at, Chunk::seal);
-        }
+    }
+
+    /// Adds an element at an end, in a chunk of its own.
+    #[cold]
+    fn push_chunk(&mut self, end: End, value: Element<'_>, limits: &Limits) {
+        self.chain.edit_end(end, Chunk::seal);
         // The longer a list has become, the longer it is likely to become: so much room costs it a quarter at most.
         let room = self.chain.memory_bytes() / 4;
         self.chain.push(end, Chunk::with_room(value, end, room, limits));
         self.settle(limits);
-    }
-
-    /// Adds an element at an end of a chunk, if it has room.
-    #[inline]
-    fn push_into(&mut self, at: ChunkAt, end: End, value: Element<'_>, limits: &Limits) -> bool {
-        let text = value.text();
-        if self.chain.chunk(at).is_squeezed() {
-            self.chain.edit(at, Chunk::unsqueeze);
-        }
-        let has_room = self.chain.chunk(at).as_open().is_some_and(|open| {
-            !limits.is_apart(text.len()) && limits.takes(open.body().len(), open.count(), text.len())
-        });
-        if has_room {
-            let link = match value {
-                Element::Int(int) => Link::int(int),
-                _ => Link::new(&text),
-            };
-            self.chain.edit(at, |chunk| {
-                if let Some(open) = chunk.as_open_mut() {
-                    open.push(end, &link, limits.body_bytes_max());
-                }
-            });
-        }
-        has_room
     }
 
     /// Looks at `count` elements, or until it is told to stop: from the one with `from` in front of it on towards the back,
@@ -294,7 +271,7 @@ impl List {
             self.squeeze_again(at, was_squeezed);
             if let Some(beside) = self.chain.beside(at, side) {
                 let squeezed = self.chain.edit(beside, Chunk::unsqueeze);
-                let taken = self.push_into(beside, other(side), Element::Bytes(value), limits);
+                let taken = self.chain.edit(beside, |chunk| chunk.push(other(side), Element::Bytes(value), limits));
                 self.squeeze_again(beside, squeezed);
                 if taken {
                     return;
@@ -311,7 +288,7 @@ impl List {
             End::Front => (at, End::Back),
             End::Back => (behind, End::Front),
         };
-        if is_apart || !self.push_into(half, half_end, Element::Bytes(value), limits) {
+        if is_apart || !self.chain.edit(half, |chunk| chunk.push(half_end, Element::Bytes(value), limits)) {
             // Splitting makes room, unless the element or what is left of the chunk is large.
             let (new, before) = self.chain.insert(at, End::Back, Chunk::with(Element::Bytes(value), limits));
             self.squeeze_again(new, was_squeezed);
@@ -436,16 +413,34 @@ impl List {
         Some(List { chain: cut, encoding: Encoding::default() })
     }
 
-    /// Removes one element at an end. What held it alone is handed out.
+    /// Removes the element at an end, after a look at it; `None` if there is none. What held it alone is handed out.
     #[inline]
-    pub fn pop(&mut self, end: End, limits: &Limits) -> Option<List> {
-        if let Some(at) = self.chain.at_end(end)
-            && self.chain.chunk(at).as_open().is_some_and(|open| open.count() > 1)
-        {
-            self.chain.edit(at, |chunk| chunk.pop(end, 1));
-            return None;
+    pub fn pop<T>(
+        &mut self,
+        end: End,
+        limits: &Limits,
+        look: impl FnOnce(Element<'_>) -> T,
+    ) -> Option<(T, Option<List>)> {
+        match self.chain.edit_end(end, |chunk| chunk.pop_one(end, look))? {
+            Ok(result) => Some((result, None)),
+            Err(look) => self.pop_last_of_chunk(end, limits, look),
         }
-        self.cut(end, 1, limits)
+    }
+
+    /// The same where the element is alone in its chunk, or the chunk compressed.
+    #[cold]
+    fn pop_last_of_chunk<T>(
+        &mut self,
+        end: End,
+        limits: &Limits,
+        look: impl FnOnce(Element<'_>) -> T,
+    ) -> Option<(T, Option<List>)> {
+        let index = match end {
+            End::Front => 0,
+            End::Back => self.len().checked_sub(1)?,
+        };
+        let result = self.get(index, look)?;
+        Some((result, self.cut(end, 1, limits)))
     }
 
     fn squeeze_again(&mut self, at: ChunkAt, was_squeezed: bool) {
@@ -762,11 +757,13 @@ mod tests {
                         assert_eq!(list.remove_equal(&sought, end, max, &limits), expected);
                     }
                     13 | 14 if !model.is_empty() => {
-                        list.pop(end, &limits);
-                        match end {
+                        let (popped, _) =
+                            list.pop(end, &limits, |element| element.text().to_vec()).expect("there is one");
+                        let expected = match end {
                             End::Front => model.pop_front(),
                             End::Back => model.pop_back(),
                         };
+                        assert_eq!(Some(popped), expected);
                     }
                     15 if !model.is_empty() => {
                         let count = rng.below(model.len().min(40) + 1);

@@ -65,12 +65,7 @@ impl<'a> Link<'a> {
     /// Writes it to the start of `to`, which must be long enough.
     #[inline]
     pub(super) fn write(&self, to: &mut [u8]) {
-        let mut rest = to;
-        for piece in self.pieces() {
-            let (here, behind) = rest.split_at_mut(piece.len());
-            here.copy_from_slice(piece);
-            rest = behind;
-        }
+        packed::put(self.encoded.write_to(to), &self.length[..usize::from(self.length_bytes)]);
     }
 
     /// The element's last eight bytes as a number, and where they are in it; `None` of a shorter one.

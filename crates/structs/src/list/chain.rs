@@ -32,6 +32,33 @@ impl Group {
     fn memory_bytes(&self) -> usize {
         self.heap_bytes + self.chunks.capacity() * size_of::<Chunk>()
     }
+
+    /// Changes one of its chunks, and tells what that means for the sums of all groups.
+    #[inline]
+    fn edit<T>(
+        &mut self,
+        pick: impl FnOnce(&mut VecDeque<Chunk>) -> &mut Chunk,
+        change: impl FnOnce(&mut Chunk) -> T,
+    ) -> (T, Difference) {
+        let chunk = pick(&mut self.chunks);
+        let (items, heap_bytes, squeezed) = (chunk.count(), chunk.heap_bytes(), chunk.is_squeezed());
+        let result = change(chunk);
+        let difference = Difference {
+            items: chunk.count().wrapping_sub(items),
+            heap_bytes: chunk.heap_bytes().wrapping_sub(heap_bytes),
+            squeezed: usize::from(chunk.is_squeezed()).wrapping_sub(usize::from(squeezed)),
+        };
+        self.items = self.items.wrapping_add(difference.items);
+        self.heap_bytes = self.heap_bytes.wrapping_add(difference.heap_bytes);
+        (result, difference)
+    }
+}
+
+/// By how much figures have changed; what has become less is a number that wraps around when it is added.
+struct Difference {
+    items: usize,
+    heap_bytes: usize,
+    squeezed: usize,
 }
 
 /// Where a chunk is: its group, and its place there.
@@ -141,18 +168,37 @@ impl Chain {
     #[inline]
     pub(super) fn edit<T>(&mut self, at: ChunkAt, change: impl FnOnce(&mut Chunk) -> T) -> T {
         let group = &mut self.groups[at.group];
-        let chunk = &mut group.chunks[at.chunk];
-        let (items, heap, squeezed) = (chunk.count(), chunk.heap_bytes(), chunk.is_squeezed());
-        let result = change(chunk);
-        // Sums wrap while they go down by less than they go up.
-        let more_items = chunk.count().wrapping_sub(items);
-        let more_heap = chunk.heap_bytes().wrapping_sub(heap);
-        group.items = group.items.wrapping_add(more_items);
-        group.heap_bytes = group.heap_bytes.wrapping_add(more_heap);
-        self.items = self.items.wrapping_add(more_items);
-        self.group_bytes = self.group_bytes.wrapping_add(more_heap);
-        self.squeezed = self.squeezed + usize::from(chunk.is_squeezed()) - usize::from(squeezed);
+        let (result, difference) = group.edit(|chunks| &mut chunks[at.chunk], change);
+        self.account(difference);
         result
+    }
+
+    /// Changes the chunk at an end, which must not become empty, if there is one.
+    #[inline]
+    pub(super) fn edit_end<T>(&mut self, end: End, change: impl FnOnce(&mut Chunk) -> T) -> Option<T> {
+        let group = match end {
+            End::Front => self.groups.front_mut(),
+            End::Back => self.groups.back_mut(),
+        }?;
+        let (result, difference) = group.edit(
+            |chunks| {
+                let chunk = match end {
+                    End::Front => chunks.front_mut(),
+                    End::Back => chunks.back_mut(),
+                };
+                chunk.expect("no group is empty")
+            },
+            change,
+        );
+        self.account(difference);
+        Some(result)
+    }
+
+    #[inline]
+    fn account(&mut self, difference: Difference) {
+        self.items = self.items.wrapping_add(difference.items);
+        self.group_bytes = self.group_bytes.wrapping_add(difference.heap_bytes);
+        self.squeezed = self.squeezed.wrapping_add(difference.squeezed);
     }
 
     /// Whether there is any compressed chunk.

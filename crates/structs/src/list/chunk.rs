@@ -340,14 +340,39 @@ impl Open {
         self.shrink_if_mostly_empty();
     }
 
+    /// Removes the element at an end, of several, after a look at it.
+    #[inline]
+    fn pop_one<T>(&mut self, end: End, look: impl FnOnce(Element<'_>) -> T) -> T {
+        let body = self.body();
+        let range = match end {
+            End::Front => 0..body::next(body, 0).expect("there is a first element"),
+            End::Back => body::previous(body, body.len()).expect("there is a last element")..body.len(),
+        };
+        let result = look(body::element(body, range.start).expect("an element starts here").into());
+        match end {
+            End::Front => self.set(self.start as usize + range.end, self.end as usize),
+            End::Back => self.set(self.start as usize, self.start as usize + range.start),
+        }
+        self.count -= 1;
+        self.shrink_if_mostly_empty();
+        result
+    }
+
+    #[inline]
     fn shrink_if_mostly_empty(&mut self) {
         let len = self.len();
         if self.buffer.len() > SHRINK_BYTES_MIN && len < self.buffer.len() / 4 {
-            let mut buffer = vec![0; 2 * len].into_boxed_slice();
-            buffer[len / 2..len / 2 + len].copy_from_slice(self.body());
-            self.buffer = buffer;
-            self.set(len / 2, len / 2 + len);
+            self.shrink();
         }
+    }
+
+    #[cold]
+    fn shrink(&mut self) {
+        let len = self.len();
+        let mut buffer = vec![0; 2 * len].into_boxed_slice();
+        buffer[len / 2..len / 2 + len].copy_from_slice(self.body());
+        self.buffer = buffer;
+        self.set(len / 2, len / 2 + len);
     }
 
     /// Gives room back, if that is more than a few bytes.
@@ -490,6 +515,37 @@ impl Chunk {
     pub(super) fn seal(&mut self) {
         if let Chunk::Open(open) = self {
             open.seal();
+        }
+    }
+
+    /// Adds an element at an end, if it has room; says whether it had. It is not compressed afterwards.
+    #[inline]
+    pub(super) fn push(&mut self, end: End, value: Element<'_>, limits: &Limits) -> bool {
+        self.unsqueeze();
+        let Chunk::Open(open) = self else { return false };
+        let mut push = |link: &Link<'_>, len: usize| {
+            let has_room = !limits.is_apart(len) && limits.takes(open.len(), open.count(), len);
+            if has_room {
+                open.push(end, link, limits.body_bytes_max());
+            }
+            has_room
+        };
+        match value {
+            Element::Int(int) => push(&Link::int(int), value.text().len()),
+            Element::Bytes(bytes) => push(&Link::new(bytes), bytes.len()),
+            Element::Blob(blob) => push(&Link::new(blob), blob.len()),
+        }
+    }
+
+    /// Removes the element at an end after a look at it.
+    ///
+    /// # Errors
+    /// It is the only one, or compressed. Nobody has looked then.
+    #[inline]
+    pub(super) fn pop_one<T, F: FnOnce(Element<'_>) -> T>(&mut self, end: End, look: F) -> Result<T, F> {
+        match self {
+            Chunk::Open(open) if open.count > 1 => Ok(open.pop_one(end, look)),
+            _ => Err(look),
         }
     }
 

@@ -14,7 +14,7 @@ use super::big::{Encoding, List, Sought, visit_view};
 use super::body::{self, Link};
 use super::chunk::{Element, End, View};
 use super::limits::Limits;
-use crate::entry::{EntryRef, Freed};
+use crate::entry::{EntryRef, Freed, Kind};
 use crate::keyspace::{EntryMut, NewValue};
 use crate::packed::COUNT_BYTES;
 use crate::value::{Big, PackedKind, ValueRef};
@@ -142,14 +142,36 @@ impl<'e, 'k> ListMut<'e, 'k> {
     /// Of an entry; `None` if its value is no list.
     #[inline]
     pub fn of(entry: &'e mut EntryMut<'k>, limits: Limits) -> Option<ListMut<'e, 'k>> {
-        ListRef::of(entry.as_ref())?;
-        Some(ListMut { entry, limits })
+        matches!(entry.as_ref().kind(), Kind::List | Kind::ListPacked).then_some(ListMut { entry, limits })
     }
 
     /// To read it.
     #[inline]
     pub fn as_ref(&self) -> ListRef<'_> {
         ListRef::of(self.entry.as_ref()).expect("it is a list")
+    }
+
+    /// Adds elements at an end, one after the other. How long the list is then.
+    #[inline]
+    pub fn extend<'v>(&mut self, end: End, values: impl Iterator<Item = &'v [u8]> + Clone) -> usize {
+        if let Some(mut list) = self.entry.list_mut()
+            && list.encoding() == Encoding::Quicklist
+        {
+            // Whatever is added, its name stays.
+            values.for_each(|value| list.push(end, Element::Bytes(value), &self.limits));
+            return list.len();
+        }
+        self.extend_small(end, values)
+    }
+
+    fn extend_small<'v>(&mut self, end: End, values: impl Iterator<Item = &'v [u8]> + Clone) -> usize {
+        let (bytes, count) =
+            values.clone().fold((0_usize, 0), |(bytes, count), value| (bytes.saturating_add(value.len()), count + 1));
+        self.expect_more(bytes, count);
+        for value in values {
+            self.push(end, Element::Bytes(value));
+        }
+        self.as_ref().len()
     }
 
     /// Says that `count` elements of `bytes` bytes in all are to be added: the encoding changes for all of them at once,
@@ -193,18 +215,19 @@ impl<'e, 'k> ListMut<'e, 'k> {
         self.expect_more(bytes, 1);
     }
 
-    /// Removes an element at an end. What this returns is to be freed, perhaps on another thread.
+    /// Removes the element at an end, which must be there, after a look at it. What this returns besides is to be freed, perhaps
+    /// on another thread.
     #[inline]
-    pub fn pop(&mut self, end: End) -> Freed {
-        let rest = self.take(end);
+    pub fn pop<T>(&mut self, end: End, look: impl FnOnce(Element<'_>) -> T) -> (T, Freed) {
+        let taken = self.take(end, look);
         self.settle();
-        rest
+        taken
     }
 
     /// Removes the element at one end and adds one at an end: the list is as long as before, and looks at its encoding only
     /// then. What this returns is to be freed.
     pub fn rotate(&mut self, from: End, to: End, element: Element<'_>) -> Freed {
-        let rest = self.take(from);
+        let ((), rest) = self.take(from, |_| ());
         self.expect_element(element);
         self.push(to, element);
         self.settle();
@@ -212,12 +235,18 @@ impl<'e, 'k> ListMut<'e, 'k> {
     }
 
     #[inline]
-    fn take(&mut self, end: End) -> Freed {
-        if self.entry.packed().is_some() {
-            return self.cut(end, 1);
+    fn take<T>(&mut self, end: End, look: impl FnOnce(Element<'_>) -> T) -> (T, Freed) {
+        if let Some(mut list) = self.entry.list_mut() {
+            let (result, rest) = list.pop(end, &self.limits, look).expect("there is an element");
+            return (result, rest.map_or(Freed::Nothing, |rest| Freed::Big(rest.into())));
         }
-        let rest = self.big(|list, limits| list.pop(end, limits));
-        rest.map_or(Freed::Nothing, |rest| Freed::Big(rest.into()))
+        let list = self.as_ref();
+        let index = match end {
+            End::Front => 0,
+            End::Back => list.len().saturating_sub(1),
+        };
+        let result = list.get(index, look).expect("there is an element");
+        (result, self.cut(end, 1))
     }
 
     /// Removes `count` elements at an end, or all there are. What this returns is to be freed, perhaps on another thread.
@@ -483,7 +512,8 @@ mod tests {
                         pair.model.remove(at.expect("it is there"));
                     }
                     (10 | 11, _) => {
-                        drop(pair.change(limits, |list| list.pop(end)));
+                        let popped = pair.change(limits, |list| list.pop(end, |element| element.text().to_vec()).0);
+                        assert_eq!(popped, pair.model[if end == End::Front { 0 } else { len - 1 }]);
                         pair.model.remove(if end == End::Front { 0 } else { len - 1 });
                     }
                     _ => {
@@ -517,10 +547,10 @@ mod tests {
         pair.push(limits, b"y");
         assert_eq!(pair.encoding(), Encoding::Quicklist);
         for left in (7..=13).rev() {
-            drop(pair.change(limits, |list| list.pop(End::Back)));
+            drop(pair.change(limits, |list| list.pop(End::Back, |_| ())));
             assert_eq!(pair.encoding(), Encoding::Quicklist, "{left}");
         }
-        drop(pair.change(limits, |list| list.pop(End::Back)));
+        drop(pair.change(limits, |list| list.pop(End::Back, |_| ())));
         assert_eq!(pair.encoding(), Encoding::Listpack);
     }
 
