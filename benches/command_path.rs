@@ -1,7 +1,7 @@
 //! The way of a request without its sockets: bytes that came in, cut into a batch, executed, replies in a buffer.
 //!
 //! A plain `main` that prints nanoseconds of processor time a command, the median of several passes over one million keys:
-//! `cargo bench --bench command_path -- [keys] [command..]`. Run by anything but `cargo bench` it is short, and a test that
+//! `cargo bench --bench command_path -- [keys] [command..] [shape..]`. Run by anything but `cargo bench` it is short, and a test that
 //! the path works.
 //!
 //! ```text
@@ -46,8 +46,11 @@ fn main() {
     let named = |kind: &Kind| args.iter().any(|arg| kind.label().to_ascii_lowercase().starts_with(arg));
     let all = Kind::ALL.into_iter();
     let chosen: Vec<Kind> = if Kind::ALL.iter().any(named) { all.filter(named).collect() } else { all.collect() };
+    let asked = |shape: &(usize, usize)| args.contains(&format!("{}x{}", shape.0, shape.1));
+    let shapes: Vec<_> =
+        if SHAPES.iter().any(asked) { SHAPES.into_iter().filter(asked).collect() } else { SHAPES.to_vec() };
     for kind in chosen {
-        for (clients, pipeline) in SHAPES {
+        for &(clients, pipeline) in &shapes {
             let turns = (commands / (clients * pipeline)).max(1);
             let streams = Streams::new(kind, keys, clients, pipeline, turns.min(20_000));
             path.check(kind, &streams);

@@ -98,7 +98,8 @@ pub(super) fn take(
     before: impl FnOnce(&mut Reply<'_>),
 ) -> Result<bool, Error> {
     let limits = limits(cx);
-    let Some(mut write) = cx.store.db(cx.db_index).get_mut(key) else { return Ok(false) };
+    let mut found = cx.store.db(cx.db_index).get_mut(key);
+    let Some(write) = &mut found else { return Ok(false) };
     let list = ListRef::of(write.as_ref()).ok_or(Error::WRONG_TYPE)?;
     let len = list.len();
     before(&mut cx.reply);
@@ -112,17 +113,17 @@ pub(super) fn take(
     };
     let emptied = count == len;
     if count == 1 && !emptied {
-        pop(&mut write, limits, end, |element| reply_element(&mut cx.reply, element));
+        pop(write, limits, end, |element| reply_element(&mut cx.reply, element));
     } else {
         let (from, towards) = match end {
             End::Front => (0, End::Back),
             End::Back => (len - 1, End::Front),
         };
         reply_elements(&mut cx.reply, list, from, count, towards);
-        if emptied {
+        if !emptied {
+            cut(write, limits, end, count);
+        } else if let Some(write) = found {
             write.remove();
-        } else {
-            cut(&mut write, limits, end, count);
         }
     }
     tell_taken(cx, key, end, count, emptied);

@@ -101,9 +101,9 @@ fn rpushx_command(cx: &mut Cx<'_>) -> Result<(), Error> {
 fn push(cx: &mut Cx<'_>, end: End) -> Result<(), Error> {
     let (key, limits) = (cx.key(1), limits(cx));
     let values = cx.argv.skip(2).iter();
-    let (mut write, created) = cx.store.db(cx.db_index).get_or_create(key, PackedKind::List);
-    let len = add(&mut write, end, values, limits)?;
-    if created {
+    let (write, created) = &mut cx.store.db(cx.db_index).get_or_create(key, PackedKind::List);
+    let len = add(write, end, values, limits)?;
+    if *created {
         cx.effects.event(EventClass::NEW, "new", key.name, cx.db_index);
     }
     tell_pushed(cx, end, len);

@@ -37,15 +37,15 @@ impl<'a> Link<'a> {
     #[inline]
     fn of(encoded: Encoded<'a>) -> Link<'a> {
         let len = encoded.len();
-        let length_bytes = length_bytes(len);
-        let mut length = [0; LENGTH_BYTES_MAX];
-        let mut rest = len;
-        for (at, byte) in length[..length_bytes].iter_mut().enumerate().rev() {
-            *byte = (rest & 0x7F) as u8 | if at == 0 { 0 } else { 0x80 };
-            rest >>= 7;
-        }
-        #[expect(clippy::cast_possible_truncation, reason = "at most 5")]
-        let length_bytes = length_bytes as u8;
+        let seven = |shift: u32| (len >> shift) as u8 & 0x7F;
+        let more = |shift: u32| seven(shift) | 0x80;
+        let (length, length_bytes) = match length_bytes(len) {
+            1 => ([seven(0), 0, 0, 0, 0], 1),
+            2 => ([seven(7), more(0), 0, 0, 0], 2),
+            3 => ([seven(14), more(7), more(0), 0, 0], 3),
+            4 => ([seven(21), more(14), more(7), more(0), 0], 4),
+            _ => ([seven(28), more(21), more(14), more(7), more(0)], 5),
+        };
         Link { encoded, length, length_bytes }
     }
 
