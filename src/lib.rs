@@ -14,4 +14,5 @@ pub mod script;
 pub mod server;
 pub mod stats;
 pub mod store;
+pub mod tls;
 pub mod tracking;

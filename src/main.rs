@@ -168,7 +168,11 @@ fn start(mut config: Config, loaded: &Loaded) -> Result<ExitCode, String> {
     };
     allocator::start_purger().map_err(|e| format!("could not start a thread: {e}"))?;
     let seed = hash_seed(&config)?;
-    let server = Server::new(config, facts, seed);
+    let mut server = Server::new(config, facts, seed);
+    if let Err(error) = server.load_tls() {
+        tracing::error!("{error}");
+        return Err("Failed to configure TLS. Check logs for more info.".to_owned());
+    }
     let source = SignalSource {
         fd: std::os::fd::AsRawFd::as_raw_fd(&signals),
         take: Box::new(move || signals.take().map(|signal| signal.name())),
@@ -197,7 +201,12 @@ fn start(mut config: Config, loaded: &Loaded) -> Result<ExitCode, String> {
 /// The picture or the line in its place, and the lines that tools wait for.
 fn greet(event_loop: &mut EventLoop, log: &logging::Handle) {
     let config = &event_loop.server().config;
-    let banner = Banner { version: VERSION, mode: "standalone", port: config.port, pid: std::process::id() };
+    let banner = Banner {
+        version: VERSION,
+        mode: "standalone",
+        port: if config.port == 0 { config.tls_port } else { config.port },
+        pid: std::process::id(),
+    };
     let terminal = std::io::stdout().is_terminal();
     if process::shows_banner(config.always_show_logo, !config.logfile.is_empty(), config.syslog_enabled, terminal) {
         log.write_raw(&banner.to_string());
@@ -206,7 +215,12 @@ fn greet(event_loop: &mut EventLoop, log: &logging::Handle) {
     }
     tracing::info!("{}", process::SERVER_INITIALIZED);
     for kind in event_loop.listening() {
-        tracing::info!("{}", if kind == "unix" { process::READY_UNIX } else { process::READY_TCP });
+        let ready = match kind {
+            "unix" => process::READY_UNIX,
+            "tls" => process::READY_TLS,
+            _ => process::READY_TCP,
+        };
+        tracing::info!("{ready}");
     }
 }
 
@@ -237,7 +251,8 @@ fn claim_title(config: &Config) -> Option<ProcessTitle> {
 /// `proc-title-template` filled in.
 fn title(config: &Config) -> String {
     let address = config.bind.first().map_or("*", |bind| bind.trim_start_matches('-'));
-    let listen = match (&config.unixsocket, config.port) {
+    let port = if config.port == 0 { config.tls_port } else { config.port };
+    let listen = match (&config.unixsocket, port) {
         (Some(path), 0) => path.clone(),
         (_, port) => format!("{address}:{port}"),
     };

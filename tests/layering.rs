@@ -19,9 +19,10 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("script", &[]),
     ("tracking", &[]),
     ("store", &[]),
+    ("tls", &["config"]),
     ("command", &["config", "store"]),
-    ("server", &["command", "config", "logging", "pubsub", "stats", "store", "tracking"]),
-    ("net", &["command", "config", "server", "store"]),
+    ("server", &["command", "config", "logging", "pubsub", "stats", "store", "tracking", "tls"]),
+    ("net", &["command", "config", "server", "store", "tls"]),
     ("main", &["allocator", "config", "logging", "net", "process", "server", "stats"]),
 ];
 

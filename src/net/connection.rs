@@ -3,6 +3,7 @@
 //! A connection that has nothing to say holds no buffers: input is read into a buffer of the loop and cut in a borrowed
 //! batch, replies are written from a borrowed buffer, and only what stays behind is kept here.
 
+use super::tls::TlsStream;
 use crate::command::reply::{BlobAt, Output};
 use crate::server::client::{ClientId, Slot};
 use crate::store::Blob;
@@ -17,21 +18,45 @@ const SLICES_MAX: usize = 64;
 /// About as much is written to one connection before others have their turn.
 const FLUSH_BYTES: usize = 256 * 1024;
 
-/// A socket of either kind.
+/// A socket of any kind.
 #[derive(Debug)]
 pub(super) enum Stream {
     /// TCP.
     Tcp(TcpStream),
     /// Unix.
     Unix(UnixStream),
+    /// TLS over TCP, after the handshake.
+    Tls(Box<TlsStream>),
 }
 
 impl Stream {
-    /// As `read(2)`.
-    pub(super) fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+    /// Bytes that it has taken and that wait for the system to take them.
+    fn unsent_bytes(&self) -> usize {
         match self {
-            Stream::Tcp(s) => s.read(buffer),
-            Stream::Unix(s) => s.read(buffer),
+            Stream::Tcp(_) | Stream::Unix(_) => 0,
+            Stream::Tls(s) => s.unsent_bytes(),
+        }
+    }
+
+    /// Sends what it has taken. Returns whether nothing waits any more.
+    fn flush(&mut self) -> io::Result<bool> {
+        match self {
+            Stream::Tcp(_) | Stream::Unix(_) => Ok(true),
+            Stream::Tls(s) => s.flush_unsent(),
+        }
+    }
+
+    /// Tells the peer that the connection ends on purpose, where there are words for that.
+    pub(super) fn say_goodbye(&mut self) {
+        if let Stream::Tls(s) = self {
+            s.say_goodbye();
+        }
+    }
+
+    fn heap_bytes(&self) -> usize {
+        match self {
+            Stream::Tcp(_) | Stream::Unix(_) => 0,
+            Stream::Tls(s) => s.heap_bytes(),
         }
     }
 
@@ -39,6 +64,7 @@ impl Stream {
         match self {
             Stream::Tcp(s) => s.write(bytes),
             Stream::Unix(s) => s.write(bytes),
+            Stream::Tls(s) => s.write(&[IoSlice::new(bytes)]),
         }
     }
 
@@ -46,6 +72,7 @@ impl Stream {
         match self {
             Stream::Tcp(s) => s.write_vectored(slices),
             Stream::Unix(s) => s.write_vectored(slices),
+            Stream::Tls(s) => s.write(slices),
         }
     }
 }
@@ -55,6 +82,7 @@ impl mio::event::Source for Stream {
         match self {
             Stream::Tcp(s) => s.register(r, token, interest),
             Stream::Unix(s) => s.register(r, token, interest),
+            Stream::Tls(s) => s.socket().register(r, token, interest),
         }
     }
 
@@ -62,6 +90,7 @@ impl mio::event::Source for Stream {
         match self {
             Stream::Tcp(s) => s.reregister(r, token, interest),
             Stream::Unix(s) => s.reregister(r, token, interest),
+            Stream::Tls(s) => s.socket().reregister(r, token, interest),
         }
     }
 
@@ -69,6 +98,7 @@ impl mio::event::Source for Stream {
         match self {
             Stream::Tcp(s) => s.deregister(r),
             Stream::Unix(s) => s.deregister(r),
+            Stream::Tls(s) => s.socket().deregister(r),
         }
     }
 }
@@ -218,7 +248,7 @@ impl Connection {
 
     /// Bytes of replies that wait.
     pub(super) fn pending_bytes(&self) -> usize {
-        self.pending.as_ref().map_or(0, |p| p.bytes)
+        self.pending.as_ref().map_or(0, |p| p.bytes) + self.stream.unsent_bytes()
     }
 
     /// Chunks of replies that wait.
@@ -229,7 +259,9 @@ impl Connection {
     /// Bytes of heap behind its buffers.
     pub(super) fn heap_bytes(&self) -> usize {
         let input = self.held.as_ref().map_or(0, |held| held.0.heap_bytes());
-        input + self.pending.as_ref().map_or(0, |p| p.chunks.iter().map(Chunk::heap_bytes).sum::<usize>())
+        input
+            + self.stream.heap_bytes()
+            + self.pending.as_ref().map_or(0, |p| p.chunks.iter().map(Chunk::heap_bytes).sum::<usize>())
     }
 
     /// Puts a message behind what waits.
@@ -261,6 +293,11 @@ impl Connection {
             return Ok(Sent { bytes: sent, more: false, buffer: Some(bytes) });
         }
         self.keep(bytes, blobs, sent);
+        if matches!(self.stream, Stream::Tls(_)) {
+            // It takes so much at once, which does not mean that it is full.
+            let (flushed, more) = self.flush()?;
+            return Ok(Sent { bytes: sent + flushed, more, buffer: None });
+        }
         Ok(Sent { bytes: sent, more: false, buffer: None })
     }
 
@@ -283,6 +320,9 @@ impl Connection {
     /// bytes, and whether more could go out at once.
     pub(super) fn flush(&mut self) -> io::Result<(usize, bool)> {
         let mut total = 0;
+        if !self.stream.flush()? {
+            return Ok((total, false));
+        }
         while let Some(pending) = &mut self.pending {
             if total >= FLUSH_BYTES {
                 return Ok((total, true));
@@ -342,12 +382,19 @@ impl Connection {
         self.flush().is_err()
     }
 
-    /// Reads once, up to the length of `buffer`. Returns how many bytes came and what to do next.
-    pub(super) fn read(&mut self, buffer: &mut [u8]) -> (usize, ReadEnd) {
-        match self.stream.read(buffer) {
+    /// Reads once, up to the length of `buffer`, and appends what came. Returns how many bytes that is, and what to do next.
+    pub(super) fn read(&mut self, buffer: &mut [u8], into: &mut Vec<u8>) -> (usize, ReadEnd) {
+        let read = match &mut self.stream {
+            Stream::Tcp(s) => s.read(buffer),
+            Stream::Unix(s) => s.read(buffer),
+            Stream::Tls(s) => return s.read(into, buffer.len(), self.hung_up).unwrap_or((0, ReadEnd::Closed)),
+        };
+        match read {
             Ok(0) => (0, ReadEnd::Closed),
-            Ok(n) if n == buffer.len() || self.hung_up => (n, ReadEnd::More),
-            Ok(n) => (n, ReadEnd::Drained),
+            Ok(n) => {
+                into.extend_from_slice(&buffer[..n]);
+                (n, if n == buffer.len() || self.hung_up { ReadEnd::More } else { ReadEnd::Drained })
+            }
             Err(e) if e.kind() == io::ErrorKind::Interrupted => (0, ReadEnd::More),
             Err(e) if e.kind() == io::ErrorKind::WouldBlock => (0, ReadEnd::Drained),
             Err(_) => (0, ReadEnd::Closed),

@@ -1,10 +1,11 @@
-//! Listening sockets: the addresses of `bind` with `port`, and the Unix socket.
+//! Listening sockets: the addresses of `bind` with `port` and with `tls-port`, and the Unix socket.
 
 use super::connection::Stream;
 use crate::config::Config;
 use crate::server::client::Accepted;
 use mio::net::{TcpListener, UnixListener};
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
+use std::borrow::Cow;
 use std::fs;
 use std::io;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
@@ -16,7 +17,7 @@ use std::time::Duration;
 /// A listening socket of either kind.
 #[derive(Debug)]
 pub(super) enum Listener {
-    Tcp { socket: TcpListener, host: String, addr: SocketAddr },
+    Tcp { socket: TcpListener, host: String, addr: SocketAddr, tls: bool },
     Unix(UnixListener, PathBuf),
 }
 
@@ -55,29 +56,30 @@ impl Listener {
     /// The TCP part of it, but for what is open already.
     pub(super) fn open_tcp_beside(config: &Config, open: &[Listener]) -> Result<Vec<Listener>, ListenError> {
         let mut all = Vec::new();
-        for (host, optional) in hosts(config) {
-            if open.iter().any(|listener| listener.is_at(host, config.port)) {
+        for place in places(config) {
+            if open.iter().any(|listener| listener.is_at(&place)) {
                 continue;
             }
-            match open_tcp(host, config) {
+            match open_tcp(&place, config) {
                 Ok(listener) => all.push(listener),
-                Err(error) if optional && is_absent(&error) => {}
-                Err(error) => return Err(ListenError { address: format!("{host}:{}", config.port), error }),
+                Err(error) if place.optional && is_absent(&error) => {}
+                Err(error) => return Err(ListenError { address: place.to_string(), error }),
             }
         }
         Ok(all)
     }
 
     /// One TCP address.
-    pub(super) fn open_at(config: &Config, host: &str, port: u16) -> Result<Listener, ListenError> {
-        let config = Config { port, ..config.clone() };
-        open_tcp(host, &config).map_err(|error| ListenError { address: format!("{host}:{port}"), error })
+    pub(super) fn open_at(config: &Config, place: &Place<'_>) -> Result<Listener, ListenError> {
+        open_tcp(place, config).map_err(|error| ListenError { address: place.to_string(), error })
     }
 
-    /// The configuration's part that has it open: address and port, of TCP.
-    pub(super) fn place(&self) -> Option<(String, u16)> {
+    /// The part of a configuration that has it open, of TCP.
+    pub(super) fn place(&self) -> Option<Place<'static>> {
         match self {
-            Listener::Tcp { host, addr, .. } => Some((host.clone(), addr.port())),
+            Listener::Tcp { host, addr, tls, .. } => {
+                Some(Place { host: Cow::Owned(host.clone()), port: addr.port(), tls: *tls, optional: false })
+            }
             Listener::Unix(..) => None,
         }
     }
@@ -85,13 +87,19 @@ impl Listener {
     /// Whether a configuration asks for it.
     pub(super) fn is_wanted(&self, config: &Config) -> bool {
         match self {
-            Listener::Tcp { .. } => hosts(config).any(|(host, _)| self.is_at(host, config.port)),
+            Listener::Tcp { .. } => places(config).any(|place| self.is_at(&place)),
             Listener::Unix(..) => true,
         }
     }
 
-    fn is_at(&self, wanted_host: &str, port: u16) -> bool {
-        matches!(self, Listener::Tcp { host, addr, .. } if host == wanted_host && addr.port() == port)
+    fn is_at(&self, place: &Place<'_>) -> bool {
+        matches!(self, Listener::Tcp { host, addr, tls, .. }
+            if *host == place.host && addr.port() == place.port && *tls == place.tls)
+    }
+
+    /// Whether its connections begin with a TLS handshake.
+    pub(super) fn is_tls(&self) -> bool {
+        matches!(self, Listener::Tcp { tls: true, .. })
     }
 
     /// Takes one connection.
@@ -121,9 +129,10 @@ impl Listener {
         }
     }
 
-    /// For the log: `tcp` or `unix`, and where it listens.
+    /// For the log: `tcp`, `tls` or `unix`.
     pub(super) fn kind(&self) -> &'static str {
         match self {
+            Listener::Tcp { tls: true, .. } => "tls",
             Listener::Tcp { .. } => "tcp",
             Listener::Unix(..) => "unix",
         }
@@ -132,7 +141,7 @@ impl Listener {
     /// Where it listens, for `INFO`.
     pub(super) fn describe(&self) -> String {
         match self {
-            Listener::Tcp { addr, .. } => format!("name=tcp,bind={},port={}", addr.ip(), addr.port()),
+            Listener::Tcp { addr, .. } => format!("name={},bind={},port={}", self.kind(), addr.ip(), addr.port()),
             Listener::Unix(_, path) => format!("name=unix,bind={}", path.display()),
         }
     }
@@ -175,29 +184,32 @@ impl mio::event::Source for Listener {
 /// # Errors
 /// Which cannot, and why.
 pub fn can_listen(current: &Config, next: &Config) -> Result<(), String> {
-    for (host, optional) in hosts(next) {
-        if next.port == current.port && hosts(current).any(|(open, _)| open == host) {
+    for place in places(next) {
+        if places(current).any(|open| open.host == place.host && open.port == place.port) {
             continue;
         }
-        match open_tcp(host, next) {
+        match open_tcp(&place, next) {
             Ok(_) => {}
-            Err(error) if optional && is_absent(&error) => {}
+            Err(error) if place.optional && is_absent(&error) => {}
             // The address is taken by the server itself, by a more general one or a part of it.
-            Err(error) if error.kind() == io::ErrorKind::AddrInUse && is_own(current, host, next.port) => {}
-            Err(error) => return Err(ListenError { address: format!("{host}:{}", next.port), error }.to_string()),
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse && is_own(current, &place) => {}
+            Err(error) => return Err(ListenError { address: place.to_string(), error }.to_string()),
         }
+    }
+    if next.port != 0 && next.port == next.tls_port {
+        return Err(format!("port and tls-port are both {}", next.port));
     }
     Ok(())
 }
 
 /// Whether a server's own socket is what stands in the way of another one: on the same port, of the same kind, and one
 /// of the two for every address.
-fn is_own(current: &Config, host: &str, port: u16) -> bool {
-    let wanted = Reach::of(host);
-    current.port == port
-        && hosts(current)
-            .map(|(open, _)| Reach::of(open))
-            .any(|open| open.v6 == wanted.v6 && (open.everywhere || wanted.everywhere))
+fn is_own(current: &Config, place: &Place<'_>) -> bool {
+    let wanted = Reach::of(&place.host);
+    places(current)
+        .filter(|open| open.port == place.port)
+        .map(|open| Reach::of(&open.host))
+        .any(|open| open.v6 == wanted.v6 && (open.everywhere || wanted.everywhere))
 }
 
 /// What an address to listen on covers.
@@ -212,10 +224,30 @@ impl Reach {
     }
 }
 
-/// Addresses to listen on, and whether each may be missing on this machine.
-fn hosts(config: &Config) -> impl Iterator<Item = (&str, bool)> {
-    let binds = if config.port == 0 { &[][..] } else { &config.bind };
-    binds.iter().map(|bind| bind.strip_prefix('-').map_or((bind.as_str(), false), |host| (host, true)))
+/// A TCP socket that a configuration asks for.
+pub(super) struct Place<'a> {
+    host: Cow<'a, str>,
+    port: u16,
+    tls: bool,
+    /// The address may be missing on this machine.
+    optional: bool,
+}
+
+impl std::fmt::Display for Place<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}:{}", self.host, self.port)
+    }
+}
+
+/// Everything to listen on but the Unix socket.
+fn places(config: &Config) -> impl Iterator<Item = Place<'_>> {
+    let ports = [(config.port, false), (config.tls_port, true)].into_iter().filter(|(port, _)| *port != 0);
+    ports.flat_map(|(port, tls)| {
+        config.bind.iter().map(move |bind| match bind.strip_prefix('-') {
+            Some(host) => Place { host: Cow::Borrowed(host), port, tls, optional: true },
+            None => Place { host: Cow::Borrowed(bind), port, tls, optional: false },
+        })
+    })
 }
 
 /// An address as Redis prints it: IPv6 in brackets only when a port follows.
@@ -239,11 +271,11 @@ fn is_absent(error: &io::Error) -> bool {
     error.raw_os_error().is_some_and(|code| ABSENT.contains(&code))
 }
 
-fn open_tcp(host: &str, config: &Config) -> io::Result<Listener> {
-    let addr = match host {
-        "*" => SocketAddr::from(([0, 0, 0, 0], config.port)),
-        "::*" => SocketAddr::from(([0u16; 8], config.port)),
-        host => (host, config.port)
+fn open_tcp(place: &Place<'_>, config: &Config) -> io::Result<Listener> {
+    let addr = match &*place.host {
+        "*" => SocketAddr::from(([0, 0, 0, 0], place.port)),
+        "::*" => SocketAddr::from(([0u16; 8], place.port)),
+        host => (host, place.port)
             .to_socket_addrs()?
             .next()
             .ok_or_else(|| io::Error::from_raw_os_error(libc::EADDRNOTAVAIL))?,
@@ -260,7 +292,12 @@ fn open_tcp(host: &str, config: &Config) -> io::Result<Listener> {
     socket.set_nonblocking(true)?;
     socket.bind(&addr.into())?;
     socket.listen(i32::try_from(config.tcp_backlog).unwrap_or(i32::MAX))?;
-    Ok(Listener::Tcp { socket: TcpListener::from_std(socket.into()), host: host.to_owned(), addr })
+    Ok(Listener::Tcp {
+        socket: TcpListener::from_std(socket.into()),
+        host: place.host.clone().into_owned(),
+        addr,
+        tls: place.tls,
+    })
 }
 
 fn open_unix(path: &Path, mode: u32) -> io::Result<Listener> {

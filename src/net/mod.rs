@@ -18,7 +18,9 @@
 //! been taken over when its turn comes; a connection has at most one job at a time.
 
 mod connection;
+mod handshakes;
 mod listener;
+mod tls;
 
 pub use listener::{ListenError, can_listen};
 
@@ -28,6 +30,7 @@ use crate::server::Server;
 use crate::server::client::{Accepted, ClientFlags, ClientId, IoFacts, Slot};
 use crate::server::message::{Job, JobState, Order};
 use connection::{Connection, ReadEnd, Stream, Wait};
+use handshakes::Handshakes;
 use listener::Listener;
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
@@ -61,6 +64,7 @@ const POOL_MAX: usize = 2 * WAVE;
 
 const SIGNAL_TOKEN: Token = Token(usize::MAX - 2);
 const LISTENER_TOKENS: usize = usize::MAX / 2;
+const HANDSHAKE_TOKENS: usize = usize::MAX / 4;
 
 /// Sockets and the loop around the server.
 pub struct EventLoop {
@@ -68,6 +72,7 @@ pub struct EventLoop {
     server: Server,
     connections: Vec<Option<Box<Connection>>>,
     listeners: Vec<ListenerState>,
+    handshakes: Handshakes,
     /// Which listener is asked first for connections; moves on, so that none starves another.
     first_listener: usize,
     signals: Option<SignalSource>,
@@ -113,6 +118,7 @@ impl EventLoop {
             server,
             connections: Vec::new(),
             listeners: Vec::new(),
+            handshakes: Handshakes::default(),
             first_listener: 0,
             signals,
             ready: VecDeque::new(),
@@ -139,7 +145,7 @@ impl EventLoop {
         &mut self.server
     }
 
-    /// Kind (`tcp`, `unix`) of each listening socket.
+    /// Kind (`tcp`, `tls`, `unix`) of each listening socket.
     pub fn listening(&self) -> Vec<&'static str> {
         let mut kinds: Vec<_> = self.listeners.iter().map(|l| l.listener.kind()).collect();
         kinds.dedup();
@@ -202,6 +208,7 @@ impl EventLoop {
             }
             self.execute();
         }
+        self.shake_hands();
         self.accept();
         self.check_limits();
         self.server.end_turn();
@@ -210,7 +217,11 @@ impl EventLoop {
 
     fn timeout(&self) -> Duration {
         let accepting = self.listeners.iter().any(|l| l.readable) && self.accept_after_ms == 0;
-        let more = accepting || !self.ready.is_empty() || !self.resumable.is_empty() || !self.writable.is_empty();
+        let more = accepting
+            || self.handshakes.any_ready()
+            || !self.ready.is_empty()
+            || !self.resumable.is_empty()
+            || !self.writable.is_empty();
         if more { Duration::ZERO } else { self.server.idle_time() }
     }
 
@@ -226,6 +237,8 @@ impl EventLoop {
                 if let Some(listener) = self.listeners.get_mut(token.0 - LISTENER_TOKENS) {
                     listener.readable = true;
                 }
+            } else if token.0 >= HANDSHAKE_TOKENS {
+                self.handshakes.note(token.0 - HANDSHAKE_TOKENS);
             } else {
                 let Some(connection) = self.connections.get_mut(token.0).and_then(Option::as_deref_mut) else {
                     continue;
@@ -302,11 +315,10 @@ impl EventLoop {
         }
         if !connection.uncut {
             let wanted = if connection.missing > READ_BYTES { READ_BYTES_BIG } else { READ_BYTES };
-            let (count, end) = connection.read(&mut self.read_buffer[..wanted]);
+            let (count, end) = connection.read(&mut self.read_buffer[..wanted], batch.read_buffer());
             connection.readable = end == ReadEnd::More;
             connection.ended = end == ReadEnd::Closed;
             if count > 0 {
-                batch.read_buffer().extend_from_slice(&self.read_buffer[..count]);
                 self.server.stats.counters.total_net_input_bytes += count as u64;
                 self.server.stats.counters.total_reads_processed += 1;
             }
@@ -666,7 +678,7 @@ impl EventLoop {
                 drop(old);
                 Listener::open_tcp_beside(&config, &listeners).unwrap_or_else(|error| {
                     tracing::error!("{error}; the old addresses stay in use");
-                    places.iter().flat_map(|(host, port)| Listener::open_at(&config, host, *port)).collect()
+                    places.iter().flat_map(|place| Listener::open_at(&config, place)).collect()
                 })
             }
         };
@@ -686,14 +698,19 @@ impl EventLoop {
             return;
         }
         self.accept_after_ms = 0;
-        let mut room = self.server.config.max_new_connections_per_cycle as usize;
+        let plain_max = self.server.config.max_new_connections_per_cycle as usize;
+        let tls_max = self.server.config.max_new_tls_connections_per_cycle as usize;
+        let mut room = [plain_max, tls_max];
         self.first_listener += 1;
         for at in 0..self.listeners.len() {
             let index = (self.first_listener + at) % self.listeners.len();
-            while self.listeners[index].readable && room > 0 {
-                room -= 1;
+            let tls = self.listeners[index].listener.is_tls();
+            let room = &mut room[usize::from(tls)];
+            while self.listeners[index].readable && *room > 0 {
+                *room -= 1;
                 match self.listeners[index].listener.accept(&self.server.config) {
-                    Ok((stream, accepted)) => self.welcome(stream, accepted),
+                    Ok((stream, accepted)) if tls => self.welcome_to_handshake(stream, accepted),
+                    Ok((stream, accepted)) => drop(self.welcome(stream, accepted)),
                     Err(e) if e.kind() == io::ErrorKind::WouldBlock => self.listeners[index].readable = false,
                     Err(e) if matches!(e.kind(), io::ErrorKind::Interrupted | io::ErrorKind::ConnectionAborted) => {}
                     Err(error) => {
@@ -707,7 +724,8 @@ impl EventLoop {
         }
     }
 
-    fn welcome(&mut self, mut stream: Stream, accepted: Accepted) {
+    /// A connection becomes a client, unless the server does not want it.
+    fn welcome(&mut self, mut stream: Stream, accepted: Accepted) -> Option<Named> {
         let slot = match self.server.connect(accepted) {
             Ok(slot) => slot,
             Err(refusal) => {
@@ -715,20 +733,22 @@ impl EventLoop {
                 let mut refused = Connection::new(stream, Slot(u32::MAX), ClientId(0));
                 refused.push(refusal.into());
                 let _ = refused.flush();
-                return;
+                refused.stream.say_goodbye();
+                return None;
             }
         };
         let token = Token(slot.0 as usize);
         if let Err(error) = self.poll.registry().register(&mut stream, token, Interest::READABLE | Interest::WRITABLE) {
             tracing::warn!("could not watch a client connection: {error}");
             self.server.disconnect(slot);
-            return;
+            return None;
         }
         let id = self.server.clients.get(slot).map_or(ClientId(0), |c| c.id);
         if self.connections.len() <= slot.0 as usize {
             self.connections.resize_with(slot.0 as usize + 1, || None);
         }
         self.connections[slot.0 as usize] = Some(Box::new(Connection::new(stream, slot, id)));
+        Some((slot, id))
     }
 
     /// Ends a connection.
@@ -739,6 +759,7 @@ impl EventLoop {
         if let Some(mut connection) = self.connections[named.0.0 as usize].take() {
             // Closing the socket takes it out of the queue as well.
             let _ = self.poll.registry().deregister(&mut connection.stream);
+            connection.stream.say_goodbye();
         }
         self.server.disconnect(named.0);
     }

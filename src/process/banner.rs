@@ -10,6 +10,8 @@ use std::path::Path;
 pub const SERVER_INITIALIZED: &str = "Server initialized";
 /// Logged when data is loaded and TCP connections are taken.
 pub const READY_TCP: &str = "Ready to accept connections tcp";
+/// Logged when data is loaded and TLS connections are taken.
+pub const READY_TLS: &str = "Ready to accept connections tls";
 /// Logged when data is loaded and connections through the Unix socket are taken.
 pub const READY_UNIX: &str = "Ready to accept connections unix";
 

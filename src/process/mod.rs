@@ -26,7 +26,7 @@ mod title;
 
 pub use affinity::run_on;
 pub use banner::{
-    Banner, READY_TCP, READY_UNIX, SERVER_INITIALIZED, log_clock, log_configuration, log_start, shows_banner,
+    Banner, READY_TCP, READY_TLS, READY_UNIX, SERVER_INITIALIZED, log_clock, log_configuration, log_start, shows_banner,
 };
 pub use daemon::daemonize;
 pub use huge_pages::disable_huge_pages;

@@ -37,6 +37,8 @@ pub(super) struct Cron {
     sweep_cursor: u64,
     /// When memory is next tidied.
     tidy_ms: i64,
+    /// When certificates were last looked at.
+    tls_looked_ms: i64,
 }
 
 impl Server {
@@ -157,6 +159,11 @@ impl Server {
         if now_ms >= self.cron.tidy_ms || self.cron.tidy_ms > now_ms + TIDY_EVERY_MS {
             self.cron.tidy_ms = now_ms + TIDY_EVERY_MS;
             (self.facts.tidy_memory)();
+        }
+        let every_ms = u64::from(self.config.tls_auto_reload_interval) * 1000;
+        if every_ms > 0 && now_ms.abs_diff(self.cron.tls_looked_ms) >= every_ms {
+            self.cron.tls_looked_ms = now_ms;
+            self.renew_tls();
         }
     }
 

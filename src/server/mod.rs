@@ -29,6 +29,7 @@ mod publish;
 mod redact;
 mod statistics;
 pub mod table;
+mod tls;
 mod tracking;
 mod transaction;
 
@@ -38,6 +39,7 @@ use crate::command::reply::Reply;
 use crate::config::{Apply, Config, OutputBufferLimit};
 use crate::pubsub::PubSub;
 use crate::store::Store;
+use crate::tls::Acceptor;
 use background::Background;
 use client::{Accepted, Client, ClientFlags, Clients, Slot};
 use message::Outbox;
@@ -131,6 +133,8 @@ pub struct Server {
     pub replication_id: String,
     /// Sockets that are listened on, as INFO shows them; told by the network.
     pub listeners: Vec<String>,
+    /// What TLS connections are made from, while there is a port for them.
+    pub tls: Option<Arc<Acceptor>>,
     /// Frees what would hold up the executor.
     pub background: Background,
     waiters: blocking::Waiters,
@@ -169,6 +173,7 @@ impl Server {
             shutdown: None,
             replication_id: String::new(),
             listeners: Vec::new(),
+            tls: None,
             background: Background::start(),
             waiters: blocking::Waiters::default(),
             tracking: tracking::Tracking::default(),

@@ -15,6 +15,7 @@ mod listening;
 mod protocol;
 mod slow_and_hostile;
 mod start_and_end;
+mod tls;
 mod waiting;
 mod weir;
 mod wire;

@@ -40,7 +40,6 @@ pub(super) static ROWS: &[Directive] = &[
     row("max-new-connections-per-cycle", int!(max_new_connections_per_cycle, 1, 1000), "10")
         .doc("Connections accepted in one turn of the event loop."),
     row("max-new-tls-connections-per-cycle", int!(max_new_tls_connections_per_cycle, 1, 1000), "1")
-        .until(piece::SERVICES, "there are no TLS connections yet")
         .doc("TLS connections accepted in one turn of the event loop."),
     row("protected-mode", flag!(protected_mode), "yes")
         .doc("Turns away clients of other machines while no password is set and no address was bound on purpose."),

@@ -13,9 +13,10 @@ use crate::server::client::ClientFlags;
 use crate::server::gates::Armed;
 use crate::server::message::Order;
 use crate::server::{DEFAULT_USER, Server, ServerCx};
+use crate::tls::Acceptor;
 use std::io;
-
 use std::path::Path;
+use std::sync::Arc;
 use weir_structs::glob::glob_match;
 
 const ADMIN_NOSCRIPT_LOADING_STALE: Flags =
@@ -126,8 +127,11 @@ fn config_set_command(cx: &mut ServerCx<'_>) -> Result<(), Error> {
 /// Changes all of the settings or none.
 fn change(server: &mut Server, pairs: &[(&[u8], &[u8])], local: bool) -> Result<(), SetError> {
     let mut staged = config::stage(&server.config, pairs, local)?;
-    prepare(server, &mut staged.config, &staged.changed)?;
+    let tls = prepare(server, &mut staged.config, &staged.changed)?;
     server.config = staged.config;
+    if tls.is_some() || server.config.tls_port == 0 {
+        server.tls = tls;
+    }
     server.config_changed();
     if has(&staged.changed, Apply::Listeners) {
         server.outbox.order(Order::Listen);
@@ -157,12 +161,23 @@ fn has(changed: &[&Directive], apply: Apply) -> bool {
     changed.iter().any(|directive| directive.apply == apply)
 }
 
-/// Tries everything that may fail. What was done to the process is taken back if something behind it fails.
-fn prepare(server: &Server, next: &mut Config, changed: &[&'static Directive]) -> Result<(), SetError> {
+/// Tries everything that may fail. Gives what TLS connections are made from where that changes. What was done to the process is taken back if something behind it fails.
+fn prepare(
+    server: &Server,
+    next: &mut Config,
+    changed: &[&'static Directive],
+) -> Result<Option<Arc<Acceptor>>, SetError> {
     let refuse = |directive: &Directive, reason: &str| Err(SetError::not_applied(directive, reason));
+    let mut tls = None;
     for directive in changed {
         match directive.apply {
             Apply::Listeners => {
+                if next.tls_port != 0 && server.tls.is_none() && tls.is_none() {
+                    match load_tls(server, next) {
+                        Ok(loaded) => tls = Some(loaded),
+                        Err(reason) => return refuse(directive, reason),
+                    }
+                }
                 let Err(error) = (server.facts.can_listen)(&server.config, next) else { continue };
                 tracing::warn!("{error}");
                 return refuse(
@@ -173,10 +188,10 @@ fn prepare(server: &Server, next: &mut Config, changed: &[&'static Directive]) -
                     },
                 );
             }
-            Apply::Tls if next.tls_port != 0 => {
-                tracing::warn!("TLS is not available in this version: tls-port stays 0.");
-                return refuse(directive, "Unable to update TLS configuration. Check server logs.");
-            }
+            Apply::Tls if next.tls_port != 0 && tls.is_none() => match load_tls(server, next) {
+                Ok(loaded) => tls = Some(loaded),
+                Err(reason) => return refuse(directive, reason),
+            },
             Apply::AppendOnly if next.appendonly => {
                 tracing::warn!("The append-only file is not available in this version: appendonly stays off.");
                 return refuse(directive, "Unable to turn on AOF. Check server logs.");
@@ -203,7 +218,15 @@ fn prepare(server: &Server, next: &mut Config, changed: &[&'static Directive]) -
         }
         done.push(apply);
     }
-    Ok(())
+    Ok(tls)
+}
+
+/// Reads certificates and keys as a configuration names them. The error is for the client.
+fn load_tls(server: &Server, next: &Config) -> Result<Arc<Acceptor>, &'static str> {
+    Acceptor::load(next, server.facts.wall_clock_us).map(Arc::new).map_err(|error| {
+        tracing::warn!("{error}");
+        "Unable to update TLS configuration. Check server logs."
+    })
 }
 
 /// The absolute path of a folder that this process may enter.

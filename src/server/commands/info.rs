@@ -156,7 +156,7 @@ fn server(server: &Server, fields: &mut Fields) {
     fields.put("process_id", std::process::id());
     fields.put("process_supervised", config.supervised.name());
     fields.put("run_id", &facts.run_id);
-    fields.put("tcp_port", config.port);
+    fields.put("tcp_port", if config.port == 0 { config.tls_port } else { config.port });
     fields.put("server_time_usec", now_us);
     fields.put("uptime_in_seconds", uptime_s);
     fields.put("uptime_in_days", uptime_s / 86_400);
@@ -173,10 +173,18 @@ fn server(server: &Server, fields: &mut Fields) {
     }
 }
 
-fn tls(_: &Server, fields: &mut Fields) {
-    for certificate in ["server", "client", "ca"] {
-        fields.put(&format!("tls_{certificate}_cert_serial"), "none");
-        fields.put(&format!("tls_{certificate}_cert_expires_in_seconds"), 0);
+fn tls(server: &Server, fields: &mut Fields) {
+    let tls = server.tls.as_deref();
+    let now_s = server.store.now_ms() / 1000;
+    let certificates = [
+        ("server", tls.map(|tls| &tls.server)),
+        ("client", tls.and_then(|tls| tls.client.as_ref())),
+        ("ca", tls.and_then(|tls| tls.authority.as_ref())),
+    ];
+    for (name, facts) in certificates {
+        fields.put(&format!("tls_{name}_cert_serial"), facts.map_or("none", |facts| &facts.serial));
+        let left_s = facts.map_or(0, |facts| (facts.not_after_s - now_s).max(0));
+        fields.put(&format!("tls_{name}_cert_expires_in_seconds"), left_s);
     }
 }
 
