@@ -21,7 +21,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("store", &[]),
     ("tls", &["config"]),
     ("command", &["config", "store"]),
-    ("server", &["command", "config", "logging", "pubsub", "stats", "store", "tracking", "tls"]),
+    ("server", &["command", "config", "logging", "pubsub", "stats", "store", "tls", "tracking"]),
     ("net", &["command", "config", "server", "store", "tls"]),
     ("main", &["allocator", "config", "logging", "net", "process", "server", "stats"]),
 ];
