@@ -26,6 +26,16 @@ impl Error {
         Error(Cow::Owned(parts.concat()))
     }
 
+    /// The text that a script made; it begins with its code.
+    pub fn of_bytes(text: Vec<u8>) -> Error {
+        Error(Cow::Owned(text))
+    }
+
+    /// A script ended without a value, and without an error that says where.
+    pub fn script_failed(name: &str, why: &str) -> Error {
+        Error::new(format!("ERR Error running script {name}, {why}"))
+    }
+
     /// The whole text.
     pub fn text(&self) -> &[u8] {
         &self.0
@@ -385,6 +395,11 @@ impl Error {
     pub const TIMEOUT_NOT_INTEGER: Error = Error::fixed("ERR timeout is not an integer or out of range");
     /// See above.
     pub const TIMEOUT_NEGATIVE: Error = Error::fixed("ERR timeout is negative");
+
+    // Scripts
+
+    /// A value of a script that is nested too deeply.
+    pub const SCRIPT_STACK_LIMIT: Error = Error::fixed("ERR reached lua stack limit");
 
     // Streams
 

@@ -1,7 +1,18 @@
 //! Scripts: Lua 5.1 in a box.
 //!
-//! This room knows Lua and nothing of the server: an engine compiles a script, runs it on a stack of its own, and stops
-//! whenever the script wants something that only the server can do. [`lib`] holds the libraries that scripts find beside
-//! Lua's own.
+//! This room knows Lua and nothing of the server: an [`engine`] compiles a script, runs it on a stack of its own, and stops
+//! whenever the script wants something that only the server can do. [`api`] is the table `redis`, [`value`] makes values of
+//! replies and replies of values, [`sandbox`] is what is left of Lua for scripts, [`lib`] holds the libraries that they find
+//! beside it.
 
+mod api;
+mod engine;
 pub mod lib;
+mod lua;
+mod random;
+mod sandbox;
+mod text;
+mod value;
+
+pub use api::{VERSIONS, Versions, sha1_hex};
+pub use engine::{Answer, Ask, Compiled, Engine, Kind, Outcome, Run};
