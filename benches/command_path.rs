@@ -224,6 +224,7 @@ impl Path {
                 out: Output::reusing(std::mem::take(&mut self.outputs[client])),
                 state: JobState::Ready,
                 out_bytes_max: usize::MAX,
+                ends_at_max: false,
             });
         }
         self.server.run(&mut self.jobs);

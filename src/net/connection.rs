@@ -18,6 +18,9 @@ const SLICES_MAX: usize = 64;
 /// About as much is written to one connection before others have their turn.
 const FLUSH_BYTES: usize = 256 * 1024;
 
+/// An argument of at least so many bytes is shown without what came before it in its command.
+const BIG_ARGUMENT_BYTES: usize = 32 * 1024;
+
 /// A socket of any kind.
 #[derive(Debug)]
 pub(super) enum Stream {
@@ -120,10 +123,11 @@ impl Chunk {
         }
     }
 
-    fn heap_bytes(&self) -> usize {
+    /// Bytes of heap, and bytes that lie elsewhere.
+    fn weight(&self) -> (usize, usize) {
         match self {
-            Chunk::Own(bytes) => bytes.capacity(),
-            Chunk::Blob(_) | Chunk::Shared(_) => 0,
+            Chunk::Own(bytes) => (bytes.capacity(), 0),
+            Chunk::Blob(_) | Chunk::Shared(_) => (0, self.bytes().len()),
         }
     }
 }
@@ -136,6 +140,10 @@ pub(super) struct Pending {
     sent: usize,
     /// Bytes that have not gone out.
     bytes: usize,
+    /// Bytes of heap behind the chunks.
+    heap: usize,
+    /// Bytes of chunks that lie elsewhere.
+    referenced: usize,
 }
 
 impl Pending {
@@ -149,10 +157,24 @@ impl Pending {
         if let (Some(Chunk::Own(last)), Chunk::Own(more)) = (self.chunks.back_mut(), &chunk)
             && last.len() + more.len() <= 16 * 1024
         {
+            let before = last.capacity();
             last.extend_from_slice(more);
+            self.heap += last.capacity() - before;
             return;
         }
+        let (heap, referenced) = chunk.weight();
+        self.heap += heap + size_of::<Chunk>();
+        self.referenced += referenced;
         self.chunks.push_back(chunk);
+    }
+
+    /// The first chunk has gone out.
+    fn pop(&mut self) {
+        if let Some(chunk) = self.chunks.pop_front() {
+            let (heap, referenced) = chunk.weight();
+            self.heap -= heap + size_of::<Chunk>();
+            self.referenced -= referenced;
+        }
     }
 }
 
@@ -246,6 +268,16 @@ impl Connection {
         }
     }
 
+    /// Bytes that came in and are not executed; of an argument that is on its way and fills the buffer, only its own.
+    pub(super) fn query_bytes(&mut self) -> usize {
+        let begins = self.parser.argument_begins().filter(|_| self.missing > 0).unwrap_or(0);
+        self.held.as_mut().map_or(0, |held| {
+            let bytes = held.0.read_buffer().len();
+            let own = held.0.tail().len().saturating_sub(begins);
+            if begins > 0 && own >= BIG_ARGUMENT_BYTES { own } else { bytes }
+        })
+    }
+
     /// Bytes of replies that wait.
     pub(super) fn pending_bytes(&self) -> usize {
         self.pending.as_ref().map_or(0, |p| p.bytes) + self.stream.unsent_bytes()
@@ -259,9 +291,12 @@ impl Connection {
     /// Bytes of heap behind its buffers.
     pub(super) fn heap_bytes(&self) -> usize {
         let input = self.held.as_ref().map_or(0, |held| held.0.heap_bytes());
-        input
-            + self.stream.heap_bytes()
-            + self.pending.as_ref().map_or(0, |p| p.chunks.iter().map(Chunk::heap_bytes).sum::<usize>())
+        input + self.stream.heap_bytes() + self.pending.as_ref().map_or(0, |p| p.heap)
+    }
+
+    /// Bytes that wait and lie elsewhere.
+    pub(super) fn referenced_bytes(&self) -> usize {
+        self.pending.as_ref().map_or(0, |p| p.referenced)
     }
 
     /// Puts a message behind what waits.
@@ -356,7 +391,7 @@ impl Connection {
                 }
                 sent -= left;
                 pending.sent = 0;
-                pending.chunks.pop_front();
+                pending.pop();
             }
             if pending.chunks.is_empty() {
                 self.pending = None;
@@ -392,6 +427,8 @@ impl Connection {
         match read {
             Ok(0) => (0, ReadEnd::Closed),
             Ok(n) => {
+                // Exactly: an argument that fills the buffer would double it.
+                into.reserve_exact(n);
                 into.extend_from_slice(&buffer[..n]);
                 (n, if n == buffer.len() || self.hung_up { ReadEnd::More } else { ReadEnd::Drained })
             }

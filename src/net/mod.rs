@@ -50,7 +50,7 @@ const WAVE: usize = 64;
 const EVENTS: usize = 1024;
 /// Execution for a connection stops while this many bytes of replies wait for it, unless output limits are configured
 /// that end the connection instead.
-const OUTPUT_PAUSE_BYTES: usize = 4 * 1024 * 1024;
+const OUTPUT_PAUSE_BYTES: usize = 16 * 1024 * 1024;
 /// Heap that a buffer may keep when it goes back to be used again.
 const BUFFER_KEEP_BYTES: usize = 64 * 1024;
 /// A turn takes in no more after so many microseconds.
@@ -212,6 +212,7 @@ impl EventLoop {
         self.accept();
         self.check_limits();
         self.server.end_turn();
+        self.server.evict_clients();
         self.do_orders();
     }
 
@@ -353,7 +354,7 @@ impl EventLoop {
                 connection.missing = if let Need::Bytes(missing) = progress.need { missing } else { 0 };
                 if connection.missing > READ_BYTES {
                     let tail = batch.tail().len();
-                    batch.read_buffer().reserve(progress.need.reserve_bytes(tail));
+                    batch.read_buffer().reserve_exact(progress.need.reserve_bytes(tail));
                 }
                 connection.uncut = progress.need == Need::Execute;
             }
@@ -408,6 +409,7 @@ impl EventLoop {
             out,
             state: JobState::Ready,
             out_bytes_max: bytes_max.saturating_sub(waiting).max(1),
+            ends_at_max: !unlimited && hard_bytes.is_some(),
         });
     }
 
@@ -433,6 +435,7 @@ impl EventLoop {
 
     /// Executes the jobs at hand and sends the replies.
     fn execute(&mut self) {
+        self.server.evict_clients();
         if self.jobs.is_empty() {
             return;
         }
@@ -478,6 +481,9 @@ impl EventLoop {
 
     /// Sends replies.
     fn send(&mut self, named: Named, out: Output) {
+        if !out.is_empty() && self.ends_at_output_limit(named, out.len()) {
+            return;
+        }
         let Some(connection) = self.connection(named) else { return };
         if out.is_empty() {
             let (buffer, _) = out.into_parts();
@@ -545,12 +551,12 @@ impl EventLoop {
     /// Tells the server what CLIENT LIST shows of a connection's buffers.
     fn report(&mut self, named: Named) {
         let Some(connection) = self.connection(named) else { return };
-        let query_bytes = connection.held.as_mut().map_or(0, |held| held.0.read_buffer().len());
+        let query_bytes = connection.query_bytes();
         let (output_bytes, output_chunks) = (connection.pending_bytes(), connection.pending_chunks());
-        let buffer_heap = if query_bytes + output_bytes == 0 { 0 } else { connection.heap_bytes() };
-        if let Some(client) = self.server.clients.get_mut(named.0) {
-            client.io = IoFacts { query_bytes, output_bytes, output_chunks, buffer_heap, ..client.io };
-        }
+        let (buffer_heap, referenced_bytes) = (connection.heap_bytes(), connection.referenced_bytes());
+        self.server.io_changed(named.0, |io| {
+            *io = IoFacts { query_bytes, output_bytes, output_chunks, buffer_heap, referenced_bytes, ..*io };
+        });
     }
 
     /// Looks at a connection whose output has changed: reports its figures, ends it or lets it go on.
@@ -566,12 +572,7 @@ impl EventLoop {
         if waiting == 0 {
             connection.soft_limit_since_ms = 0;
         } else if self.exceeds_output_limit(named, waiting) {
-            tracing::warn!(
-                "closing client whose output buffer exceeds its limit ({waiting} bytes wait): {}",
-                client_name(&self.server, named.0)
-            );
-            self.server.stats.counters.client_output_buffer_limit_disconnections += 1;
-            self.close(named);
+            self.close_at_output_limit(named, waiting);
             return;
         }
         if wait == Wait::Output {
@@ -582,6 +583,28 @@ impl EventLoop {
                 self.resumable.push(named);
             }
         }
+    }
+
+    /// Ends a connection for which more would wait than is allowed once so much more is added. It gets nothing of that,
+    /// however much of it would fit into its socket.
+    fn ends_at_output_limit(&mut self, named: Named, more: usize) -> bool {
+        let hard_bytes = self.server.output_limit(named.0).hard_bytes;
+        let Some(connection) = self.connection(named) else { return false };
+        let waiting = connection.pending_bytes() + more;
+        let ends = hard_bytes > 0 && waiting as u64 >= hard_bytes;
+        if ends {
+            self.close_at_output_limit(named, waiting);
+        }
+        ends
+    }
+
+    fn close_at_output_limit(&mut self, named: Named, waiting: usize) {
+        tracing::warn!(
+            "closing client whose output buffer exceeds its limit ({waiting} bytes wait): {}",
+            client_name(&self.server, named.0)
+        );
+        self.server.stats.counters.client_output_buffer_limit_disconnections += 1;
+        self.close(named);
     }
 
     fn exceeds_output_limit(&mut self, named: Named, waiting: usize) -> bool {
@@ -652,7 +675,9 @@ impl EventLoop {
             }
         }
         for named in pushed {
-            self.flush(named);
+            if !self.ends_at_output_limit(named, 0) {
+                self.flush(named);
+            }
         }
     }
 

@@ -4,6 +4,7 @@
 //! which never is. What the network alone knows (buffers, sockets) is not here, except for the figures that it reports
 //! for CLIENT LIST ([`IoFacts`]).
 
+use super::client_memory::Weight;
 use super::gates::Armed;
 use super::message::{Order, Outbox};
 use super::table::Command;
@@ -83,6 +84,53 @@ pub struct IoFacts {
     pub output_chunks: usize,
     /// Bytes of heap behind all its buffers.
     pub buffer_heap: usize,
+    /// Bytes of replies that wait and lie elsewhere: values, and messages that several clients get.
+    pub referenced_bytes: usize,
+}
+
+/// How long the longest reply to a client is remembered, for CLIENT LIST.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct ReplyPeaks {
+    /// So many ms.
+    pub(super) kept_ms: i64,
+    /// Or, if not, for ever.
+    pub(super) forgotten: bool,
+}
+
+impl Default for ReplyPeaks {
+    fn default() -> ReplyPeaks {
+        ReplyPeaks { kept_ms: 5_000, forgotten: true }
+    }
+}
+
+/// The longest reply to a client in a while.
+#[derive(Clone, Copy, Default, Debug)]
+pub(super) struct ReplyPeak {
+    bytes: usize,
+    since_ms: i64,
+}
+
+impl ReplyPeak {
+    /// Its bytes.
+    pub(super) fn bytes(self, now_ms: i64, peaks: ReplyPeaks) -> usize {
+        let over = peaks.forgotten && now_ms - self.since_ms >= peaks.kept_ms;
+        if over { 0 } else { self.bytes }
+    }
+
+    /// Replies of so many bytes go out.
+    #[inline]
+    pub(super) fn replied(&mut self, bytes: usize, now_ms: i64, peaks: ReplyPeaks) {
+        let before = self.bytes(now_ms, peaks);
+        if bytes >= before {
+            *self = ReplyPeak { bytes, since_ms: now_ms };
+        }
+    }
+
+    /// Bytes of a buffer that takes its replies: what CLIENT LIST shows as its reply buffer. Up to 16 KiB, since longer ones
+    /// would go out in pieces.
+    pub(super) fn buffer_bytes(self, now_ms: i64, peaks: ReplyPeaks) -> usize {
+        self.bytes(now_ms, peaks).clamp(1024, 16 * 1024).next_power_of_two()
+    }
 }
 
 /// One client.
@@ -130,6 +178,10 @@ pub struct Client {
     pub tracker: Option<Box<Tracker>>,
     /// Messages that go out behind the reply of the command that runs; see [`super::Server::push`].
     pub(super) pushes: Vec<Arc<[u8]>>,
+    /// How long replies to it are.
+    pub(super) reply_peak: ReplyPeak,
+    /// What it took when it was last weighed.
+    pub(super) weight: Weight,
 }
 
 impl Client {
@@ -252,6 +304,8 @@ impl Clients {
             tx: None,
             tracker: None,
             pushes: Vec::new(),
+            reply_peak: ReplyPeak::default(),
+            weight: Weight::default(),
         }));
         slot
     }

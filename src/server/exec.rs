@@ -162,7 +162,8 @@ impl Server {
         let slot = *slot;
         let argv = batch.command(planned.index);
         if self.mind_memory() {
-            // The time that eviction took is not the command's.
+            // Clients that keep copies hear of it in front of the reply. The time that it took is not the command's.
+            self.tell_changes(None);
             *began = self.stats.now();
         }
         let Some(client) = self.clients.get_mut(slot) else {
@@ -255,7 +256,24 @@ impl Server {
             }
         }
         job.next = planned.index + 1;
-        if job.state == JobState::Ready && job.out.len() >= job.out_bytes_max && job.next < job.batch.len() {
+        if job.out.len() >= job.out_bytes_max {
+            self.stop_full(job);
+        }
+    }
+
+    /// As many bytes of replies wait as may.
+    #[cold]
+    fn stop_full(&mut self, job: &mut Job) {
+        if job.ends_at_max {
+            // The network ends the connection; until then nobody is to see it any more.
+            if let Some(client) = self.clients.get_mut(job.slot) {
+                client.flags.insert(ClientFlags::KILLED);
+            }
+            self.forget_weight(job.slot);
+            if job.state == JobState::Ready {
+                job.state = JobState::CloseAfterReply;
+            }
+        } else if job.state == JobState::Ready && job.next < job.batch.len() {
             job.state = JobState::Full;
         }
     }
@@ -473,12 +491,15 @@ impl Server {
 
     /// What is left when a job's commands are done: the protocol error behind them, if there is one.
     fn finish(&mut self, job: &mut Job) {
+        let now_ms = self.store.now_ms();
         if let Some(client) = self.clients.get_mut(job.slot) {
             client.flags.remove(ClientFlags::RUNNING);
             if client.flags.contains(ClientFlags::PUSHED) {
                 client.take_pushes(&mut job.out);
             }
+            client.reply_peak.replied(job.out.len(), now_ms, self.reply_peaks);
         }
+        self.weigh(job.slot);
         if job.state != JobState::Ready {
             return;
         }

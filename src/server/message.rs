@@ -25,6 +25,8 @@ pub struct Job {
     pub state: JobState,
     /// Execution stops when this many bytes of replies wait; what is left is handed in again when they have gone out.
     pub out_bytes_max: usize,
+    /// Instead, the client is as good as gone then: its connection will end.
+    pub ends_at_max: bool,
 }
 
 /// How far a job got.

@@ -16,6 +16,7 @@
 mod background;
 mod blocking;
 pub mod client;
+mod client_memory;
 pub mod commands;
 mod cron;
 mod eviction;
@@ -41,7 +42,7 @@ use crate::pubsub::PubSub;
 use crate::store::Store;
 use crate::tls::Acceptor;
 use background::Background;
-use client::{Accepted, Client, ClientFlags, Clients, Slot};
+use client::{Accepted, Client, ClientFlags, Clients, IoFacts, Slot};
 use message::Outbox;
 use statistics::Statistics;
 use std::path::PathBuf;
@@ -139,6 +140,8 @@ pub struct Server {
     pub background: Background,
     waiters: blocking::Waiters,
     tracking: tracking::Tracking,
+    client_memory: client_memory::ClientMemory,
+    reply_peaks: client::ReplyPeaks,
     effects: Effects,
     memory: eviction::MemoryLimit,
     cron: cron::Cron,
@@ -177,6 +180,8 @@ impl Server {
             background: Background::start(),
             waiters: blocking::Waiters::default(),
             tracking: tracking::Tracking::default(),
+            client_memory: client_memory::ClientMemory::default(),
+            reply_peaks: client::ReplyPeaks::default(),
             effects: Effects::waiting_allowed(),
             memory: eviction::MemoryLimit::default(),
             cron: cron::Cron::default(),
@@ -209,6 +214,7 @@ impl Server {
         self.stats.configure(&self.config);
         self.configure_memory_limit();
         self.limit_tracking();
+        self.configure_client_memory();
         self.rearm();
     }
 
@@ -225,6 +231,7 @@ impl Server {
         }
         self.stats.counters.total_connections_received += 1;
         let slot = self.clients.add(accepted, open.then_some(DEFAULT_USER), self.store.now_ms());
+        self.weigh(slot);
         if !open && let Some(client) = self.clients.get_mut(slot) {
             client.armed.insert(gates::Armed::AUTH);
         }
@@ -236,6 +243,7 @@ impl Server {
         self.unwatch(slot);
         self.end_subscriptions(slot);
         self.stop_tracking(slot);
+        self.forget_weight(slot);
         if let Some(client) = self.clients.remove(slot) {
             self.waiter_gone(client.id);
         }
@@ -245,6 +253,15 @@ impl Server {
     pub(super) fn push(&mut self, slot: Slot, message: Arc<[u8]>) {
         if let Some(client) = self.clients.get_mut(slot) {
             client.push(&mut self.outbox, message);
+        }
+    }
+
+    /// The network has something new to say about a client's buffers.
+    #[inline]
+    pub fn io_changed(&mut self, slot: Slot, facts: impl FnOnce(&mut IoFacts)) {
+        if let Some(client) = self.clients.get_mut(slot) {
+            facts(&mut client.io);
+            self.weigh(slot);
         }
     }
 

@@ -292,6 +292,7 @@ impl Connection {
             out: Output::default(),
             state: JobState::Ready,
             out_bytes_max: usize::MAX,
+            ends_at_max: false,
         })
     }
 }

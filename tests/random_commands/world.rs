@@ -567,6 +567,7 @@ impl Client {
             out: Output::default(),
             state: JobState::Ready,
             out_bytes_max,
+            ends_at_max: false,
         })
     }
 }

@@ -154,6 +154,11 @@ impl Parser {
         self.args_missing != 0
     }
 
+    /// Where the argument that is being received begins, from the start of the unfinished command; `None` between arguments.
+    pub fn argument_begins(&self) -> Option<usize> {
+        (self.bulk_len != BULK_LEN_UNKNOWN).then_some(self.at as usize)
+    }
+
     /// Cuts every complete command that is in `batch`, behind those already there.
     ///
     /// `batch` must be the one that this parser saw last, or the one into which its tail was carried, with bytes

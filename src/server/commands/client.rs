@@ -603,6 +603,7 @@ fn client_import_source_command(cx: &mut ServerCx<'_>) -> Result<(), Error> {
 fn client_no_evict_command(cx: &mut ServerCx<'_>) -> Result<(), Error> {
     let on = switch(cx.arg(2))?;
     cx.client().flags.set(ClientFlags::NO_EVICT, on);
+    cx.server.weigh(cx.slot);
     cx.reply.ok();
     Ok(())
 }
@@ -724,14 +725,9 @@ fn kill(cx: &mut ServerCx<'_>, id: ClientId) {
     if cx.client().id == id {
         cx.client().flags.insert(ClientFlags::CLOSE_AFTER_REPLY);
     } else {
-        if let Some(slot) = cx.server.clients.slot_of(id)
-            && let Some(client) = cx.server.clients.get_mut(slot)
-        {
-            client.flags.insert(ClientFlags::KILLED);
+        if let Some(slot) = cx.server.clients.slot_of(id) {
+            cx.server.end_client(slot);
         }
-        // What it waits for is not given to it any more.
-        cx.server.waiter_gone(id);
-        cx.server.outbox.order(Order::Close(id));
     }
 }
 
@@ -745,12 +741,12 @@ fn describe(cx: &ServerCx<'_>, line: &mut String, slot: crate::server::client::S
     let argv_bytes = if own { cx.argv.payload_bytes() } else { 0 };
     let (io, tx) = (&c.io, c.tx.as_deref());
     let subscribed = cx.server.subscriptions(c);
-    let total = c.heap_bytes() + io.buffer_heap + argv_bytes;
+    let total = cx.server.client_bytes(c) + argv_bytes;
     // Writing to a string cannot fail.
     let _ = writeln!(
         line,
         "id={} addr={} laddr={} fd={} name={} age={} idle={} flags={} capa={} db={} sub={} psub={} ssub={} multi={} watch={} \
-         qbuf={} qbuf-free=0 argv-mem={argv_bytes} multi-mem={} rbs=0 rbp=0 obl=0 oll={} omem={} tot-mem={total} \
+         qbuf={} qbuf-free=0 argv-mem={argv_bytes} multi-mem={} rbs={} rbp={} obl=0 oll={} omem={} tot-mem={total} \
          events={} cmd={} user={} redir={} resp={} lib-name={} lib-ver={} tot-net-in={} tot-net-out={} tot-cmds={}",
         c.id.0,
         c.addr,
@@ -769,6 +765,8 @@ fn describe(cx: &ServerCx<'_>, line: &mut String, slot: crate::server::client::S
         tx.map_or(0, |tx| tx.watched()),
         io.query_bytes,
         c.queued_bytes(),
+        c.reply_peak.buffer_bytes(now_ms, cx.server.reply_peaks),
+        c.reply_peak.bytes(now_ms, cx.server.reply_peaks),
         io.output_chunks,
         io.output_bytes,
         if io.output_bytes > 0 { "rw" } else { "r" },

@@ -14,6 +14,8 @@ use crate::command::table::Row;
 use crate::config;
 use crate::server::ServerCx;
 use crate::server::ServerFn;
+use crate::server::client::ReplyPeaks;
+use crate::server::client_memory::bucket_begins;
 use crate::store::{EntryRef, ExpireChange, NewStr, PackedKind, StrView, ValueRef};
 use std::fmt::Write as _;
 use std::io::Write as _;
@@ -431,10 +433,15 @@ fn replicate(_: &mut ServerCx<'_>) -> Result<(), Error> {
 }
 
 fn client_eviction(cx: &mut ServerCx<'_>) -> Result<(), Error> {
-    if cx.server.config.maxmemory_clients.bytes(cx.server.config.maxmemory).is_none() {
-        return Err(Error::fixed("ERR maxmemory-clients is disabled."));
+    let buckets = cx.server.client_memory.buckets().ok_or(Error::fixed("ERR maxmemory-clients is disabled."))?;
+    let mut text = String::from("Clients by what they take:\n");
+    for (at, bucket) in buckets.iter().enumerate() {
+        let (clients, bytes) = bucket.figures();
+        // Writing to a string cannot fail.
+        let _ = writeln!(text, "from {} bytes: {clients} clients, {bytes} bytes", bucket_begins(at));
     }
-    Err(Error::fixed("ERR DEBUG CLIENT-EVICTION is not available: this version does not evict clients"))
+    cx.reply.verbatim(b"txt", text.as_bytes());
+    Ok(())
 }
 
 fn config_rewrite_force_all(cx: &mut ServerCx<'_>) -> Result<(), Error> {
@@ -533,7 +540,16 @@ fn protocol(cx: &mut ServerCx<'_>) -> Result<(), Error> {
 }
 
 fn replybuffer(cx: &mut ServerCx<'_>) -> Result<(), Error> {
-    if !is(cx.arg(2), "PEAK-RESET-TIME") && !is(cx.arg(2), "RESIZING") {
+    let peaks = &mut cx.server.reply_peaks;
+    if is(cx.argv.at(2), "PEAK-RESET-TIME") {
+        peaks.kept_ms = match cx.argv.at(3) {
+            word if is(word, "NEVER") => i64::MAX,
+            word if is(word, "RESET") => ReplyPeaks::default().kept_ms,
+            word => int(word)?,
+        };
+    } else if is(cx.argv.at(2), "RESIZING") {
+        peaks.forgotten = int(cx.argv.at(3))? != 0;
+    } else {
         return Err(unknown(cx));
     }
     accept(cx)

@@ -241,7 +241,7 @@ impl MemoryUse {
             peak: used.max(server.stats.peak_bytes as u64),
             resident: process::memory().map_or(used, |memory| memory.rss_bytes),
             startup: server.facts.startup_bytes as u64,
-            clients: server.clients.iter().map(|c| (c.heap_bytes() + c.io.buffer_heap) as u64).sum(),
+            clients: server.clients.iter().map(|client| server.client_bytes(client) as u64).sum(),
             databases: databases.collect(),
         }
     }
