@@ -13,8 +13,10 @@ use weir::config::{self, Apply, Config, Loaded, Sources};
 use weir::logging::{self, Logging};
 use weir::net::{EventLoop, SignalSource, can_listen};
 use weir::process::{
-    self, Banner, OomScore, OomScoreMode, PidFile, ProcessClass, ProcessTitle, Signals, Supervision, Supervisor,
+    self, Banner, CrashFacts, OomScore, OomScoreMode, PidFile, ProcessClass, ProcessTitle, Signals, Supervision,
+    Supervisor,
 };
+use weir::server::running;
 use weir::server::table::Names;
 use weir::server::{Facts, REDIS_VERSION, Server, VALKEY_VERSION};
 use weir_structs::glob::glob_match;
@@ -141,6 +143,16 @@ fn start(mut config: Config, loaded: &Loaded) -> Result<ExitCode, String> {
         }
     });
     let mut signals = Signals::install().map_err(|e| format!("could not handle signals: {e}"))?;
+    let crash_facts = CrashFacts {
+        version: VERSION,
+        logfile: log_settings(&config).logfile.and_then(|path| CrashFacts::path(&path)),
+        pid_file: pid_file.as_ref().and_then(|file| CrashFacts::path(file.path())),
+        tell_figures: running::tell_figures,
+        tell_commands: running::tell_commands,
+    };
+    process::report_crashes(crash_facts).map_err(|e| format!("could not handle signals: {e}"))?;
+    process::set_crash_reports(config.crash_log_enabled);
+    set_watchdog(&config);
     let files = process::raise_open_files(config.maxclients).map_err(|e| e.to_string())?;
     config.maxclients = files.clients_max;
     if let Some(title) = claim_title(&config) {
@@ -163,6 +175,7 @@ fn start(mut config: Config, loaded: &Loaded) -> Result<ExitCode, String> {
         apply: apply_to_process,
         give_back_memory: allocator::give_back,
         tidy_memory: allocator::tidy,
+        still_turns: process::feed_watchdog,
         allocator_report: allocator::report,
         can_listen,
     };
@@ -291,6 +304,14 @@ fn apply_to_process(apply: Apply, config: &Config) -> Result<(), String> {
             Err(error) => Err(error.to_string()),
         },
         Apply::OomScore => apply_oom_score(config),
+        Apply::CrashLog => {
+            process::set_crash_reports(config.crash_log_enabled);
+            Ok(())
+        }
+        Apply::Watchdog => {
+            set_watchdog(config);
+            Ok(())
+        }
         Apply::ProcTitle => {
             if let Some(claimed) = TITLE.get() {
                 claimed.set(&title(config));
@@ -299,6 +320,12 @@ fn apply_to_process(apply: Apply, config: &Config) -> Result<(), String> {
         }
         _ => Ok(()),
     }
+}
+
+/// It is fed once in a period of `hz`, so it needs some more patience than that.
+fn set_watchdog(config: &Config) {
+    let least_ms = 2 * 1000 / config.hz.clamp(1, 500);
+    process::set_watchdog(if config.watchdog_period == 0 { 0 } else { config.watchdog_period.max(least_ms) });
 }
 
 fn wall_clock_us() -> i64 {

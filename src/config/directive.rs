@@ -108,6 +108,10 @@ pub enum Apply {
     OomScore,
     /// The title of the process.
     ProcTitle,
+    /// Whether crashes are reported.
+    CrashLog,
+    /// When the executor counts as stuck.
+    Watchdog,
     /// Which keyspace events are published.
     Notifications,
     /// The number of I/O threads.

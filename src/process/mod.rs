@@ -13,6 +13,7 @@
 
 mod affinity;
 mod banner;
+mod crash;
 mod daemon;
 mod huge_pages;
 #[cfg(test)]
@@ -21,6 +22,7 @@ mod oom_score;
 mod open_files;
 mod pid_file;
 mod signals;
+mod stack;
 mod supervisor;
 mod title;
 
@@ -28,6 +30,7 @@ pub use affinity::run_on;
 pub use banner::{
     Banner, READY_TCP, READY_TLS, READY_UNIX, SERVER_INITIALIZED, log_clock, log_configuration, log_start, shows_banner,
 };
+pub use crash::{CrashFacts, feed_watchdog, report_crashes, set_crash_reports, set_watchdog};
 pub use daemon::daemonize;
 pub use huge_pages::disable_huge_pages;
 pub use oom_score::{OomScore, OomScoreMode, ProcessClass};

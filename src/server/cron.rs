@@ -3,6 +3,8 @@
 use super::Server;
 use super::client::ClientFlags;
 use super::message::Order;
+use super::running::FIGURES;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 /// How often, where nothing else happens, a step of building the index of deadlines anew is taken.
@@ -150,7 +152,9 @@ impl Server {
     }
 
     fn periodic(&mut self, hz: i64) {
+        (self.facts.still_turns)();
         let used = self.used_memory();
+        self.note_figures(used);
         self.stats.sample(used, self.store.now_ms());
         self.disconnect_idle();
         self.limit_tracking();
@@ -165,6 +169,15 @@ impl Server {
             self.cron.tls_looked_ms = now_ms;
             self.renew_tls();
         }
+    }
+
+    /// For a report of a crash.
+    fn note_figures(&self, used: usize) {
+        let note = |figure: &AtomicU64, value: usize| figure.store(value as u64, Ordering::Relaxed);
+        note(&FIGURES.connected_clients, self.clients.len());
+        note(&FIGURES.used_memory, used);
+        note(&FIGURES.keys, (0..self.store.databases()).map(|index| self.store.figures(index).keys).sum());
+        FIGURES.total_commands_processed.store(self.stats.counters.total_commands_processed, Ordering::Relaxed);
     }
 
     /// CONFIG timeout.

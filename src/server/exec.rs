@@ -7,6 +7,7 @@
 use super::client::{ClientFlags, Slot};
 use super::gates::{self, Armed, Verdict};
 use super::message::{Job, JobState};
+use super::running::Frame;
 use super::statistics::Done;
 use super::table::{Command, Missing, Run};
 use super::transaction::Queue;
@@ -283,6 +284,8 @@ impl Server {
     fn invoke(&mut self, call: Call<'_>, out: &mut Output) -> Result<(), Error> {
         let Call { slot, db, resp, command, argv, key } = call;
         let mark = out.mark();
+        let frame = Frame::new(command, argv, db, slot, &self.clients);
+        frame.enter();
         let result = match command.run {
             Run::Data(run) => {
                 let at = usize::from(command.first_key_at.unwrap_or_default());
@@ -302,6 +305,7 @@ impl Server {
             }
             Run::Nothing => Err(Error::arity(command.full_name)),
         };
+        frame.leave();
         if let Err(error) = &result {
             out.truncate(mark);
             let resp = self.clients.get(slot).map_or(resp, |c| c.resp);

@@ -28,6 +28,7 @@ pub mod pause;
 mod propagate;
 mod publish;
 mod redact;
+pub mod running;
 mod statistics;
 pub mod table;
 mod tls;
@@ -47,6 +48,7 @@ use message::Outbox;
 use statistics::Statistics;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 use table::{Command, Names};
 use weir_resp::Argv;
@@ -82,6 +84,8 @@ pub struct Facts {
     pub apply: fn(Apply, &Config) -> Result<(), String>,
     /// Asks the allocator to give unused pages back to the system (MEMORY PURGE).
     pub give_back_memory: fn(),
+    /// Called many times a second, as proof that the executor is not stuck. Does nothing in tests.
+    pub still_turns: fn(),
     /// Lets the allocator do what it has put off, such as giving back pages that have been unused for a while. Quick.
     pub tidy_memory: fn(),
     /// What the allocator says of itself (MEMORY MALLOC-STATS).
@@ -212,6 +216,7 @@ impl Server {
             self.store.set_access_policy(policy);
         }
         self.stats.configure(&self.config);
+        running::FIGURES.hides_user_data.store(self.config.hide_user_data_from_log, Ordering::Relaxed);
         self.configure_memory_limit();
         self.limit_tracking();
         self.configure_client_memory();

@@ -95,6 +95,7 @@ impl Executor {
             give_back_memory: || {},
             tidy_memory: || {},
             allocator_report: || "the allocator of the tests".to_owned(),
+            still_turns: || (),
             can_listen: |_, _| Ok(()),
         };
         let mut server = Server::new(config, facts, 1);

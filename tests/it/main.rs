@@ -9,6 +9,7 @@
 
 mod clients;
 mod configuration;
+mod crash;
 mod keyspace;
 mod limits;
 mod listening;

@@ -111,6 +111,7 @@ impl World {
             give_back_memory: || {},
             tidy_memory: || {},
             allocator_report: || "the allocator of the tests".to_owned(),
+            still_turns: || (),
             can_listen: |_, _| Ok(()),
         };
         let settings = config.clone();

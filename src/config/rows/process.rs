@@ -86,7 +86,7 @@ pub(super) static ROWS: &[Directive] = &[
         .until(piece::PERSISTENCE, "there is nothing to save")
         .doc("How to shut down on SIGTERM."),
     row("crash-log-enabled", flag!(crash_log_enabled), "yes")
-        .until(piece::SERVICES, "a crash says where it was, and nothing more")
+        .apply(Apply::CrashLog)
         .doc("Logs the state of the server when it crashes."),
     row("crash-memcheck-enabled", flag!(crash_memcheck_enabled), "yes")
         .not_needed("a crash leaves memory as it is")
@@ -97,7 +97,7 @@ pub(super) static ROWS: &[Directive] = &[
         .doc("Leaves by exit instead of abort when an internal check fails; a testing aid."),
     row("watchdog-period", int!(watchdog_period, 0, INT_MAX), "0")
         .hidden()
-        .not_needed("long turns of the loop are seen by the latency monitor")
+        .apply(Apply::Watchdog)
         .doc("Milliseconds after which a turn of the loop is logged with its stack; 0 logs none."),
     row("extended-redis-compatibility", flag!(extended_redis_compatibility), "no")
         .not_needed("HELLO and INFO say so in any case")

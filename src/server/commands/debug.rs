@@ -51,6 +51,7 @@ const MANY: usize = usize::MAX;
 
 const TOOLS: &[Tool] = &[
     ("AOF-FLUSH-SLEEP", 1..=1, accept),
+    ("ASSERT", 0..=0, assert_now),
     ("CHANGE-REPL-ID", 0..=0, change_repl_id),
     ("CLIENT-ENFORCE-REPLY-LIST", 1..=1, accept),
     ("CLIENT-EVICTION", 0..=0, client_eviction),
@@ -79,7 +80,7 @@ const TOOLS: &[Tool] = &[
     ("REPLICATE", 1..=MANY, replicate),
     ("REPLYBUFFER", 2..=2, replybuffer),
     ("SDSLEN", 1..=1, sdslen),
-    ("SEGFAULT", 0..=0, abort_now),
+    ("SEGFAULT", 0..=0, fault_now),
     ("SET-ACTIVE-EXPIRE", 1..=1, set_active_expire),
     ("SET-DISABLE-DENY-SCRIPTS", 1..=1, accept),
     ("SET-SKIP-CHECKSUM-VALIDATION", 1..=1, accept),
@@ -468,9 +469,15 @@ fn panic_now(_: &mut ServerCx<'_>) -> Result<(), Error> {
     panic!("DEBUG PANIC was called");
 }
 
-fn abort_now(_: &mut ServerCx<'_>) -> Result<(), Error> {
-    tracing::error!("DEBUG SEGFAULT was called");
-    std::process::abort();
+fn assert_now(cx: &mut ServerCx<'_>) -> Result<(), Error> {
+    assert!(cx.argc() == 0, "DEBUG ASSERT was called");
+    Ok(())
+}
+
+/// The signal of a bad memory access, without one.
+fn fault_now(_: &mut ServerCx<'_>) -> Result<(), Error> {
+    // Comes at once; if it is blocked after all, the client learns of it.
+    signal_hook::low_level::raise(libc::SIGSEGV).map_err(|error| Error::new(format!("ERR {error}")))
 }
 
 fn structsize(cx: &mut ServerCx<'_>) -> Result<(), Error> {
@@ -571,6 +578,8 @@ const DEBUG_HELP: &[&str] = &[
     "DEBUG <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
     "AOF-FLUSH-SLEEP <microsec>",
     "    Wait so long before each write of the append-only file.",
+    "ASSERT",
+    "    End the server as a failed check would.",
     "CHANGE-REPL-ID",
     "    Take new replication ids.",
     "CLIENT-EVICTION",
