@@ -3,6 +3,7 @@
 //! The way of a request: [`net`] reads it, [`weir_resp`] cuts it, [`server`] executes it, [`command`] is what it does,
 //! [`store`] is what it does it to. `docs/architecture.md` has the rooms and which may use which.
 
+pub mod acl;
 pub mod allocator;
 pub mod command;
 pub mod config;

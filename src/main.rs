@@ -16,6 +16,7 @@ use weir::process::{
     self, Banner, CrashFacts, OomScore, OomScoreMode, PidFile, ProcessClass, ProcessTitle, Signals, Supervision,
     Supervisor,
 };
+use weir::server::permissions::users_of;
 use weir::server::running;
 use weir::server::table::Names;
 use weir::server::{Facts, REDIS_VERSION, Server, VALKEY_VERSION};
@@ -46,6 +47,10 @@ fn main() -> ExitCode {
         return ExitCode::FAILURE;
     }
     if check_only {
+        if let Err(error) = users_of(&config) {
+            eprintln!("{error}");
+            return ExitCode::FAILURE;
+        }
         println!("The configuration is valid.");
         return ExitCode::SUCCESS;
     }
@@ -186,6 +191,7 @@ fn start(mut config: Config, loaded: &Loaded) -> Result<ExitCode, String> {
         tracing::error!("{error}");
         return Err("Failed to configure TLS. Check logs for more info.".to_owned());
     }
+    server.load_users()?;
     let source = SignalSource {
         fd: std::os::fd::AsRawFd::as_raw_fd(&signals),
         take: Box::new(move || signals.take().map(|signal| signal.name())),

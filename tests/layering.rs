@@ -21,7 +21,8 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("tls", &["config"]),
     ("command", &["config", "store"]),
     ("script", &["command"]),
-    ("server", &["command", "config", "logging", "pubsub", "stats", "store", "tls", "tracking"]),
+    ("acl", &["command", "config"]),
+    ("server", &["acl", "command", "config", "logging", "pubsub", "stats", "store", "tls", "tracking"]),
     ("net", &["command", "config", "server", "store", "tls"]),
     ("main", &["allocator", "config", "logging", "net", "process", "server", "stats"]),
 ];

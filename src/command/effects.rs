@@ -54,6 +54,9 @@ pub struct Effects {
     pub block: Option<Box<Block>>,
     /// Whether the client may wait at all.
     pub may_block: bool,
+    /// Whether the client may read keys whose names nobody knows beforehand; said anew before each run of a command with
+    /// `Flags::FOREIGN_KEYS`.
+    pub reads_every_key: bool,
     wanted: EventClass,
     events: Vec<KeyEvent>,
 }
@@ -61,7 +64,7 @@ pub struct Effects {
 impl Effects {
     /// Of a client that may wait for data.
     pub fn waiting_allowed() -> Effects {
-        Effects { may_block: true, ..Effects::default() }
+        Effects { may_block: true, reads_every_key: true, ..Effects::default() }
     }
 
     /// Sets which classes are listened to; events of others are not even recorded.

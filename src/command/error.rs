@@ -130,6 +130,51 @@ impl Error {
         Error::new(format!("ERR at least 1 input key is needed for '{command}' command"))
     }
 
+    /// A call that the user may not make; `why` says what of it.
+    pub fn no_permission(why: &str) -> Error {
+        Error::new(format!("NOPERM {why}"))
+    }
+
+    /// A command that was allowed when it was queued and is not any more when EXEC comes to it.
+    pub fn rules_changed(reason: &str) -> Error {
+        Error::new(format!(
+            "NOPERM ACLs rules changed between the moment the transaction was accumulated and the EXEC call. This command \
+             is no longer allowed for the following reason: {reason}"
+        ))
+    }
+
+    /// A rule of ACL SETUSER that is refused.
+    pub fn acl_rule(rule: &[u8], why: &str) -> Error {
+        let rule = clip(rule, TEXT_MAX);
+        Error::quoting(&[b"ERR Error in ACL SETUSER modifier '", rule, b"': ", why.as_bytes()])
+    }
+
+    /// A selector of ACL SETUSER that is not closed.
+    pub fn acl_parenthesis(start: &[u8]) -> Error {
+        let start = clip(start, TEXT_MAX);
+        Error::quoting(&[b"ERR Unmatched parenthesis in acl selector starting at '", start, b"'."])
+    }
+
+    /// A category that ACL CAT does not know.
+    pub fn unknown_category(name: &[u8]) -> Error {
+        Error::quoting(&[b"ERR Unknown category '", clip(name, TEXT_MAX), b"'"])
+    }
+
+    /// ACL DRYRUN for nobody.
+    pub fn user_not_found(name: &[u8]) -> Error {
+        Error::quoting(&[b"ERR User '", clip(name, TEXT_MAX), b"' not found"])
+    }
+
+    /// ACL DRYRUN of nothing.
+    pub fn command_not_found(name: &[u8]) -> Error {
+        Error::quoting(&[b"ERR Command '", clip(name, TEXT_MAX), b"' not found"])
+    }
+
+    /// A filter of CLIENT LIST and CLIENT KILL that names nobody.
+    pub fn no_such_user(name: &[u8]) -> Error {
+        Error::quoting(&[b"ERR No such user '", clip(name, TEXT_MAX), b"'"])
+    }
+
     /// A command that must be enabled in the configuration.
     pub fn protected_command(name: &str) -> Error {
         let (upper, lower) = (name.to_ascii_uppercase(), name.to_ascii_lowercase());
@@ -385,6 +430,11 @@ impl Error {
     pub const NOT_IN_MULTI: Error = Error::fixed("ERR Command not allowed inside a transaction");
     /// A write that needs memory above `maxmemory`.
     pub const OOM: Error = Error::fixed("OOM command not allowed when used memory > 'maxmemory'.");
+    /// SORT of a user who may not read every key.
+    pub const SORT_BY_DENIED: Error = Error::fixed("ERR BY option of SORT denied due to insufficient ACL permissions.");
+    /// See above.
+    pub const SORT_GET_DENIED: Error =
+        Error::fixed("ERR GET option of SORT denied due to insufficient ACL permissions.");
     /// BLPOP and similar timeouts.
     pub const TIMEOUT_NOT_FLOAT: Error = Error::fixed("ERR timeout is not a float or out of range");
     /// See above.

@@ -22,6 +22,10 @@ pub struct Spec {
     pub keys: &'static [KeySpec],
     /// Which argument is a member of the collection at the first key.
     pub member_at: Option<u8>,
+    /// Which arguments are channels that the caller must be allowed to use.
+    pub channels: ChannelArgs,
+    /// Which databases it touches.
+    pub databases: DatabaseArgs,
     /// `COMMAND INFO`'s tips for proxies and cluster clients.
     pub tips: &'static [&'static str],
     /// Family, as `COMMAND DOCS` names it.
@@ -57,6 +61,8 @@ impl Spec {
             acl,
             keys: &[],
             member_at: None,
+            channels: ChannelArgs::None,
+            databases: DatabaseArgs::Current,
             tips: &[],
             group,
             since,
@@ -78,6 +84,18 @@ impl Spec {
     /// requested ahead. A wrong one costs a little time and nothing else.
     pub const fn member(mut self, at: u8) -> Spec {
         self.member_at = Some(at);
+        self
+    }
+
+    /// Says which arguments are channels.
+    pub const fn channels(mut self, channels: ChannelArgs) -> Spec {
+        self.channels = channels;
+        self
+    }
+
+    /// Says which databases it touches besides, or instead of, the client's.
+    pub const fn databases(mut self, databases: DatabaseArgs) -> Spec {
+        self.databases = databases;
         self
     }
 
@@ -110,6 +128,11 @@ impl Spec {
     pub const fn args(mut self, args: &'static [Arg]) -> Spec {
         self.args = args;
         self
+    }
+
+    /// Whether calls have keys at all; arguments that only hash to a slot are none.
+    pub fn has_keys(&self) -> bool {
+        self.keys.iter().any(|key| !key.flags.contains(KeyFlags::NOT_KEY))
     }
 
     /// Whether `argc` arguments (the name included) fit.
@@ -185,6 +208,8 @@ bitflags::bitflags! {
         const RUNS_QUEUED = 1 << 29;
         /// CLIENT CACHING is about the command behind this one.
         const KEEPS_CACHING = 1 << 40;
+        /// Reads keys that its arguments only describe: refused to who may not read every key.
+        const FOREIGN_KEYS = 1 << 44;
     }
 }
 
@@ -434,6 +459,32 @@ impl KeySpec {
         self.notes = notes;
         self
     }
+}
+
+/// Which arguments are channels, for permissions. Commands that end a subscription need none.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ChannelArgs {
+    /// None.
+    None,
+    /// The first one: PUBLISH.
+    First,
+    /// All of them: SUBSCRIBE.
+    All,
+    /// All of them, and they are patterns, for which the very same patterns must be allowed: PSUBSCRIBE.
+    AllPatterns,
+}
+
+/// Which databases a command touches, for permissions.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum DatabaseArgs {
+    /// The client's, if it touches data at all: if it has keys or is of the categories keyspace, read or write.
+    Current,
+    /// Those that the arguments at these places name, and the client's if it has keys.
+    At(&'static [u8]),
+    /// Those behind each of this word from the third argument on, and the client's.
+    Behind(&'static str),
+    /// Every one.
+    Every,
 }
 
 /// Type of an argument, as `COMMAND DOCS` names it.

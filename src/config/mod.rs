@@ -32,7 +32,7 @@ pub use directive::{Apply, Directive, Effect, Flags};
 pub use load::{IgnoredLine, LoadError, Loaded, Origin, Sources, load};
 pub use model::Config;
 pub use reference::reference_tables;
-pub use rewrite::{rewrite, rewrite_all, rewritten};
+pub use rewrite::{replace_file, rewrite, rewrite_all, rewritten};
 pub use rows::{Group, directives, find, groups};
 pub use syntax::{format_memory, parse_memory, quote, split_arguments};
 pub use values::{

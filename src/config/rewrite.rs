@@ -68,7 +68,10 @@ pub fn rewrite_all(config: &Config, path: &Path) -> io::Result<()> {
 }
 
 /// Replaces a file as a whole: a temporary file beside it, fsync, rename, fsync of the folder.
-fn replace_file(path: &Path, contents: &[u8]) -> io::Result<()> {
+///
+/// # Errors
+/// Those of the file system; the old file is then intact.
+pub fn replace_file(path: &Path, contents: &[u8]) -> io::Result<()> {
     let temporary = temporary_beside(path);
     let done = (|| {
         let mut file = OpenOptions::new().write(true).create_new(true).open(&temporary)?;

@@ -9,6 +9,7 @@ use super::gates::Armed;
 use super::message::{Order, Outbox};
 use super::table::Command;
 use super::transaction::Transaction;
+use crate::acl::UserId;
 use crate::command::reply::{Output, Resp};
 use crate::tracking::Tracker;
 use hashbrown::HashMap;
@@ -163,7 +164,7 @@ pub struct Client {
     /// See [`ClientFlags`].
     pub flags: ClientFlags,
     /// User it has authenticated as; `None` before.
-    pub user: Option<&'static str>,
+    pub user: Option<UserId>,
     /// What it called last.
     pub last_command: Option<&'static Command>,
     /// Commands it has run.
@@ -270,8 +271,8 @@ pub struct Clients {
 }
 
 impl Clients {
-    /// Adds one.
-    pub fn add(&mut self, accepted: Accepted, user: Option<&'static str>, now_ms: i64) -> Slot {
+    /// Adds one, who has not logged in.
+    pub fn add(&mut self, accepted: Accepted, now_ms: i64) -> Slot {
         self.last_id += 1;
         let index = self.free.pop().unwrap_or_else(|| {
             self.slots.push(None);
@@ -296,7 +297,7 @@ impl Clients {
             db: 0,
             resp: Resp::V2,
             flags,
-            user,
+            user: None,
             last_command: None,
             commands: 0,
             io: IoFacts::default(),

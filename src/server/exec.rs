@@ -347,6 +347,10 @@ impl Server {
             let Some(client) = self.clients.get_mut(slot) else { break };
             client.commands += 1;
             let call = Call { slot, db: client.db, resp: client.resp, command, argv, key: None };
+            if let Err(error) = self.check_queued(slot, command, argv) {
+                Reply::new(out, call.resp).error(&error);
+                continue;
+            }
             // The error is in the reply, and the others run all the same.
             let _ = self.call(call, request_bytes, out);
         }

@@ -7,6 +7,7 @@
 use super::Server;
 use super::client::{ClientFlags, Slot};
 use super::pause::Held;
+use super::permissions::refusal_text;
 use super::table::Command;
 use crate::command::error::Error;
 use crate::command::spec::Flags;
@@ -27,6 +28,8 @@ bitflags::bitflags! {
         const MULTI = 1 << 3;
         /// The client subscribes to something, in RESP2.
         const SUBSCRIBED = 1 << 4;
+        /// The client's user may not do everything.
+        const ACL = 1 << 6;
     }
 }
 
@@ -53,14 +56,13 @@ pub(super) struct Asking<'a> {
     /// Its flags; of EXEC, those of the queued commands as well.
     pub(super) flags: Flags,
     /// Its name and arguments.
-    #[expect(dead_code, reason = "what permissions on keys and channels are checked against")]
     pub(super) argv: Argv<'a>,
 }
 
 type Gate = fn(&mut Server, Asking<'_>) -> Verdict;
 
 /// In the order in which Redis checks.
-const GATES: &[Gate] = &[protected, auth, no_multi, memory, subscribed, pause, multi];
+const GATES: &[Gate] = &[protected, auth, no_multi, acl, memory, subscribed, pause, multi];
 
 /// Asks every gate.
 #[cold]
@@ -80,7 +82,7 @@ pub(super) fn check(server: &mut Server, slot: Slot, command: &'static Command, 
 }
 
 /// Commands that some gate must see, however calm it is.
-pub(super) const ALWAYS: Flags = Flags::PROTECTED;
+pub(super) const ALWAYS: Flags = Flags::PROTECTED.union(Flags::FOREIGN_KEYS);
 
 impl Server {
     /// Works out which gates have something to check.
@@ -119,6 +121,16 @@ fn no_multi(server: &mut Server, asking: Asking<'_>) -> Verdict {
         return Verdict::Refuse(Error::NOT_IN_MULTI);
     }
     Verdict::Pass
+}
+
+fn acl(server: &mut Server, Asking { slot, command, argv, .. }: Asking<'_>) -> Verdict {
+    let Some(client) = server.clients.get(slot) else { return Verdict::Pass };
+    // Before the login there are only commands that everybody may call.
+    let (Some(user), db) = (client.user, client.db) else { return Verdict::Pass };
+    let Err(denied) = server.acl_check(user, command, argv, db) else { return Verdict::Pass };
+    let error = Error::no_permission(&refusal_text(server.users.get(user), command, denied));
+    server.note_denied(slot, server.context_of(slot), argv, command, denied);
+    Verdict::Refuse(error)
 }
 
 fn memory(server: &mut Server, asking: Asking<'_>) -> Verdict {

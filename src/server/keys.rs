@@ -29,7 +29,7 @@ pub(super) struct NoKeys;
 impl Command {
     /// Whether calls have keys at all; arguments that only hash to a slot are none.
     pub(super) fn has_keys(&self) -> bool {
-        self.spec.keys.iter().any(|key| !key.flags.contains(KeyFlags::NOT_KEY))
+        self.spec.has_keys()
     }
 }
 

@@ -25,6 +25,7 @@ mod gates;
 mod keys;
 pub mod message;
 pub mod pause;
+pub mod permissions;
 mod propagate;
 mod publish;
 mod redact;
@@ -35,6 +36,7 @@ mod tls;
 mod tracking;
 mod transaction;
 
+use crate::acl::{AclLog, Users};
 use crate::command::effects::Effects;
 use crate::command::error::Error;
 use crate::command::reply::Reply;
@@ -100,9 +102,6 @@ pub const REDIS_VERSION: &str = "8.0.6";
 /// The same for Valkey.
 pub const VALKEY_VERSION: &str = "9.1.2";
 
-/// The user that a connection is without AUTH.
-pub const DEFAULT_USER: &str = "default";
-
 /// Everything the executor owns.
 #[derive(Debug)]
 pub struct Server {
@@ -124,6 +123,10 @@ pub struct Server {
     pub outbox: Outbox,
     /// CLIENT PAUSE.
     pub pause: pause::Pause,
+    /// Who may log in, and what they may do.
+    pub users: Users,
+    /// Who was refused what.
+    pub acl_log: AclLog,
     /// Changes since the last save.
     pub dirty: u64,
     /// Which gates have something to say at all.
@@ -146,6 +149,8 @@ pub struct Server {
     tracking: tracking::Tracking,
     client_memory: client_memory::ClientMemory,
     reply_peaks: client::ReplyPeaks,
+    /// Keys of the call that is checked; empty in between, kept for its room.
+    found_keys: Vec<keys::KeyUse>,
     effects: Effects,
     memory: eviction::MemoryLimit,
     cron: cron::Cron,
@@ -173,6 +178,8 @@ impl Server {
             facts,
             outbox: Outbox::default(),
             pause: pause::Pause::default(),
+            users: permissions::initial_users(&config),
+            acl_log: AclLog::default(),
             dirty: 0,
             armed: gates::Armed::default(),
             active_expire: true,
@@ -186,6 +193,7 @@ impl Server {
             tracking: tracking::Tracking::default(),
             client_memory: client_memory::ClientMemory::default(),
             reply_peaks: client::ReplyPeaks::default(),
+            found_keys: Vec::new(),
             effects: Effects::waiting_allowed(),
             memory: eviction::MemoryLimit::default(),
             cron: cron::Cron::default(),
@@ -220,6 +228,8 @@ impl Server {
         self.configure_memory_limit();
         self.limit_tracking();
         self.configure_client_memory();
+        self.users.set_all_channels(permissions::all_channels(&self.config));
+        self.acl_log.set_len_max(usize::try_from(self.config.acllog_max_len).unwrap_or(usize::MAX));
         self.rearm();
     }
 
@@ -229,17 +239,14 @@ impl Server {
             self.stats.counters.rejected_connections += 1;
             return Err(b"-ERR max number of clients reached\r\n".to_vec());
         }
-        let open = self.config.requirepass.is_none();
-        if self.config.protected_mode && open && !accepted.local {
+        if self.config.protected_mode && !self.users.default_has_password() && !accepted.local {
             self.stats.counters.rejected_connections += 1;
             return Err(format!("-{}\r\n", Error::PROTECTED_MODE).into_bytes());
         }
         self.stats.counters.total_connections_received += 1;
-        let slot = self.clients.add(accepted, open.then_some(DEFAULT_USER), self.store.now_ms());
+        let slot = self.clients.add(accepted, self.store.now_ms());
         self.weigh(slot);
-        if !open && let Some(client) = self.clients.get_mut(slot) {
-            client.armed.insert(gates::Armed::AUTH);
-        }
+        self.log_in(slot, self.user_of_strangers());
         Ok(slot)
     }
 

@@ -100,7 +100,6 @@ impl Server {
     }
 
     /// What a client subscribes to, of one kind: for who checks whether it still may.
-    #[expect(dead_code, reason = "users whose permissions change are what asks")]
     pub(super) fn subscribed_names(&self, slot: Slot, kind: Kind) -> impl Iterator<Item = &[u8]> {
         self.pubsub.names_of(subscriber(slot), kind)
     }

@@ -1,6 +1,7 @@
 //! The lookup table: every family's rows under the names by which they are called.
 
 use super::{ServerFn, commands};
+use crate::acl::{Catalog, CommandFacts};
 use crate::command::FAMILIES;
 use crate::command::error::Error;
 use crate::command::spec::{Acl, Flags, Spec};
@@ -64,6 +65,24 @@ impl Command {
 }
 
 static TABLE: OnceLock<Vec<Command>> = OnceLock::new();
+static CATALOG: OnceLock<Catalog> = OnceLock::new();
+
+/// What ACL rules speak of: all commands by their ids, under their own names whatever they are called by.
+pub fn catalog() -> &'static Catalog {
+    fn collect(commands: &[Command], is_sub: bool, facts: &mut Vec<(usize, CommandFacts)>) {
+        for command in commands {
+            let subs = command.subs.iter().map(|sub| sub.id).collect();
+            facts.push((command.id, CommandFacts { name: command.full_name, acl: command.spec.acl, subs, is_sub }));
+            collect(&command.subs, true, facts);
+        }
+    }
+    CATALOG.get_or_init(|| {
+        let mut facts = Vec::new();
+        collect(commands(), false, &mut facts);
+        facts.sort_unstable_by_key(|(id, _)| *id);
+        Catalog::new(facts.into_iter().map(|(_, facts)| facts).collect())
+    })
+}
 
 /// Every command, in the order of the families; subcommands inside their containers.
 pub fn commands() -> &'static [Command] {

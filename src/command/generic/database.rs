@@ -2,7 +2,7 @@
 //! background, with SYNC too, since nobody can see the difference.
 
 use crate::command::args;
-use crate::command::spec::{Acl, Arg, ArgKind, Flags, Group, Spec};
+use crate::command::spec::{Acl, Arg, ArgKind, DatabaseArgs, Flags, Group, Spec};
 use crate::command::table::{DataFn, Row};
 use crate::command::{Cx, Error};
 use std::ops::Range;
@@ -38,6 +38,7 @@ pub const COMMANDS: &[Row<DataFn>] = &[
     ),
     Row::new(
         Spec::new("flushall", -1, Flags::WRITE, ACL_KEYSPACE_WRITE_SLOW_DANGEROUS, Group::Server, "1.0.0")
+            .databases(DatabaseArgs::Every)
             .tips(&["request_policy:all_shards", "response_policy:all_succeeded"])
             .doc("O(N) where N is the number of keys in all databases.", "Deletes every key of every database.")
             .history(&[("4.0.0", "Gained the `ASYNC` option."), ("6.2.0", "Gained the `SYNC` option.")])
@@ -57,6 +58,7 @@ pub const COMMANDS: &[Row<DataFn>] = &[
             Group::Server,
             "4.0.0",
         )
+        .databases(DatabaseArgs::At(&[1, 2]))
         .doc(
             "O(N) where N is the number of clients that watch or wait for their keys.",
             "Exchanges two databases, so that clients of one see the keys of the other.",

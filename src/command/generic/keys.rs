@@ -4,7 +4,7 @@
 
 use crate::command::args;
 use crate::command::effects::EventClass;
-use crate::command::spec::{Acl, Arg, ArgKind, Flags, Group, KeyFlags, KeySpec, Spec};
+use crate::command::spec::{Acl, Arg, ArgKind, DatabaseArgs, Flags, Group, KeyFlags, KeySpec, Spec};
 use crate::command::table::{DataFn, Row};
 use crate::command::{Cx, Error};
 use crate::store::{EntryRef, Key, Kind, Removal, TakenValue};
@@ -84,6 +84,7 @@ pub const COMMANDS: &[Row<DataFn>] = &[
     Row::new(
         Spec::new("copy", -3, Flags::WRITE.union(Flags::DENYOOM), ACL_KEYSPACE_WRITE_SLOW, Group::Generic, "6.2.0")
             .keys(&[KeySpec::one(1, KeyFlags::RO.union(KeyFlags::ACCESS)), KeySpec::one(2, KEY_OW_UPDATE)])
+            .databases(DatabaseArgs::Behind("DB"))
             .doc(
                 "O(N) where N is the number of elements of a collection, O(1) for a string.",
                 "Copies the value of a key and its expiry to another key.",
@@ -99,6 +100,7 @@ pub const COMMANDS: &[Row<DataFn>] = &[
     Row::new(
         Spec::new("move", 3, WRITE_FAST, ACL_KEYSPACE_WRITE_FAST, Group::Generic, "1.0.0")
             .keys(&[KeySpec::one(1, KeyFlags::RW.union(KeyFlags::ACCESS).union(KeyFlags::UPDATE))])
+            .databases(DatabaseArgs::At(&[2]))
             .doc("O(1)", "Moves a key to another database unless it exists there.")
             .args(&[Arg::key("key", 0), Arg::new("db", ArgKind::Integer)]),
         move_command,

@@ -25,7 +25,7 @@ pub const COMMANDS: &[Row<DataFn>] = &[
         Spec::new(
             "sort",
             -2,
-            Flags::WRITE.union(Flags::DENYOOM).union(Flags::MOVABLEKEYS),
+            Flags::WRITE.union(Flags::DENYOOM).union(Flags::MOVABLEKEYS).union(Flags::FOREIGN_KEYS),
             Acl::WRITE.union(Acl::SET).union(Acl::SORTEDSET).union(Acl::LIST).union(Acl::SLOW).union(Acl::DANGEROUS),
             Group::Generic,
             "1.0.0",
@@ -66,7 +66,7 @@ pub const COMMANDS: &[Row<DataFn>] = &[
         Spec::new(
             "sort_ro",
             -2,
-            Flags::READONLY.union(Flags::MOVABLEKEYS),
+            Flags::READONLY.union(Flags::MOVABLEKEYS).union(Flags::FOREIGN_KEYS),
             Acl::READ.union(Acl::SET).union(Acl::SORTEDSET).union(Acl::LIST).union(Acl::SLOW).union(Acl::DANGEROUS),
             Group::Generic,
             "7.0.0",
@@ -104,12 +104,12 @@ const CELLS_MAX: usize = 1 << 27;
 const CHUNK_CELLS: usize = 1 << 12;
 
 fn sort_command(cx: &mut Cx<'_>) -> Result<(), Error> {
-    let request = Request::parse(cx.words(2), true)?;
+    let request = Request::parse(cx.words(2), true, cx.effects.reads_every_key)?;
     sort(cx, &request)
 }
 
 fn sort_ro_command(cx: &mut Cx<'_>) -> Result<(), Error> {
-    let request = Request::parse(cx.words(2), false)?;
+    let request = Request::parse(cx.words(2), false, cx.effects.reads_every_key)?;
     sort(cx, &request)
 }
 
@@ -125,7 +125,7 @@ struct Request<'a> {
 }
 
 impl<'a> Request<'a> {
-    fn parse(mut words: Words<'a>, may_store: bool) -> Result<Request<'a>, Error> {
+    fn parse(mut words: Words<'a>, may_store: bool, reads_every_key: bool) -> Result<Request<'a>, Error> {
         let mut request = Request {
             descending: false,
             alpha: false,
@@ -149,8 +149,15 @@ impl<'a> Request<'a> {
                 request.store_at = Some(words.at());
                 words.expect()?;
             } else if words.left() > 1 && words.accept("BY") {
-                request.by = Some(Pattern::parse(words.expect()?));
+                let by = words.expect()?;
+                if !reads_every_key && by.contains(&b'*') {
+                    return Err(Error::SORT_BY_DENIED);
+                }
+                request.by = Some(Pattern::parse(by));
             } else if words.left() > 1 && words.accept("GET") {
+                if !reads_every_key {
+                    return Err(Error::SORT_GET_DENIED);
+                }
                 request.get.push(Pattern::parse(words.expect()?));
             } else {
                 return Err(Error::SYNTAX);

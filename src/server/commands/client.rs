@@ -9,9 +9,10 @@ use crate::command::error::Error;
 use crate::command::spec::{Acl, Arg, ArgKind, Flags, Group, Spec};
 use crate::command::table::Row;
 use crate::server::blocking::Unblock;
-use crate::server::client::{Client, ClientFlags, ClientId};
+use crate::server::client::{Client, ClientFlags, ClientId, Slot};
 use crate::server::message::Order;
 use crate::server::pause::Held;
+use crate::server::table::Command;
 use crate::server::{Server, ServerCx, ServerFn};
 use crate::tracking::Mode;
 use std::fmt::Write;
@@ -680,7 +681,7 @@ fn client_info_command(cx: &mut ServerCx<'_>) -> Result<(), Error> {
 }
 
 fn client_list_command(cx: &mut ServerCx<'_>) -> Result<(), Error> {
-    let filter = Filter::parse(cx.words(2), cx.server.store.databases(), false)?;
+    let filter = Filter::parse(cx.words(2), cx.server, false)?;
     let mut found: Vec<_> = matching(cx, &filter);
     found.sort_unstable();
     let mut text = String::new();
@@ -706,44 +707,40 @@ fn is_alive(client: &Client) -> bool {
 fn client_kill_command(cx: &mut ServerCx<'_>) -> Result<(), Error> {
     if cx.argc() == 3 {
         let addr = cx.arg(2);
-        let found = cx.server.clients.iter().find(|c| is_alive(c) && c.addr.as_bytes() == addr).map(|c| c.id);
-        kill(cx, found.ok_or(Error::fixed("ERR No such client"))?);
+        let found = cx.server.clients.iter().find(|c| is_alive(c) && c.addr.as_bytes() == addr).map(|c| c.slot);
+        let slot = found.ok_or(Error::fixed("ERR No such client"))?;
+        cx.server.kill_client(slot, cx.slot);
         cx.reply.ok();
         return Ok(());
     }
-    let filter = Filter::parse(cx.words(2), cx.server.store.databases(), true)?;
+    let filter = Filter::parse(cx.words(2), cx.server, true)?;
     let found = matching(cx, &filter);
     for &id in &found {
-        kill(cx, id);
+        if let Some(slot) = cx.server.clients.slot_of(id) {
+            cx.server.kill_client(slot, cx.slot);
+        }
     }
     cx.reply.count(found.len());
     Ok(())
 }
 
-/// Ends a connection; the caller's own after its reply.
-fn kill(cx: &mut ServerCx<'_>, id: ClientId) {
-    if cx.client().id == id {
-        cx.client().flags.insert(ClientFlags::CLOSE_AFTER_REPLY);
-    } else {
-        if let Some(slot) = cx.server.clients.slot_of(id) {
-            cx.server.end_client(slot);
-        }
-    }
+/// One line of CLIENT LIST.
+fn describe(cx: &ServerCx<'_>, line: &mut String, slot: Slot) {
+    // The caller's command is not its last one yet, but it is the one that runs.
+    let running = (slot == cx.slot).then(|| (cx.command, cx.argv.payload_bytes()));
+    describe_to(cx.server, line, slot, running);
+    line.push('\n');
 }
 
-/// One line of CLIENT LIST.
-fn describe(cx: &ServerCx<'_>, line: &mut String, slot: crate::server::client::Slot) {
-    let Some(c) = cx.server.clients.get(slot) else { return };
-    let now_ms = cx.server.store.now_ms();
-    // The caller's command is not its last one yet, but it is the one that runs.
-    let own = slot == cx.slot;
-    let command = if own { Some(cx.command) } else { c.last_command };
-    let argv_bytes = if own { cx.argv.payload_bytes() } else { 0 };
+fn describe_to(server: &Server, line: &mut String, slot: Slot, running: Option<(&'static Command, usize)>) {
+    let Some(c) = server.clients.get(slot) else { return };
+    let now_ms = server.store.now_ms();
+    let (command, argv_bytes) = running.map_or((c.last_command, 0), |(command, bytes)| (Some(command), bytes));
     let (io, tx) = (&c.io, c.tx.as_deref());
-    let subscribed = cx.server.subscriptions(c);
-    let total = cx.server.client_bytes(c) + argv_bytes;
+    let subscribed = server.subscriptions(c);
+    let total = server.client_bytes(c) + argv_bytes;
     // Writing to a string cannot fail.
-    let _ = writeln!(
+    let _ = write!(
         line,
         "id={} addr={} laddr={} fd={} name={} age={} idle={} flags={} capa={} db={} sub={} psub={} ssub={} multi={} watch={} \
          qbuf={} qbuf-free=0 argv-mem={argv_bytes} multi-mem={} rbs={} rbp={} obl=0 oll={} omem={} tot-mem={total} \
@@ -755,7 +752,7 @@ fn describe(cx: &ServerCx<'_>, line: &mut String, slot: crate::server::client::S
         String::from_utf8_lossy(&c.name),
         (now_ms - c.created_ms) / 1000,
         (now_ms - c.active_ms) / 1000,
-        cx.server.flag_letters(c),
+        server.flag_letters(c),
         if c.flags.contains(ClientFlags::CAPA_REDIRECT) { "r" } else { "" },
         c.db,
         subscribed.channels,
@@ -765,13 +762,13 @@ fn describe(cx: &ServerCx<'_>, line: &mut String, slot: crate::server::client::S
         tx.map_or(0, |tx| tx.watched()),
         io.query_bytes,
         c.queued_bytes(),
-        c.reply_peak.buffer_bytes(now_ms, cx.server.reply_peaks),
-        c.reply_peak.bytes(now_ms, cx.server.reply_peaks),
+        c.reply_peak.buffer_bytes(now_ms, server.reply_peaks),
+        c.reply_peak.bytes(now_ms, server.reply_peaks),
         io.output_chunks,
         io.output_bytes,
         if io.output_bytes > 0 { "rw" } else { "r" },
         command.map_or("NULL", |command| command.full_name),
-        c.user.unwrap_or("(superuser)"),
+        String::from_utf8_lossy(server.users.get(server.user_of(slot)).name()),
         redirection(c),
         if c.resp == crate::command::reply::Resp::V3 { 3 } else { 2 },
         String::from_utf8_lossy(&c.lib_name),
@@ -790,6 +787,22 @@ impl Client {
 }
 
 impl Server {
+    /// Ends a connection; the caller's own after its reply.
+    pub(in crate::server) fn kill_client(&mut self, slot: Slot, caller: Slot) {
+        if slot != caller {
+            self.end_client(slot);
+        } else if let Some(client) = self.clients.get_mut(slot) {
+            client.flags.insert(ClientFlags::CLOSE_AFTER_REPLY);
+        }
+    }
+
+    /// A client as CLIENT LIST shows it. `running`: the command that it has called, if any, and the bytes of its arguments.
+    pub(in crate::server) fn describe_client(&self, slot: Slot, running: Option<(&'static Command, usize)>) -> String {
+        let mut line = String::new();
+        describe_to(self, &mut line, slot, running);
+        line
+    }
+
     /// The letters of CLIENT LIST's `flags`.
     pub(super) fn flag_letters(&self, client: &Client) -> String {
         let has = |flags: ClientFlags| client.flags.intersects(flags);

@@ -1,9 +1,10 @@
 //! Which clients CLIENT LIST and CLIENT KILL mean.
 
+use crate::acl::UserId;
 use crate::command::args::{Words, int, is};
 use crate::command::error::Error;
+use crate::server::Server;
 use crate::server::client::{Client, ClientId, Slot};
-use crate::server::{DEFAULT_USER, Server};
 
 /// Kind of a client, as `TYPE` names it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -36,7 +37,7 @@ enum Test<'a> {
     Laddr(&'a [u8]),
     Ip(&'a [u8]),
     Kind(Kind),
-    User(&'a [u8]),
+    User(UserId),
     Name(&'a [u8]),
     LibName(&'a [u8]),
     LibVer(&'a [u8]),
@@ -56,7 +57,7 @@ pub(super) struct Filter<'a> {
 
 impl<'a> Filter<'a> {
     /// Reads options up to the end, for CLIENT KILL (which leaves the caller out unless told otherwise) or CLIENT LIST.
-    pub(super) fn parse(mut words: Words<'a>, databases: usize, kill: bool) -> Result<Filter<'a>, Error> {
+    pub(super) fn parse(mut words: Words<'a>, server: &Server, kill: bool) -> Result<Filter<'a>, Error> {
         let mut filter = Filter { tests: Vec::new(), skip_me: kill };
         while let Some(word) = words.next() {
             if words.left() == 0 {
@@ -75,7 +76,7 @@ impl<'a> Filter<'a> {
                 Some(option) => (true, option),
                 None => (false, &*upper),
             };
-            let (name, test) = Self::option(option, negated, &mut words, databases, kill)?;
+            let (name, test) = Self::option(option, negated, &mut words, server, kill)?;
             let known = filter.tests.iter().position(|(n, not, _)| *n == name && *not == negated);
             match (known, test) {
                 (None, test) => filter.tests.push((name, negated, test)),
@@ -94,7 +95,7 @@ impl<'a> Filter<'a> {
         option: &[u8],
         negated: bool,
         words: &mut Words<'a>,
-        databases: usize,
+        server: &Server,
         kill: bool,
     ) -> Result<(&'static str, Test<'a>), Error> {
         let not = if negated { "NOT-" } else { "" };
@@ -109,12 +110,10 @@ impl<'a> Filter<'a> {
             b"LIB-VER" => ("LIB-VER", Test::LibVer(words.expect()?)),
             b"USER" => {
                 let user = words.expect()?;
-                if user != DEFAULT_USER.as_bytes() {
-                    return Err(Error::new(format!("ERR No such user '{}'", String::from_utf8_lossy(user))));
-                }
-                ("USER", Test::User(user))
+                ("USER", Test::User(server.users.find(user).ok_or_else(|| Error::no_such_user(user))?))
             }
             b"DB" => {
+                let databases = server.store.databases();
                 let index = int(words.expect()?)
                     .map_err(|_| Error::new(format!("ERR {not}DB is not an integer or out of range")))?;
                 let index = usize::try_from(index).ok().filter(|&i| i < databases).ok_or_else(|| {
@@ -191,7 +190,7 @@ impl Test<'_> {
             Test::Laddr(addr) => client.laddr.as_bytes() == *addr,
             Test::Ip(ip) => client.ip().as_bytes() == *ip,
             Test::Kind(kind) => client.kind() == *kind,
-            Test::User(user) => client.user.is_some_and(|u| u.as_bytes() == *user),
+            Test::User(user) => server.user_of(client.slot) == *user,
             Test::Name(name) => !client.name.is_empty() && client.name == *name,
             Test::LibName(name) => !client.lib_name.is_empty() && client.lib_name == *name,
             Test::LibVer(version) => !client.lib_ver.is_empty() && client.lib_ver == *version,

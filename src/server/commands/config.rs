@@ -10,9 +10,8 @@ use crate::config::{self, Apply, Config, Directive, Effect, SetError};
 use crate::logging;
 use crate::server::ServerFn;
 use crate::server::client::ClientFlags;
-use crate::server::gates::Armed;
 use crate::server::message::Order;
-use crate::server::{DEFAULT_USER, Server, ServerCx};
+use crate::server::{Server, ServerCx};
 use crate::tls::Acceptor;
 use std::io;
 use std::path::Path;
@@ -99,7 +98,10 @@ fn config_resetstat_command(cx: &mut ServerCx<'_>) -> Result<(), Error> {
 
 fn config_rewrite_command(cx: &mut ServerCx<'_>) -> Result<(), Error> {
     let Some(path) = &cx.server.facts.config_file else { return Err(WITHOUT_FILE) };
-    match config::rewrite(&cx.server.config, path, None) {
+    // Users of a file of their own are written there, by ACL SAVE.
+    let users = cx.server.config.aclfile.is_none();
+    let users: Option<Vec<Vec<u8>>> = users.then(|| cx.server.users.iter().map(|user| user.line()).collect());
+    match config::rewrite(&cx.server.config, path, users.as_deref()) {
         Ok(()) => tracing::info!("CONFIG REWRITE executed with success."),
         Err(error) => {
             tracing::warn!("CONFIG REWRITE failed: {error}");
@@ -139,12 +141,9 @@ fn change(server: &mut Server, pairs: &[(&[u8], &[u8])], local: bool) -> Result<
     if has(&staged.changed, Apply::Log) {
         adjust_log(server);
     }
-    if has(&staged.changed, Apply::DefaultUser) && server.config.requirepass.is_none() {
-        let locked_out = server.clients.iter_mut().filter(|client| !client.is_authenticated());
-        for client in locked_out {
-            client.user = Some(DEFAULT_USER);
-            client.armed.remove(Armed::AUTH);
-        }
+    if has(&staged.changed, Apply::DefaultUser) {
+        server.users.set_default_password(server.config.requirepass.as_deref());
+        server.users_changed();
     }
     for directive in &staged.changed {
         if let Effect::Accepted { .. } = directive.effect {

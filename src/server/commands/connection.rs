@@ -4,13 +4,12 @@ use super::client::set_name;
 use crate::command::args::{int, int_in};
 use crate::command::error::Error;
 use crate::command::reply::Resp;
-use crate::command::spec::{Acl, Arg, ArgKind, Flags, Group, Spec};
+use crate::command::spec::{Acl, Arg, ArgKind, DatabaseArgs, Flags, Group, Spec};
 use crate::command::table::Row;
 use crate::server::ServerFn;
 use crate::server::client::{Client, ClientFlags};
 use crate::server::gates::Armed;
-use crate::server::{DEFAULT_USER, REDIS_VERSION, ServerCx};
-use subtle::ConstantTimeEq;
+use crate::server::{REDIS_VERSION, ServerCx};
 
 const NOSCRIPT_LOADING_STALE_FAST_NO_AUTH_ALLOW_BUSY_SUBSCRIBED_OK: Flags = Flags::NOSCRIPT
     .union(Flags::LOADING)
@@ -134,6 +133,7 @@ pub(super) const COMMANDS: &[Row<ServerFn>] = &[
             Group::Connection,
             "1.0.0",
         )
+        .databases(DatabaseArgs::At(&[1]))
         .doc("O(1)", "Changes the database that the connection works on.")
         .args(&[Arg::new("index", ArgKind::Integer)]),
         select_command,
@@ -142,8 +142,8 @@ pub(super) const COMMANDS: &[Row<ServerFn>] = &[
 
 fn auth_command(cx: &mut ServerCx<'_>) -> Result<(), Error> {
     let (user, password) = match cx.argc() {
-        2 if cx.server.config.requirepass.is_none() => return Err(Error::NO_PASSWORD_SET),
-        2 => (DEFAULT_USER.as_bytes(), cx.arg(1)),
+        2 if !cx.server.users.default_has_password() => return Err(Error::NO_PASSWORD_SET),
+        2 => (&b"default"[..], cx.arg(1)),
         3 => (cx.arg(1), cx.arg(2)),
         _ => return Err(Error::SYNTAX),
     };
@@ -152,26 +152,14 @@ fn auth_command(cx: &mut ServerCx<'_>) -> Result<(), Error> {
     Ok(())
 }
 
-/// Logs the client in, or says why not. Takes as long for a wrong password as for the right one.
+/// Logs the client in, or says why not.
 fn authenticate(cx: &mut ServerCx<'_>, user: &[u8], password: &[u8]) -> Result<(), Error> {
-    let known = user == DEFAULT_USER.as_bytes();
-    // Without a password the default user takes any.
-    let wanted = cx.server.config.requirepass.as_deref();
-    let right = wanted.is_none_or(|wanted| digest(wanted).ct_eq(&digest(password)).into());
-    if !(known && right) {
-        cx.server.stats.counters.acl_access_denied_auth += 1;
+    let Some(id) = cx.server.users.authenticate(user, password) else {
+        cx.server.note_failed_login(cx.slot, cx.command, cx.argv, user);
         return Err(Error::WRONG_PASS);
-    }
-    let client = cx.client();
-    client.user = Some(DEFAULT_USER);
-    client.armed.remove(Armed::AUTH);
+    };
+    cx.server.log_in(cx.slot, Some(id));
     Ok(())
-}
-
-/// Passwords are compared by their digests: those are of one length, so that nothing of the password shows in the time.
-fn digest(password: &[u8]) -> [u8; 32] {
-    use sha2::Digest;
-    sha2::Sha256::digest(password).into()
 }
 
 fn echo_command(cx: &mut ServerCx<'_>) -> Result<(), Error> {
@@ -213,7 +201,6 @@ fn select_command(cx: &mut ServerCx<'_>) -> Result<(), Error> {
 }
 
 fn reset_command(cx: &mut ServerCx<'_>) -> Result<(), Error> {
-    let open = cx.server.config.requirepass.is_none();
     let slot = cx.slot;
     cx.server.clients.monitors.retain(|&m| m != slot);
     cx.server.end_transaction(slot);
@@ -224,8 +211,8 @@ fn reset_command(cx: &mut ServerCx<'_>) -> Result<(), Error> {
     client.resp = Resp::V2;
     client.name.clear();
     client.flags &= ClientFlags::UNIX_SOCKET | ClientFlags::LOCAL | ClientFlags::RUNNING | ClientFlags::PUSHED;
-    client.user = open.then_some(DEFAULT_USER);
-    client.armed = if open { Armed::empty() } else { Armed::AUTH };
+    client.armed = Armed::empty();
+    cx.server.log_in(slot, cx.server.user_of_strangers());
     cx.reply.set_resp(Resp::V2);
     cx.reply.simple("RESET");
     Ok(())

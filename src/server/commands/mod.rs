@@ -2,6 +2,7 @@
 //!
 //! A family is a file: its rows in `COMMANDS`, below them the functions that the rows name.
 
+mod acl;
 mod admin;
 mod client;
 mod client_filter;
@@ -24,6 +25,7 @@ use crate::command::table::Row;
 
 /// Every family's rows.
 pub const FAMILIES: &[&[Row<ServerFn>]] = &[
+    acl::COMMANDS,
     admin::COMMANDS,
     client::COMMANDS,
     command::COMMANDS,

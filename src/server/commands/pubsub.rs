@@ -2,7 +2,7 @@
 
 use crate::command::error::Error;
 use crate::command::reply::{Output, Reply};
-use crate::command::spec::{Acl, Arg, ArgKind, Flags, Group, KeyFlags, KeySpec, Spec};
+use crate::command::spec::{Acl, Arg, ArgKind, ChannelArgs, Flags, Group, KeyFlags, KeySpec, Spec};
 use crate::command::table::Row;
 use crate::pubsub::{Counts, Kind};
 use crate::server::client::ClientFlags;
@@ -19,6 +19,7 @@ const ACL_PUBSUB_FAST: Acl = Acl::PUBSUB.union(Acl::FAST);
 pub(super) const COMMANDS: &[Row<ServerFn>] = &[
     Row::new(
         Spec::new("psubscribe", -2, SUBSCRIBES, ACL_PUBSUB_SLOW, Group::PubSub, "2.0.0")
+            .channels(ChannelArgs::AllPatterns)
             .doc(
                 "O(N) where N is the number of patterns to subscribe to.",
                 "Subscribes to all channels that one of the patterns matches.",
@@ -28,6 +29,7 @@ pub(super) const COMMANDS: &[Row<ServerFn>] = &[
     ),
     Row::new(
         Spec::new("publish", 3, PUBSUB_LOADING_STALE.union(Flags::FAST), ACL_PUBSUB_FAST, Group::PubSub, "2.0.0")
+            .channels(ChannelArgs::First)
             .doc(
                 "O(N+M) where N is the number of clients subscribed to the receiving channel and M is the total number of \
                  subscribed patterns (by any client).",
@@ -101,6 +103,7 @@ pub(super) const COMMANDS: &[Row<ServerFn>] = &[
     ),
     Row::new(
         Spec::new("spublish", 3, PUBSUB_LOADING_STALE.union(Flags::FAST), ACL_PUBSUB_FAST, Group::PubSub, "7.0.0")
+            .channels(ChannelArgs::First)
             .keys(&[KeySpec::one(1, KeyFlags::NOT_KEY)])
             .doc(
                 "O(N) where N is the number of clients subscribed to the receiving shard channel.",
@@ -111,6 +114,7 @@ pub(super) const COMMANDS: &[Row<ServerFn>] = &[
     ),
     Row::new(
         Spec::new("ssubscribe", -2, SUBSCRIBES, ACL_PUBSUB_SLOW, Group::PubSub, "7.0.0")
+            .channels(ChannelArgs::All)
             .keys(&[KeySpec::range(1, -1, 1, KeyFlags::NOT_KEY)])
             .doc(
                 "O(N) where N is the number of shard channels to subscribe to.",
@@ -121,6 +125,7 @@ pub(super) const COMMANDS: &[Row<ServerFn>] = &[
     ),
     Row::new(
         Spec::new("subscribe", -2, SUBSCRIBES, ACL_PUBSUB_SLOW, Group::PubSub, "2.0.0")
+            .channels(ChannelArgs::All)
             .doc("O(N) where N is the number of channels to subscribe to.", "Subscribes to channels.")
             .args(&[Arg::new("channel", ArgKind::String).multiple()]),
         |cx| subscribe(cx, Kind::Channel),
