@@ -20,7 +20,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("store", &[]),
     ("tls", &["config"]),
     ("command", &["config", "store"]),
-    ("script", &["command"]),
+    ("script", &["command", "config"]),
     ("acl", &["command", "config"]),
     ("server", &["acl", "command", "config", "logging", "pubsub", "stats", "store", "tls", "tracking"]),
     ("net", &["command", "config", "server", "store", "tls"]),

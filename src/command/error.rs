@@ -200,6 +200,51 @@ impl Error {
         Error::quoting(&[what, clip(sub, 128), b"'. Try ", container.as_bytes(), b" HELP."])
     }
 
+    /// An option that FUNCTION LOAD does not know.
+    pub fn unknown_load_option(option: &[u8]) -> Error {
+        Error::quoting(&[b"ERR Unknown option given: ", clip(option, TEXT_MAX)])
+    }
+
+    /// An argument that FUNCTION LIST does not know.
+    pub fn unknown_list_argument(argument: &[u8]) -> Error {
+        Error::quoting(&[b"ERR Unknown argument ", clip(argument, TEXT_MAX)])
+    }
+
+    /// A word in the first line of a library that it does not have.
+    pub fn library_metadata(word: &[u8]) -> Error {
+        Error::quoting(&[b"ERR Invalid metadata value given: ", clip(word, TEXT_MAX)])
+    }
+
+    /// A library in a language that there is not.
+    pub fn no_such_engine(name: &[u8]) -> Error {
+        Error::quoting(&[b"ERR Engine '", clip(name, TEXT_MAX), b"' not found"])
+    }
+
+    /// FUNCTION LOAD of a library that is loaded.
+    pub fn library_exists(name: &str) -> Error {
+        Error::new(format!("ERR Library '{name}' already exists"))
+    }
+
+    /// The same of FUNCTION RESTORE.
+    pub fn restored_library_exists(name: &str) -> Error {
+        Error::new(format!("ERR Library {name} already exists"))
+    }
+
+    /// A function whose name another library has taken.
+    pub fn function_exists(name: &str) -> Error {
+        Error::new(format!("ERR Function {name} already exists"))
+    }
+
+    /// A library that does not compile.
+    pub fn library_not_compiled(why: &[u8]) -> Error {
+        Error::quoting(&[b"ERR Error compiling function: ", clip(why, TEXT_MAX)])
+    }
+
+    /// A library that failed while it was loaded.
+    pub fn library_not_loaded(why: &[u8]) -> Error {
+        Error::quoting(&[b"ERR Error registering functions: ", clip(why, TEXT_MAX)])
+    }
+
     /// A connection from elsewhere to a server that nobody has secured.
     pub const PROTECTED_MODE: Error = Error::fixed(
         "DENIED Weir is in protected mode: no password is set for the default user, so connections are accepted from \
@@ -450,6 +495,47 @@ impl Error {
 
     /// A value of a script that is nested too deeply.
     pub const SCRIPT_STACK_LIMIT: Error = Error::fixed("ERR reached lua stack limit");
+
+    // Functions
+
+    /// A library without its first line.
+    pub const LIBRARY_WITHOUT_METADATA: Error = Error::fixed("ERR Missing library metadata");
+    /// A library whose first line cannot be read.
+    pub const LIBRARY_METADATA_INVALID: Error = Error::fixed("ERR Invalid library metadata");
+    /// See above.
+    pub const LIBRARY_NAME_TWICE: Error =
+        Error::fixed("ERR Invalid metadata value, name argument was given multiple times");
+    /// See above.
+    pub const LIBRARY_NAME_MISSING: Error = Error::fixed("ERR Library name was not given");
+    /// See above.
+    pub const LIBRARY_NAME_INVALID: Error = Error::fixed(
+        "ERR Library names can only contain letters, numbers, or underscores(_) and must be at least one character long",
+    );
+    /// A library without a function.
+    pub const LIBRARY_EMPTY: Error = Error::fixed("ERR No functions registered");
+    /// FUNCTION DELETE.
+    pub const NO_SUCH_LIBRARY: Error = Error::fixed("ERR Library not found");
+    /// FCALL.
+    pub const NO_SUCH_FUNCTION: Error = Error::fixed("ERR Function not found");
+    /// See above.
+    pub const FUNCTION_NUMKEYS: Error = Error::fixed("ERR Bad number of keys provided");
+    /// See above.
+    pub const FUNCTION_NUMKEYS_NEGATIVE: Error = Error::fixed("ERR Number of keys can't be negative");
+    /// FUNCTION LIST LIBRARYNAME without a name.
+    pub const LIBRARY_PATTERN_MISSING: Error = Error::fixed("ERR library name argument was not given");
+    /// FUNCTION FLUSH.
+    pub const FUNCTION_FLUSH_OPTION: Error = Error::fixed("ERR FUNCTION FLUSH only supports SYNC|ASYNC option");
+    /// FUNCTION RESTORE.
+    pub const RESTORE_POLICY: Error =
+        Error::fixed("ERR Wrong restore policy given, value should be either FLUSH, APPEND or REPLACE.");
+    /// What DUMP and its like have made, but not whole or not for this server.
+    pub const DUMP_PAYLOAD: Error = Error::fixed("ERR DUMP payload version or checksum are wrong");
+    /// FUNCTION RESTORE of something else than libraries.
+    pub const DUMP_NOT_FUNCTION: Error = Error::fixed("ERR given type is not a function");
+    /// FUNCTION RESTORE of a form that only previews of Redis 7 made.
+    pub const DUMP_FUNCTION_PREVIEW: Error = Error::fixed("ERR Pre-GA function format not supported");
+    /// FUNCTION RESTORE of a library that is cut off.
+    pub const DUMP_LIBRARY: Error = Error::fixed("ERR Failed loading library payload");
 
     // Streams
 

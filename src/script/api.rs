@@ -48,7 +48,6 @@ pub(super) fn register(l: State, link: Link, kind: Kind) {
     function("error_reply", error_reply);
     function("status_reply", status_reply);
     function("sha1hex", sha1hex);
-    function("log", log);
     function("setresp", setresp);
     function("set_repl", set_repl);
     function("acl_check_cmd", acl_check_cmd);
@@ -57,21 +56,37 @@ pub(super) fn register(l: State, link: Link, kind: Kind) {
         function("breakpoint", breakpoint);
         function("debug", debug);
     }
+    add_log(l, link, table);
     let number = |name: &str, value: f64| {
         l.push_number(value);
         l.set_raw_field(table, name);
     };
-    number("LOG_DEBUG", 0.0);
-    number("LOG_VERBOSE", 1.0);
-    number("LOG_NOTICE", 2.0);
-    number("LOG_WARNING", 3.0);
     number("REPL_NONE", 0.0);
     number("REPL_AOF", 1.0);
     number("REPL_SLAVE", 2.0);
     number("REPL_REPLICA", 2.0);
     number("REPL_ALL", 3.0);
-    number("REDIS_VERSION_NUM", version_number(VERSIONS.redis));
-    number("VALKEY_VERSION_NUM", version_number(VERSIONS.valkey));
+    add_versions(l, table);
+    for name in ["redis", "server"] {
+        l.push_value(table);
+        l.set_raw_field(lua::GLOBALS, name);
+    }
+    l.set_top(table - 1);
+}
+
+/// Gives a table the function that writes into the log, and its levels.
+pub(super) fn add_log(l: State, link: Link, table: c_int) {
+    l.push_address(link.address());
+    l.push_function(log, 1);
+    l.set_raw_field(table, "log");
+    for (level, name) in ["LOG_DEBUG", "LOG_VERBOSE", "LOG_NOTICE", "LOG_WARNING"].into_iter().enumerate() {
+        l.push_number(level as f64);
+        l.set_raw_field(table, name);
+    }
+}
+
+/// Gives a table the versions that scripts ask for.
+pub(super) fn add_versions(l: State, table: c_int) {
     let text = |name: &str, value: &str| {
         l.push_string(value.as_bytes());
         l.set_raw_field(table, name);
@@ -79,11 +94,10 @@ pub(super) fn register(l: State, link: Link, kind: Kind) {
     text("REDIS_VERSION", VERSIONS.redis);
     text("VALKEY_VERSION", VERSIONS.valkey);
     text("SERVER_NAME", "valkey");
-    for name in ["redis", "server"] {
-        l.push_value(table);
-        l.set_raw_field(lua::GLOBALS, name);
+    for (name, version) in [("REDIS_VERSION_NUM", VERSIONS.redis), ("VALKEY_VERSION_NUM", VERSIONS.valkey)] {
+        l.push_number(version_number(version));
+        l.set_raw_field(table, name);
     }
-    l.set_top(table - 1);
 }
 
 extern "C-unwind" fn call(l: State) -> c_int {

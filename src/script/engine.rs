@@ -22,7 +22,9 @@
 //! asked for in [`Engine::batch`] and [`Engine::answer`].
 
 use super::api;
+use super::functions::Registered;
 use super::lib;
+use super::load::{self, Load};
 use super::lua::{self, State};
 use super::random;
 use super::sandbox;
@@ -137,8 +139,12 @@ pub(super) struct Shared {
     pub(super) sealed: Vec<usize>,
     /// The globals, which the engine changes and scripts do not.
     pub(super) globals: c_int,
-    handler: c_int,
+    pub(super) handler: c_int,
     runner: c_int,
+    /// The library that is being loaded.
+    pub(super) load: Option<Load>,
+    /// The globals that a library sees meanwhile.
+    pub(super) load_globals: c_int,
 }
 
 /// Leads to what an engine and the functions that its scripts call have in common.
@@ -265,6 +271,8 @@ impl Engine {
             globals: 0,
             handler: 0,
             runner: 0,
+            load: None,
+            load_globals: 0,
         })));
         lib::register(&lua).expect("there is memory for the libraries of a fresh engine");
         let mut raw = std::ptr::null_mut();
@@ -347,21 +355,52 @@ impl Engine {
 
     /// Begins a run, up to its first question.
     pub fn start(&mut self, run: Run<'_>) -> Ask {
-        assert!(!self.running, "an engine runs one script at a time");
-        let shared = self.shared();
-        shared.name.clear();
-        shared.name.push_str(run.name);
-        shared.resp = Resp::V2;
-        shared.client_resp = run.resp;
-        shared.dead = None;
-        shared.outcome = Outcome::Value;
-        shared.reply = Output::reusing(std::mem::take(&mut shared.reply).into_parts().0);
+        let shared = self.begin(run.name, run.resp);
         // SAFETY: the lifetime is stretched for the time of this call: the run is taken out and copied into Lua before the
         // first question, which `resume` returns.
         shared.run = Some(unsafe { std::mem::transmute::<Run<'_>, Run<'static>>(run) });
         let ask = self.resume(Answer::Go);
         self.shared().run = None;
         ask
+    }
+
+    /// Begins to load a library, which is the compiled text of one. It asks for nothing but slices of time; when it is
+    /// done, [`Engine::loaded`] says what became of it.
+    pub fn load(&mut self, library: Compiled) -> Ask {
+        self.begin("", Resp::V2).load = Some(Load::new(library));
+        self.resume(Answer::Go)
+    }
+
+    /// What the library has registered that was loaded last.
+    ///
+    /// # Errors
+    /// What it raised. Then it has registered nothing.
+    pub fn loaded(&mut self) -> Result<Vec<Registered>, Vec<u8>> {
+        let Some(load) = self.shared().load.take() else { return Ok(Vec::new()) };
+        let (library, registered, error) = load.into_parts();
+        self.forget(library);
+        match error {
+            None => Ok(registered),
+            Some(error) => {
+                for function in registered {
+                    self.forget(function.compiled);
+                }
+                Err(error)
+            }
+        }
+    }
+
+    fn begin(&mut self, name: &str, resp: Resp) -> &mut Shared {
+        assert!(!self.running, "an engine runs one script at a time");
+        let shared = self.shared();
+        shared.name.clear();
+        shared.name.push_str(name);
+        shared.resp = Resp::V2;
+        shared.client_resp = resp;
+        shared.dead = None;
+        shared.outcome = Outcome::Value;
+        shared.reply = Output::reusing(std::mem::take(&mut shared.reply).into_parts().0);
+        shared
     }
 
     /// Goes on with a run that has asked for something.
@@ -449,7 +488,7 @@ fn run_for_ever(link: Link, l: State, yielder: &Yielder<Answer, Ask>, _: Answer)
 /// One run: arguments, the script, its reply. Its own values are the link and the words KEYS and ARGV.
 extern "C-unwind" fn run_script(l: State) -> c_int {
     let link = Link::own(l);
-    let Some(run) = link.with(|shared| shared.run.take()) else { return 0 };
+    let Some(run) = link.with(|shared| shared.run.take()) else { return load::run(l, link) };
     l.push_kept(link.with(|shared| shared.handler));
     let handler = l.top();
     let by_globals = l.kind(lua::upvalue(2)) == lua::Type::String;
@@ -500,6 +539,9 @@ extern "C-unwind" fn set_up(l: State) -> c_int {
     l.raw_set(lua::REGISTRY);
     api::register(l, link, kind);
     sandbox::close(l, link);
+    if kind == Kind::Functions {
+        load::register(l, link);
+    }
     l.push_function(value::on_error, 0);
     let handler = l.keep();
     l.push_address(link.address());

@@ -90,7 +90,7 @@ pub(super) fn close(l: State, link: Link) {
 }
 
 /// Pushes an empty table in front of the one at a place.
-fn push_sealed(l: State, link: Link, real: c_int) {
+pub(super) fn push_sealed(l: State, link: Link, real: c_int) {
     l.push_table(0, 0);
     let identity = l.identity(-1) as usize;
     l.push_table(0, 2);
@@ -225,7 +225,8 @@ fn refuse(l: State) -> ! {
     l.raise()
 }
 
-extern "C-unwind" fn no_such_global(l: State) -> c_int {
+/// What is called where a name is looked for and is not there.
+pub(super) extern "C-unwind" fn no_such_global(l: State) -> c_int {
     let mut message = lua::Buffer::new();
     message.begin(l);
     message.add(b"Script attempted to access nonexistent global variable '");

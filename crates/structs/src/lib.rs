@@ -19,6 +19,7 @@
 //!  geo           positions as scores of sorted sets
 //!  bits, hll     what bitmaps and HyperLogLogs do with the bytes of strings
 //!  number, decimal, glob, lcs, digest   what commands do with bytes
+//!  crc64         the checksum of files and dumps
 //! ```
 //!
 //! What must stay true: the unsafe code of this crate is sound for every input through its public safe functions; whatever
@@ -26,6 +27,7 @@
 
 pub mod arena;
 pub mod bits;
+pub mod crc64;
 pub mod decimal;
 pub mod dict;
 pub mod digest;

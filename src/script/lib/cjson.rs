@@ -455,11 +455,10 @@ impl<'t> Words<'t> {
                 }
                 (b'\\', escape) => escape,
                 (0, _) => return self.error("unexpected end of string"),
-                _ => {
-                    let rest = self.rest();
-                    let plain = rest.iter().position(|&byte| matches!(byte, b'"' | b'\\' | 0)).unwrap_or(rest.len());
-                    unescaped.extend(rest.get(..plain).unwrap_or_default());
-                    self.at += plain;
+                // Where there is one escape there are often more, with a few bytes between them.
+                (byte, _) => {
+                    unescaped.push(byte);
+                    self.at += 1;
                     continue;
                 }
             };

@@ -10,16 +10,13 @@
 //! - A function that is given a [`Stack`] holds nothing that has a destructor: no `Vec`, no `String`, no `Box`. What needs
 //!   room takes a [`Buffer`], whose bytes belong to Lua, count as Lua's memory, and are collected.
 //! - Bytes borrowed from a string are used only while that string is on the stack.
-//! - Who pushes more than [`SLOTS_FREE`] values asks [`Stack::reserve`] before.
+//! - A function has room for 20 values beside its arguments; who pushes more asks [`Stack::reserve`] before.
 
 use std::ffi::{CStr, c_char, c_int, c_void};
 use std::fmt::{self, Write as _};
 use std::marker::PhantomData;
 
 use mlua::ffi;
-
-/// Values that a library function may push without asking.
-pub(super) const SLOTS_FREE: i32 = ffi::LUA_MINSTACK;
 
 /// What a buffer keeps for the next call. A larger one is given back to Lua's collector.
 const BUFFER_KEPT_MAX: usize = 64 * 1024;
@@ -89,7 +86,7 @@ impl<'l> Stack<'l> {
         F: Fn(Stack<'_>) -> i32 + Copy,
     {
         let _ = function;
-        // SAFETY: at most four values are pushed, and a library function has room for `SLOTS_FREE`; the table is on top
+        // SAFETY: at most four values are pushed, and a library function has room for 20; the table is on top
         // before and after; the name ends with NUL.
         unsafe {
             match settings {
@@ -146,7 +143,7 @@ impl<'l> Stack<'l> {
 
     /// Cuts the stack, or fills it up with nil, to `count` values.
     pub(super) fn set_top(self, count: i32) {
-        // SAFETY: callers cut, or fill up by a few within `SLOTS_FREE`.
+        // SAFETY: callers cut, or fill up by a few, for which there is room.
         unsafe { ffi::lua_settop(self.state, count) }
     }
 
