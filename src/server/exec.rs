@@ -18,7 +18,7 @@ use crate::command::error::Error;
 use crate::command::reply::{Mark, Output, Reply, Resp};
 use crate::command::spec::Flags;
 use crate::stats::LogKind;
-use crate::store::Key;
+use crate::store::{Key, MemberAhead};
 use weir_resp::Argv;
 
 /// Commands that are prepared together: enough to hide a memory access behind others, few enough to stay in the first
@@ -33,8 +33,6 @@ pub(super) struct Planned {
     command: Option<&'static Command>,
     /// Database and position of its first key, where it has one.
     key: Option<(usize, u64)>,
-    /// Position of a member of the collection there, where it has one.
-    member: Option<u64>,
 }
 
 /// One run of a command.
@@ -69,7 +67,7 @@ impl Server {
         let (mut at_job, mut at_command) = (0, jobs.first().map_or(0, |j| j.next));
         loop {
             plan.clear();
-            self.plan_window(jobs, &mut at_job, &mut at_command, &mut plan);
+            let names_members = self.plan_window(jobs, &mut at_job, &mut at_command, &mut plan);
             if plan.is_empty() {
                 break;
             }
@@ -78,7 +76,10 @@ impl Server {
                     self.store.prefetch_entry(db, position);
                 }
             }
-            self.prefetch_members(jobs, &mut plan);
+            // For a single command that would not be earlier than the command itself.
+            if names_members && plan.len() > 1 {
+                self.prefetch_members(jobs, &plan);
+            }
             let mut began = self.stats.now();
             for planned in &plan {
                 let job = &mut jobs[planned.job];
@@ -94,18 +95,22 @@ impl Server {
         self.settle();
     }
 
-    fn plan_window(&self, jobs: &[Job], at_job: &mut usize, at_command: &mut usize, plan: &mut Vec<Planned>) {
+    /// Looks up the next commands and requests the buckets of their keys. Says whether any of them names a member of the
+    /// collection at its key.
+    fn plan_window(&self, jobs: &[Job], at_job: &mut usize, at_command: &mut usize, plan: &mut Vec<Planned>) -> bool {
         let mut last: (&[u8], Option<&'static Command>) = (b"", None);
+        let mut names_members = false;
         while let Some(job) = jobs.get(*at_job) {
             let db = self.clients.get(job.slot).map_or(0, |c| c.db);
             while *at_command < job.batch.len() && job.state == JobState::Ready {
                 if plan.len() == WINDOW {
-                    return;
+                    return names_members;
                 }
                 let argv = job.batch.command(*at_command);
                 let name = argv.name();
                 if name != last.0 {
                     last = (name, self.names.find(name));
+                    names_members |= last.1.is_some_and(|command| command.spec.member_at.is_some());
                 }
                 let command = last.1;
                 let mut key = None;
@@ -116,44 +121,29 @@ impl Server {
                     self.store.prefetch_bucket(db, position);
                     key = Some((db, position));
                 }
-                plan.push(Planned { job: *at_job, index: *at_command, command, key, member: None });
+                plan.push(Planned { job: *at_job, index: *at_command, command, key });
                 *at_command += 1;
             }
             *at_job += 1;
             *at_command = jobs.get(*at_job).map_or(0, |j| j.next);
         }
+        names_members
     }
 
-    /// Requests the members that the commands of a window speak of: first where they would be, then themselves. For a single
-    /// command that would not be earlier than the command itself.
-    fn prefetch_members(&self, jobs: &[Job], plan: &mut [Planned]) {
-        if plan.len() < 2 {
-            return;
-        }
-        let named = |planned: &Planned| {
+    /// Requests the members that the commands of a window speak of: first where they would be, then themselves.
+    fn prefetch_members(&self, jobs: &[Job], plan: &[Planned]) {
+        let ahead = |planned: &Planned| {
             let (command, (db, position)) = (planned.command?, planned.key?);
             let argv = jobs.get(planned.job)?.batch.command(planned.index);
             let member = argv.get(usize::from(command.spec.member_at?))?;
             let name = argv.get(usize::from(command.first_key_at?))?;
-            Some((db, Key { name, position }, member))
+            self.store.prefetch_member_bucket(db, Key { name, position }, member)
         };
-        let mut any = false;
-        for planned in &mut *plan {
-            if let Some((db, key, member)) = named(planned) {
-                planned.member = self.store.prefetch_member_bucket(db, key, member);
-                any |= planned.member.is_some();
-            }
+        let mut members = [None; WINDOW];
+        for (member, planned) in members.iter_mut().zip(plan) {
+            *member = ahead(planned);
         }
-        if !any {
-            return;
-        }
-        for planned in plan {
-            if let Some(position) = planned.member
-                && let Some((db, key, _)) = named(planned)
-            {
-                self.store.prefetch_member(db, key, position);
-            }
-        }
+        members.into_iter().flatten().for_each(MemberAhead::prefetch);
     }
 
     /// Runs one command and does what follows from it.
@@ -180,82 +170,102 @@ impl Server {
             job.state = JobState::CloseAfterReply;
             return;
         }
-        let admitted = self.admit(slot, planned, argv, armed);
-        if flags.intersects(SPECIAL) && !matches!(admitted, Admitted::Hang | Admitted::Hold) {
+        let command = match self.admit(slot, planned, argv, armed) {
+            Admitted::Run(command) => command,
+            turned_away => {
+                self.turn_away(turned_away, job, planned);
+                *began = self.stats.now();
+                return;
+            }
+        };
+        if flags.intersects(SPECIAL) {
             self.before_special(slot);
         }
+        let result = self.invoke(Call { slot, db, resp, command, argv, key: planned.key }, out);
+        let now = self.stats.now();
+        if let Some(block) = self.effects.block.take() {
+            let ticks = now.wrapping_sub(*began);
+            *began = now;
+            self.begin_waiting(slot, command, job, planned, *block, ticks);
+            return;
+        }
+        let done = Done {
+            command: command.id,
+            ticks: now.wrapping_sub(*began),
+            request_bytes: batch.command_bytes(planned.index),
+            reply_bytes: out.len() - out_before,
+            error: result.as_ref().err(),
+        };
+        *began = now;
+        if self.stats.command_done(&done) {
+            self.log_command(slot, command, argv, &done);
+        }
+        self.propagate(Some(slot));
+        if flags.contains(ClientFlags::REMEMBERS) {
+            self.remember_keys(slot, command, argv, planned.key);
+        }
+        if !self.waiters.is_empty() {
+            self.serve_waiters();
+        }
+        if !self.clients.monitors.is_empty() {
+            self.feed_monitors(slot, command, argv);
+        }
+        if let Some(client) = self.clients.get_mut(slot) {
+            client.last_command = Some(command);
+            client.commands += 1;
+        }
+        if flags.intersects(SPECIAL) || matches!(command.run, Run::Server(_)) {
+            self.after_special(slot, Some(command), job, mark);
+        }
+        self.advance(job, planned);
+    }
+
+    /// Does with a command that is not run now what the gates have decided.
+    #[inline(never)]
+    fn turn_away(&mut self, admitted: Admitted, job: &mut Job, planned: Planned) {
+        let slot = job.slot;
+        let Some(client) = self.clients.get(slot) else {
+            job.state = JobState::CloseAfterReply;
+            return;
+        };
+        let (resp, in_multi, special) =
+            (client.resp, client.armed.contains(Armed::MULTI), client.flags.intersects(SPECIAL));
+        let mark = job.out.mark();
         match admitted {
-            Admitted::Hang => {
-                out.truncate(mark);
-                job.state = JobState::CloseAfterReply;
-                return;
-            }
-            Admitted::Hold => {
-                job.state = JobState::Paused;
-                return;
-            }
+            Admitted::Run(_) => unreachable!("it is run"),
+            Admitted::Hang => job.state = JobState::CloseAfterReply,
+            Admitted::Hold => job.state = JobState::Paused,
             Admitted::Refuse(command, error) => {
+                if special {
+                    self.before_special(slot);
+                }
                 let runs_queued = command.is_some_and(|command| command.flags().contains(Flags::RUNS_QUEUED));
-                let error = if armed.contains(Armed::MULTI) || runs_queued {
-                    self.refuse_queued(slot, command, error)
-                } else {
-                    error
-                };
+                let error = if in_multi || runs_queued { self.refuse_queued(slot, command, error) } else { error };
                 self.stats.command_rejected(command.map(|c| c.id), &error);
-                Reply::new(out, resp).error(&error);
-                *began = self.stats.now();
+                Reply::new(&mut job.out, resp).error(&error);
                 self.after_special(slot, command, job, mark);
+                self.advance(job, planned);
             }
             Admitted::Queue(command) => {
-                self.queue(slot, command, argv);
+                if special {
+                    self.before_special(slot);
+                }
+                self.queue(slot, command, job.batch.command(planned.index));
                 if let Some(client) = self.clients.get_mut(slot) {
                     client.last_command = Some(command);
                 }
-                Reply::new(out, resp).simple("QUEUED");
-                *began = self.stats.now();
-                if flags.intersects(SPECIAL) {
+                Reply::new(&mut job.out, resp).simple("QUEUED");
+                if special {
                     self.after_special(slot, Some(command), job, mark);
                 }
-            }
-            Admitted::Run(command) => {
-                let result = self.invoke(Call { slot, db, resp, command, argv, key: planned.key }, out);
-                let now = self.stats.now();
-                if let Some(block) = self.effects.block.take() {
-                    let ticks = now.wrapping_sub(*began);
-                    *began = now;
-                    self.begin_waiting(slot, command, job, planned, *block, ticks);
-                    return;
-                }
-                let done = Done {
-                    command: command.id,
-                    ticks: now.wrapping_sub(*began),
-                    request_bytes: batch.command_bytes(planned.index),
-                    reply_bytes: out.len() - out_before,
-                    error: result.as_ref().err(),
-                };
-                *began = now;
-                if self.stats.command_done(&done) {
-                    self.log_command(slot, command, argv, &done);
-                }
-                self.propagate(Some(slot));
-                if flags.contains(ClientFlags::REMEMBERS) {
-                    self.remember_keys(slot, command, argv, planned.key);
-                }
-                if !self.waiters.is_empty() {
-                    self.serve_waiters();
-                }
-                if !self.clients.monitors.is_empty() {
-                    self.feed_monitors(slot, command, argv);
-                }
-                if let Some(client) = self.clients.get_mut(slot) {
-                    client.last_command = Some(command);
-                    client.commands += 1;
-                }
-                if flags.intersects(SPECIAL) || matches!(command.run, Run::Server(_)) {
-                    self.after_special(slot, Some(command), job, mark);
-                }
+                self.advance(job, planned);
             }
         }
+    }
+
+    /// A job's command is done.
+    #[inline]
+    fn advance(&mut self, job: &mut Job, planned: Planned) {
         job.next = planned.index + 1;
         if job.out.len() >= job.out_bytes_max {
             self.stop_full(job);

@@ -165,6 +165,20 @@ impl Database {
     }
 }
 
+/// Where a member of a big collection would be.
+#[derive(Clone, Copy, Debug)]
+pub struct MemberAhead<'s> {
+    members: &'s Members,
+    position: u64,
+}
+
+impl MemberAhead<'_> {
+    /// Begins to fetch the member itself, once its bucket is there.
+    pub fn prefetch(self) {
+        self.members.prefetch_member(self.position);
+    }
+}
+
 /// Figures of one database for INFO.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct DbFigures {
@@ -321,20 +335,12 @@ impl Store {
         }
     }
 
-    /// Begins to fetch the memory where a member of a big collection would be, once the collection's entry is there. Gives
-    /// the member's position for [`Store::prefetch_member`].
-    pub fn prefetch_member_bucket(&self, db: usize, key: Key<'_>, member: &[u8]) -> Option<u64> {
+    /// Begins to fetch the memory where a member of a big collection would be, once the collection's entry is there.
+    pub fn prefetch_member_bucket(&self, db: usize, key: Key<'_>, member: &[u8]) -> Option<MemberAhead<'_>> {
         let members = self.members(db, key)?;
         let position = members.position(member);
         members.prefetch_bucket(position);
-        Some(position)
-    }
-
-    /// Begins to fetch a member itself, once its bucket is there.
-    pub fn prefetch_member(&self, db: usize, key: Key<'_>, member_position: u64) {
-        if let Some(members) = self.members(db, key) {
-            members.prefetch_member(member_position);
-        }
+        Some(MemberAhead { members, position })
     }
 
     fn members(&self, db: usize, key: Key<'_>) -> Option<&Members> {
