@@ -44,6 +44,8 @@ use weir_resp::{Batch, Limits, Need, Parser};
 const READ_BYTES: usize = 16 * 1024;
 /// The same while one big argument is coming in.
 const READ_BYTES_BIG: usize = 256 * 1024;
+/// How often a connection is read in a turn while one big argument is coming in.
+const READS_BIG: usize = 4;
 /// Connections whose commands are executed together.
 const WAVE: usize = 64;
 /// Events taken from the system at once.
@@ -278,18 +280,32 @@ impl EventLoop {
         }
     }
 
-    /// Reads a connection once, cuts what came in, and makes a job of it if there is something to execute.
+    /// Reads a connection: once, or a few times while one big argument is coming in, which is no work for the executor.
     fn read(&mut self, named: Named) {
+        for _ in 0..READS_BIG {
+            match self.read_once(named) {
+                Some(true) => {}
+                Some(false) => break,
+                None => return,
+            }
+        }
+        // Behind the job, so that what it leaves is what comes first.
+        self.enqueue(named);
+    }
+
+    /// Reads a connection once, cuts what came in, and makes a job of it if there is something to execute. Says whether more
+    /// should be read at once; `None` if nothing is to be read at all.
+    fn read_once(&mut self, named: Named) -> Option<bool> {
         let query_limit = usize::try_from(self.server.config.client_query_buffer_limit).unwrap_or(usize::MAX);
         let unlimited = self.server.config.output_buffer_limit(ClientClass::Normal).is_unlimited();
         let Some(connection) =
             self.connections.get_mut(named.0.0 as usize).and_then(Option::as_deref_mut).filter(|c| c.id == named.1)
         else {
-            return;
+            return None;
         };
         connection.queued = false;
         if !connection.wants_turn() || connection.closing || connection.error.is_some() {
-            return;
+            return None;
         }
         if connection.wait == Wait::Nothing && unlimited && connection.pending_bytes() >= OUTPUT_PAUSE_BYTES {
             connection.wait = Wait::Output;
@@ -302,7 +318,7 @@ impl EventLoop {
         if connection.wait == Wait::Output && batch.read_buffer().len() + READ_BYTES_BIG > query_limit {
             // It asks for more than it takes: the rest stays in its socket until it has taken some.
             connection.held = Some(Box::new((batch, next)));
-            return;
+            return None;
         }
         if batch.is_empty() && batch.tail().len() < READ_BYTES {
             // What was kept of the last read goes on in a buffer of the loop's.
@@ -342,7 +358,7 @@ impl EventLoop {
                     self.close(named);
                 }
             }
-            return;
+            return None;
         }
         let limits = Limits {
             proto_max_bulk_len: self.server.config.proto_max_bulk_len,
@@ -373,7 +389,7 @@ impl EventLoop {
             );
             self.server.stats.counters.client_query_buffer_limit_disconnections += 1;
             self.close(named);
-            return;
+            return None;
         }
         let done = next == batch.len() && connection.error.is_none();
         if waiting {
@@ -386,8 +402,8 @@ impl EventLoop {
         if waiting || done {
             self.report(named);
         }
-        // Behind the job, so that what it leaves is what comes first.
-        self.enqueue(named);
+        let connection = self.connection(named)?;
+        Some(done && !waiting && connection.readable && connection.missing > READ_BYTES)
     }
 
     fn make_job(&mut self, named: Named, batch: Batch, next: usize) {
