@@ -41,6 +41,7 @@ transcripts! {
     client_flow: "client-flow.txt",
     client_list: "client-list.txt",
     connection: "connection.txt",
+    eviction: "eviction.txt",
     generic_expire: "generic-expire.txt",
     generic_keys: "generic-keys.txt",
     geo_index: "geo-index.txt",

@@ -443,6 +443,32 @@ impl Error {
         Error::fixed("ERR syntax error, WITHSCORES not supported in combination with BYLEX");
     /// ZUNION and its kind.
     pub const WEIGHT_NOT_FLOAT: Error = Error::fixed("ERR weight value is not a float");
+    /// HOTKEYS START while a session runs.
+    pub const HOTKEYS_RUNNING: Error = Error::fixed("ERR hotkey tracking session already in progress");
+    /// HOTKEYS RESET while a session runs.
+    pub const HOTKEYS_STILL_RUNNING: Error =
+        Error::fixed("ERR hotkey tracking session in progress, stop tracking first");
+    /// HOTKEYS START, as all that follow.
+    pub const HOTKEYS_METRICS_REQUIRED: Error = Error::fixed("ERR METRICS parameter is required");
+    /// See above.
+    pub const HOTKEYS_METRICS_COUNT: Error = Error::fixed("ERR METRICS count must be > 0 and <= 2");
+    /// See above.
+    pub const HOTKEYS_METRICS_MISMATCH: Error =
+        Error::fixed("ERR METRICS count does not match number of metric types provided");
+    /// See above.
+    pub const HOTKEYS_NO_METRICS: Error = Error::fixed("ERR METRICS no valid metrics passed. Supported: CPU|NET");
+    /// See above.
+    pub const HOTKEYS_CPU_TWICE: Error = Error::fixed("ERR METRICS CPU defined more than once!");
+    /// See above.
+    pub const HOTKEYS_NET_TWICE: Error = Error::fixed("ERR METRICS NET defined more than once!");
+    /// See above.
+    pub const HOTKEYS_COUNT: Error = Error::fixed("ERR COUNT must be between 1 and 64");
+    /// See above.
+    pub const HOTKEYS_DURATION: Error = Error::fixed("ERR DURATION must be between 1 and 1000000");
+    /// See above.
+    pub const HOTKEYS_SAMPLE: Error = Error::fixed("ERR SAMPLE ratio must be positive");
+    /// See above.
+    pub const HOTKEYS_SLOTS: Error = Error::fixed("ERR SLOTS parameter cannot be used in non-cluster mode");
     /// A command before AUTH.
     pub const NO_AUTH: Error = Error::fixed("NOAUTH Authentication required.");
     /// AUTH failed.

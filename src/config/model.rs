@@ -186,6 +186,7 @@ fields! {
     lazyfree_lazy_server_del: bool = "lazyfree-lazy-server-del",
     lazyfree_lazy_user_del: bool = "lazyfree-lazy-user-del",
     lazyfree_lazy_user_flush: bool = "lazyfree-lazy-user-flush",
+    key_memory_histograms: bool = "key-memory-histograms",
     activerehashing: bool = "activerehashing",
     activedefrag: bool = "activedefrag",
     active_defrag_cycle_min: u32 = "active-defrag-cycle-min",

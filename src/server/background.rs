@@ -1,6 +1,6 @@
 //! The background thread: frees what would hold up the executor.
 
-use crate::store::Garbage;
+use crate::store::Discarded;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{self, Sender};
@@ -15,8 +15,8 @@ pub struct Background {
 
 /// What is to be freed.
 enum Work {
-    /// Of the store, and the bytes that it takes.
-    Garbage(Garbage, usize),
+    /// Of the store.
+    Discarded(Discarded),
     /// Anything else.
     Other(#[expect(dead_code, reason = "it is there to be dropped")] Box<dyn Send>),
 }
@@ -46,11 +46,10 @@ impl Background {
     }
 
     /// Frees something elsewhere.
-    pub fn free(&self, garbage: Garbage) {
-        let bytes = garbage.heap_bytes();
-        self.counts.pending.fetch_add(garbage.objects(), Ordering::Relaxed);
-        self.counts.pending_bytes.fetch_add(bytes, Ordering::Relaxed);
-        self.send(Work::Garbage(garbage, bytes));
+    pub fn free(&self, discarded: Discarded) {
+        self.counts.pending.fetch_add(discarded.objects, Ordering::Relaxed);
+        self.counts.pending_bytes.fetch_add(discarded.bytes, Ordering::Relaxed);
+        self.send(Work::Discarded(discarded));
     }
 
     /// Drops something elsewhere; not counted.
@@ -92,7 +91,7 @@ impl Background {
 impl Counts {
     fn free(&self, work: Work) {
         let (objects, bytes) = match &work {
-            Work::Garbage(garbage, bytes) => (garbage.objects(), *bytes),
+            Work::Discarded(discarded) => (discarded.objects, discarded.bytes),
             Work::Other(_) => (0, 0),
         };
         drop(work);

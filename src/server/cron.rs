@@ -145,6 +145,7 @@ impl Server {
             self.cron.expiry_db = (index + 1) % databases;
         }
         let ended = self.stats.now();
+        self.spike("expire-cycle", began);
         self.cron.expiry_ended = ended;
         self.cron.expiry_took = ended.wrapping_sub(began);
         self.cron.commands_at_expiry = self.stats.counters.total_commands_processed;
@@ -157,6 +158,7 @@ impl Server {
         self.note_figures(used);
         self.stats.sample(used, self.store.now_ms());
         self.disconnect_idle();
+        self.end_hot_keys_in_time();
         self.limit_tracking();
         self.sweep_clocks(hz);
         let now_ms = self.store.now_ms();

@@ -197,6 +197,7 @@ impl Server {
             error: result.as_ref().err(),
         };
         *began = now;
+        self.count_hot_keys(command, argv, done.ticks, done.request_bytes + done.reply_bytes);
         if self.stats.command_done(&done) {
             self.log_command(slot, command, argv, &done);
         }
@@ -361,8 +362,11 @@ impl Server {
                 Reply::new(out, call.resp).error(&error);
                 continue;
             }
+            let (began, out_before) = (self.stats.now(), out.len());
             // The error is in the reply, and the others run all the same.
             let _ = self.call(call, request_bytes, out);
+            let bytes = request_bytes + (out.len() - out_before);
+            self.count_hot_keys(command, argv, self.stats.now().wrapping_sub(began), bytes);
         }
         self.effects.may_block = may_block;
     }

@@ -134,13 +134,10 @@ fn acl(server: &mut Server, Asking { slot, command, argv, .. }: Asking<'_>) -> V
 }
 
 fn memory(server: &mut Server, asking: Asking<'_>) -> Verdict {
-    if !server.out_of_memory() {
-        return Verdict::Pass;
+    if server.out_of_memory() && asking.flags.contains(Flags::DENYOOM) {
+        return Verdict::Refuse(Error::OOM);
     }
-    // A queue needs memory too, whatever is put into it.
-    let queues = !asking.flags.contains(Flags::NOT_QUEUED)
-        && server.clients.get(asking.slot).is_some_and(|client| client.in_transaction());
-    if queues || asking.flags.contains(Flags::DENYOOM) { Verdict::Refuse(Error::OOM) } else { Verdict::Pass }
+    Verdict::Pass
 }
 
 /// In RESP2 a client that subscribes to something could not tell replies from messages.

@@ -22,6 +22,7 @@ mod cron;
 mod eviction;
 mod exec;
 mod gates;
+mod hot_keys;
 mod keys;
 pub mod message;
 pub mod pause;
@@ -42,7 +43,7 @@ use crate::command::error::Error;
 use crate::command::reply::Reply;
 use crate::config::{Apply, Config, OutputBufferLimit};
 use crate::pubsub::PubSub;
-use crate::store::Store;
+use crate::store::{LazyFree, Store};
 use crate::tls::Acceptor;
 use background::Background;
 use client::{Accepted, Client, ClientFlags, Clients, IoFacts, Slot};
@@ -153,6 +154,7 @@ pub struct Server {
     found_keys: Vec<keys::KeyUse>,
     effects: Effects,
     memory: eviction::MemoryLimit,
+    hot_keys: Option<Box<hot_keys::HotKeys>>,
     cron: cron::Cron,
     plan: Vec<exec::Planned>,
 }
@@ -196,11 +198,15 @@ impl Server {
             found_keys: Vec::new(),
             effects: Effects::waiting_allowed(),
             memory: eviction::MemoryLimit::default(),
+            hot_keys: None,
             cron: cron::Cron::default(),
             plan: Vec::new(),
             config,
         };
         server.change_replication_id();
+        if server.config.key_memory_histograms {
+            server.store.measure_memory();
+        }
         server.config_changed();
         server
     }
@@ -223,6 +229,11 @@ impl Server {
         if self.store.access().policy() != policy {
             self.store.set_access_policy(policy);
         }
+        self.store.set_lazyfree(LazyFree {
+            expired: self.config.lazyfree_lazy_expire,
+            evicted: self.config.lazyfree_lazy_eviction,
+            replaced: self.config.lazyfree_lazy_server_del,
+        });
         self.stats.configure(&self.config);
         running::FIGURES.hides_user_data.store(self.config.hide_user_data_from_log, Ordering::Relaxed);
         self.configure_memory_limit();

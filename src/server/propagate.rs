@@ -27,8 +27,8 @@ impl Server {
         self.tell_changes(None);
         self.broadcast();
         if self.store.has_garbage() {
-            for garbage in self.store.take_garbage() {
-                self.background.free(garbage);
+            for discarded in self.store.take_garbage() {
+                self.background.free(discarded);
             }
         }
     }

@@ -10,6 +10,7 @@
 
 pub mod command_log;
 pub mod counters;
+pub mod heavy_hitters;
 pub mod histogram;
 pub mod latency_monitor;
 pub mod memory_doctor;
@@ -19,6 +20,7 @@ pub mod ticks;
 
 pub use command_log::{CommandLog, CommandLogEntry, CommandLogs, LogKind, TrimLimits};
 pub use counters::{CommandStats, ErrorStats, ServerCounters};
+pub use heavy_hitters::HeavyHitters;
 pub use histogram::LatencyHistogram;
 pub use latency_monitor::LatencyMonitor;
 pub use rates::Rates;

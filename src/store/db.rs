@@ -7,7 +7,9 @@ use super::awaited::AwaitedKeys;
 use super::changed::ChangedKeys;
 use super::expiry::{Deadlines, ExpiryIndex, fields_deadline};
 use super::versions::{KeyVersions, Version};
-use super::{Big, EntryRef, Env, ExpireChange, Gone, NewStr, PackedKind, Store, StrView, TakenValue};
+use super::{
+    Big, EntryRef, Env, ExpireChange, Gone, Measure, NewStr, PackedKind, SizeClass, Sizes, Store, StrView, TakenValue,
+};
 use std::collections::VecDeque;
 use std::ops::{Deref, DerefMut};
 use weir_structs::entry::Freed;
@@ -29,11 +31,19 @@ pub(super) struct Meta {
     pub(super) expiry: ExpiryIndex,
     pub(super) versions: KeyVersions,
     pub(super) awaited: AwaitedKeys,
+    pub(super) sizes: Sizes,
+    pub(super) memory_sizes: Sizes,
 }
 
 impl Meta {
     pub(super) fn new(now_ms: i64) -> Meta {
-        Meta { expiry: ExpiryIndex::new(now_ms), versions: KeyVersions::default(), awaited: AwaitedKeys::default() }
+        Meta {
+            expiry: ExpiryIndex::new(now_ms),
+            versions: KeyVersions::default(),
+            awaited: AwaitedKeys::default(),
+            sizes: Sizes::default(),
+            memory_sizes: Sizes::default(),
+        }
     }
 
     /// Everything that follows from a change of an entry, its deadlines going from `old` to `new`. `told` is for those who
@@ -50,6 +60,13 @@ impl Meta {
         self.awaited.touch(key.position);
         told.note(key.position, true, || key.name);
         self.moved(key.position, old, Deadlines::default());
+    }
+
+    /// The sizes of a value went from `old` to `new`.
+    #[inline]
+    pub(super) fn resized(&mut self, old: Measure, new: Measure) {
+        self.sizes.moved(old.size, new.size);
+        self.memory_sizes.moved(old.memory, new.memory);
     }
 
     /// The deadlines of an entry went from `old` to `new`.
@@ -76,6 +93,8 @@ impl Meta {
 
     /// All entries are gone. Returns the index of their deadlines, to be freed elsewhere.
     pub(super) fn flushed(&mut self, now_ms: i64) -> (ExpiryWheel, VecDeque<Box<[u8]>>) {
+        self.sizes = Sizes::default();
+        self.memory_sizes = Sizes::default();
         std::mem::replace(&mut self.expiry, ExpiryIndex::new(now_ms)).into_parts()
     }
 
@@ -88,7 +107,7 @@ impl Meta {
     }
 
     pub(super) fn memory_bytes(&self) -> usize {
-        self.expiry.memory_bytes()
+        self.expiry.memory_bytes() + self.sizes.memory_bytes() + self.memory_sizes.memory_bytes()
     }
 }
 
@@ -208,6 +227,7 @@ impl<'a> Db<'a> {
         let expired = deadline.is_some_and(|at| at <= env.now_ms);
         if expired {
             let old = Deadlines::of(entry.as_ref());
+            meta.resized(env.measure(entry.as_ref()), Measure::NOTHING);
             let freed = entry.set_value(NewValue::Packed(kind, &[]));
             env.free(freed);
             entry.set_expire(None);
@@ -246,13 +266,19 @@ impl<'a> Db<'a> {
         {
             expire(entry, self.meta, self.env, key, self.index);
         }
-        let Env { access, rng, touch, .. } = &mut *self.env;
-        let clock = |old: Option<u16>| match old {
-            Some(old) if *touch => access.changed(access.accessed(old, rng)),
-            Some(old) => old,
-            None => access.fresh(),
+        let Env { access, rng, touch, measures_memory, .. } = &mut *self.env;
+        let (measures_memory, mut old_measure) = (*measures_memory, Measure::NOTHING);
+        let mut new_measure = Measure { size: SizeClass::of_new(&value), ..Measure::NOTHING };
+        let clock = |old: Option<EntryRef<'_>>| {
+            let Some(old) = old else { return access.fresh() };
+            old_measure = Measure::of(old, measures_memory);
+            if *touch { access.changed(access.accessed(old.clock(), rng)) } else { old.clock() }
         };
         let done = self.keys.upsert(key.position, key.name, value, expire_change, clock);
+        if measures_memory && let Some(entry) = self.keys.get(key.position, key.name) {
+            new_measure = Measure::of(entry, true);
+        }
+        self.meta.resized(old_measure, new_measure);
         let old_fields = match &done.freed {
             Freed::Big(Big::Hash(hash)) => hash.next_deadline(),
             _ => None,
@@ -283,6 +309,13 @@ impl<'a> Db<'a> {
         }
     }
 
+    /// Removes a key because a client wants that; `lazily` if it, or the configuration, wants its value freed elsewhere.
+    pub fn delete(self, key: Key<'_>, lazily: bool) -> Removal {
+        let Some(entry) = self.get_mut(key) else { return Removal::Absent };
+        entry.delete(lazily);
+        Removal::Removed
+    }
+
     /// Removes a key as if its time had come, whatever its deadline: counted and told like every expired key.
     pub fn expire_now(self, key: Key<'_>) -> Removal {
         match self.keys.get_mut(key.position, key.name) {
@@ -298,8 +331,9 @@ impl<'a> Db<'a> {
     pub(super) fn evict(&mut self, key: Key<'_>) -> bool {
         let Some(entry) = self.keys.get_mut(key.position, key.name) else { return false };
         let old = Deadlines::of(entry.as_ref());
+        self.meta.resized(self.env.measure(entry.as_ref()), Measure::NOTHING);
         let freed = entry.remove();
-        self.env.free(freed);
+        self.env.free_as(freed, self.env.lazyfree.evicted);
         self.meta.expired(&mut self.env.changed, key, old);
         self.env.counters.evicted += 1;
         if self.env.tell_expired {
@@ -313,7 +347,9 @@ impl<'a> Db<'a> {
         let clock = self.env.access.fresh();
         let deadline = taken.expire_at;
         self.keys.insert_taken(key.position, key.name, taken, clock);
-        let fields = self.keys.get(key.position, key.name).and_then(fields_deadline);
+        let entry = self.keys.get(key.position, key.name);
+        let fields = entry.and_then(fields_deadline);
+        self.meta.resized(Measure::NOTHING, entry.map_or(Measure::NOTHING, |entry| self.env.measure(entry)));
         self.meta.changed(&mut self.env.changed, key, Deadlines::default(), Deadlines { key: deadline, fields });
     }
 
@@ -397,8 +433,9 @@ fn meet_expired(entry: EntryMut<'_>, meta: &mut Meta, env: &mut Env, key: Key<'_
 /// Removes an entry whose time has come.
 fn expire(entry: EntryMut<'_>, meta: &mut Meta, env: &mut Env, key: Key<'_>, db: usize) {
     let old = Deadlines::of(entry.as_ref());
+    meta.resized(env.measure(entry.as_ref()), Measure::NOTHING);
     let freed = entry.remove();
-    env.free(freed);
+    env.free_as(freed, env.lazyfree.expired);
     meta.expired(&mut env.changed, key, old);
     tell_expired(env, key.name, db);
 }
@@ -510,7 +547,9 @@ impl<'a> Write<'a> {
     #[inline]
     pub fn value_mut_unheard(&mut self) -> ValueMut<'_, 'a> {
         let fields_before = fields_deadline(self.entry.as_ref());
-        ValueMut { entry: &mut self.entry, env: self.env, meta: self.meta, position: self.position, fields_before }
+        let measured = self.env.measure(self.entry.as_ref());
+        let Write { entry, env, meta, position } = self;
+        ValueMut { entry, env, meta, position: *position, fields_before, measured }
     }
 
     /// Its value, to be changed or not: `change` says whether it did. Otherwise nobody hears of it. For commands that find
@@ -538,14 +577,23 @@ impl<'a> Write<'a> {
 
     /// The same for a string that means what the one before meant, in another form: nobody hears of it.
     pub fn set_str_unheard(&mut self, value: NewStr<'_>) {
-        let freed = self.entry.set_value(value);
+        let freed = self.measured(|entry| entry.set_value(value));
         self.env.free(freed);
+    }
+
+    /// A change of an entry that may change its size.
+    #[inline]
+    fn measured<T>(&mut self, change: impl FnOnce(&mut EntryMut<'a>) -> T) -> T {
+        let before = self.env.measure(self.entry.as_ref());
+        let result = change(&mut self.entry);
+        self.meta.resized(before, self.env.measure(self.entry.as_ref()));
+        result
     }
 
     /// Replaces the value by an integer; the deadline stays.
     #[inline]
     pub fn set_int(&mut self, value: i64) {
-        if self.entry.set_int_in_place(value) {
+        if self.measured(|entry| entry.set_int_in_place(value)) {
             self.touched();
         } else {
             self.set_str(NewStr::Int(value));
@@ -555,13 +603,13 @@ impl<'a> Write<'a> {
     /// Appends to a string. Returns the new length in bytes.
     pub fn append(&mut self, bytes: &[u8]) -> usize {
         self.touched();
-        self.entry.append(bytes)
+        self.measured(|entry| entry.append(bytes))
     }
 
     /// Writes `bytes` at `offset` of a string, which grows with zero bytes as needed. Returns the new length in bytes.
     pub fn overwrite(&mut self, offset: usize, bytes: &[u8]) -> usize {
         self.touched();
-        self.entry.overwrite(offset, bytes)
+        self.measured(|entry| entry.overwrite(offset, bytes))
     }
 
     /// Makes a string one that was modified in place, as its encoding tells, though nothing in it changes: nobody hears of it.
@@ -573,18 +621,25 @@ impl<'a> Write<'a> {
     pub fn set_expire(&mut self, expire_at: Option<i64>) {
         let old = Deadlines::of(self.as_ref());
         if old.key != expire_at {
-            self.entry.set_expire(expire_at);
+            self.measured(|entry| entry.set_expire(expire_at));
         }
         self.touched();
         self.meta.moved(self.position, old, Deadlines { key: expire_at, ..old });
     }
 
     /// Removes the entry.
-    pub fn remove(mut self) {
+    pub fn remove(self) {
+        let lazily = self.env.lazyfree.replaced;
+        self.delete(lazily);
+    }
+
+    /// Removes the entry because a client wants that; `lazily` if it, or the configuration, wants it freed elsewhere.
+    fn delete(mut self, lazily: bool) {
         let old = Deadlines::of(self.as_ref());
         self.touched();
+        self.meta.resized(self.env.measure(self.entry.as_ref()), Measure::NOTHING);
         let freed = self.entry.remove();
-        self.env.free(freed);
+        self.env.free_as(freed, lazily);
         self.meta.moved(self.position, old, Deadlines::default());
     }
 
@@ -592,6 +647,7 @@ impl<'a> Write<'a> {
     pub fn take(mut self) -> TakenValue {
         let old = Deadlines::of(self.as_ref());
         self.touched();
+        self.meta.resized(self.env.measure(self.entry.as_ref()), Measure::NOTHING);
         let taken = self.entry.remove_take();
         self.meta.moved(self.position, old, Deadlines::default());
         taken
@@ -610,11 +666,13 @@ pub struct ValueMut<'w, 'a> {
     meta: &'w mut Meta,
     position: u64,
     fields_before: Option<i64>,
+    measured: Measure,
 }
 
 impl Drop for ValueMut<'_, '_> {
     #[inline]
     fn drop(&mut self) {
+        self.meta.resized(self.measured, self.env.measure(self.entry.as_ref()));
         let fields = fields_deadline(self.entry.as_ref());
         if fields != self.fields_before {
             let key = self.entry.as_ref().expire_at();

@@ -8,7 +8,7 @@
 //! When that fires, the hash is put in a queue, from which slices take out fields that are due, a few at a time.
 
 use super::db::{Db, Key};
-use super::{EntryRef, Env, ExpiredFields, Garbage, Store, ValueRef};
+use super::{EntryRef, Env, ExpiredFields, Garbage, Measure, Store, ValueRef};
 use std::collections::VecDeque;
 use weir_structs::expiry_wheel::{DueKeys, ExpiryWheel};
 
@@ -169,7 +169,7 @@ impl Store {
         if expiry.rebuild_at.is_none() && (expiry.wheel.len() > stale_max || progress.set_back_ms > SET_BACK_MAX_MS) {
             let stale = std::mem::replace(&mut expiry.wheel, ExpiryWheel::new(now_ms));
             expiry.rebuild_at = Some(0);
-            db.env.discard(Garbage::Deadlines(Box::new(stale)));
+            db.env.discard(Garbage::Deadlines(Box::new(stale)), 0);
         }
         let rebuilding = db.rebuild_step();
         let fields_behind = db.expire_fields(budget.saturating_sub(progress.fired));
@@ -209,7 +209,7 @@ impl Db<'_> {
     fn expire_fields_of(&mut self, key: Key<'_>, max: usize) -> usize {
         let Db { keys, meta, env, index } = self;
         let Some(mut entry) = keys.get_mut(key.position, key.name) else { return 0 };
-        let old = Deadlines::of(entry.as_ref());
+        let (old, measured) = (Deadlines::of(entry.as_ref()), env.measure(entry.as_ref()));
         let now_ms = env.now_ms;
         let mut fields: Vec<Box<[u8]>> = Vec::new();
         let tell = env.tell_expired;
@@ -236,10 +236,12 @@ impl Db<'_> {
             env.expired_fields.push(ExpiredFields { db: *index, key: key.name.into(), fields, key_gone: is_empty });
         }
         let new = if is_empty {
+            meta.resized(measured, Measure::NOTHING);
             let freed = entry.remove();
-            env.free(freed);
+            env.free_as(freed, env.lazyfree.expired);
             Deadlines::default()
         } else {
+            meta.resized(measured, env.measure(entry.as_ref()));
             Deadlines::of(entry.as_ref())
         };
         meta.changed(&mut env.changed, key, old, new);

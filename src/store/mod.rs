@@ -20,6 +20,7 @@ pub use expiry::ExpiryProgress;
 pub use versions::Version;
 pub use weir_structs::entry::{BLOB_MIN, Blob, EntryRef, Kind, StrView};
 pub use weir_structs::keyspace::{ExpireChange, NewStr, TakenValue};
+pub use weir_structs::sizes::{SizedType, Sizes};
 pub use weir_structs::value::{Big, PackedKind, ValueRef};
 
 use db::Meta;
@@ -29,6 +30,7 @@ use weir_structs::entry::Freed;
 use weir_structs::expiry_wheel::ExpiryWheel;
 use weir_structs::keyspace::{KeyHasher, Keyspace};
 use weir_structs::members::Members;
+use weir_structs::sizes::SizeClass;
 
 /// Strings of at least this many bytes are freed on the background thread.
 const FREE_ELSEWHERE_BYTES: usize = 64 * 1024;
@@ -51,17 +53,8 @@ pub enum Garbage {
 }
 
 impl Garbage {
-    /// Number of values in it.
-    pub fn objects(&self) -> usize {
-        match self {
-            Garbage::Blob(_) | Garbage::Big(_) => 1,
-            Garbage::Keyspace(keys) => keys.len(),
-            Garbage::Deadlines(_) | Garbage::Names(_) => 0,
-        }
-    }
-
     /// Bytes that the global allocator gets back when it is freed, if nobody else holds on to them.
-    pub fn heap_bytes(&self) -> usize {
+    fn heap_bytes(&self) -> usize {
         match self {
             Garbage::Blob(blob) => blob.capacity(),
             Garbage::Big(big) => big.memory_bytes() - big.mapped_bytes(),
@@ -70,6 +63,28 @@ impl Garbage {
             Garbage::Names(names) => names.iter().map(|name| name.len()).sum(),
         }
     }
+}
+
+/// Something to be freed elsewhere, and what is told of it.
+#[derive(Debug)]
+pub struct Discarded {
+    /// The thing itself.
+    pub garbage: Garbage,
+    /// Number of values that the configuration wants freed elsewhere. Others are too, since nobody shall wait for them.
+    pub objects: usize,
+    /// Bytes that the global allocator gets back, if nobody else holds on to them.
+    pub bytes: usize,
+}
+
+/// Which values are freed elsewhere by configuration: the `lazyfree-lazy-*` directives.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+pub struct LazyFree {
+    /// Those that expired.
+    pub expired: bool,
+    /// Those that were evicted.
+    pub evicted: bool,
+    /// Those that a command replaced or removed by the way.
+    pub replaced: bool,
 }
 
 /// A key that expired or was evicted, for whoever must be told.
@@ -117,10 +132,13 @@ struct Env {
     access: AccessClock,
     touch: bool,
     counters: StoreCounters,
-    garbage: Vec<Garbage>,
+    garbage: Vec<Discarded>,
     garbage_bytes: usize,
     keep_expired: bool,
     tell_expired: bool,
+    /// Whether sizes in memory are counted too.
+    measures_memory: bool,
+    lazyfree: LazyFree,
     expired: Vec<Gone>,
     evicted: Vec<Gone>,
     expired_fields: Vec<ExpiredFields>,
@@ -128,24 +146,61 @@ struct Env {
     rng: rand::rngs::SmallRng,
 }
 
+/// The sizes of a value: what it holds, and what it takes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Measure {
+    size: SizeClass,
+    memory: SizeClass,
+}
+
+impl Measure {
+    /// Of no value.
+    const NOTHING: Measure = Measure { size: SizeClass::NONE, memory: SizeClass::NONE };
+
+    #[inline]
+    fn of(entry: EntryRef<'_>, with_memory: bool) -> Measure {
+        let size = SizeClass::of(entry);
+        // Of strings, what they hold is shown under the same name.
+        let memory =
+            if with_memory && !entry.kind().is_str() { size.of_memory(entry.memory_bytes()) } else { SizeClass::NONE };
+        Measure { size, memory }
+    }
+}
+
 impl Env {
-    /// Hands something over to be freed elsewhere.
-    fn discard(&mut self, garbage: Garbage) {
-        self.garbage_bytes += garbage.heap_bytes();
-        self.garbage.push(garbage);
+    #[inline]
+    fn measure(&self, entry: EntryRef<'_>) -> Measure {
+        Measure::of(entry, self.measures_memory)
     }
 
+    /// Hands something over to be freed elsewhere. `objects`: so many values are by configuration.
+    fn discard(&mut self, garbage: Garbage, objects: usize) {
+        let bytes = garbage.heap_bytes();
+        self.garbage_bytes += bytes;
+        self.garbage.push(Discarded { garbage, objects, bytes });
+    }
+
+    /// What a command has replaced or cut out.
+    #[inline]
     fn free(&mut self, freed: Freed) {
+        self.free_as(freed, self.lazyfree.replaced);
+    }
+
+    /// Sees to it that something is freed, elsewhere if it is large. `lazily`: the configuration wants that.
+    #[inline]
+    fn free_as(&mut self, freed: Freed, lazily: bool) {
         match freed {
             Freed::Nothing => {}
             Freed::Blob(blob) => {
                 if blob.len() >= FREE_ELSEWHERE_BYTES {
-                    self.discard(Garbage::Blob(blob));
+                    // As in Redis, strings do not count, however long: to free one is one step.
+                    self.discard(Garbage::Blob(blob), 0);
                 }
             }
             Freed::Big(big) => {
-                if big.items() >= FREE_ELSEWHERE_ITEMS || big.memory_bytes() >= FREE_ELSEWHERE_BYTES {
-                    self.discard(Garbage::Big(big));
+                let many = big.items() >= FREE_ELSEWHERE_ITEMS;
+                if many || big.memory_bytes() >= FREE_ELSEWHERE_BYTES {
+                    self.discard(Garbage::Big(big), usize::from(many && lazily));
                 }
             }
         }
@@ -227,6 +282,8 @@ impl Store {
                 garbage_bytes: 0,
                 keep_expired: false,
                 tell_expired: false,
+                measures_memory: false,
+                lazyfree: LazyFree::default(),
                 expired: Vec::new(),
                 evicted: Vec::new(),
                 expired_fields: Vec::new(),
@@ -348,8 +405,9 @@ impl Store {
         if entry.kind().is_big() { entry.value().members() } else { None }
     }
 
-    /// Empties a database; its memory is freed elsewhere. Returns how many keys it had.
-    pub fn flush(&mut self, index: usize) -> usize {
+    /// Empties a database; its memory is freed elsewhere, which counts as asked for if `lazily`. Returns how many keys it
+    /// had.
+    pub fn flush(&mut self, index: usize, lazily: bool) -> usize {
         let hasher = self.env.hasher.clone();
         let Database { keys, meta } = &mut self.databases[index];
         let count = keys.len();
@@ -357,14 +415,14 @@ impl Store {
         meta.touched_where(|position| has_position(keys, position));
         let (deadlines, names) = meta.flushed(self.env.now_ms);
         if !names.is_empty() {
-            self.env.discard(Garbage::Names(names));
+            self.env.discard(Garbage::Names(names), 0);
         }
         if !deadlines.is_empty() {
-            self.env.discard(Garbage::Deadlines(Box::new(deadlines)));
+            self.env.discard(Garbage::Deadlines(Box::new(deadlines)), 0);
         }
         if count > 0 {
             let old = std::mem::replace(keys, Keyspace::new(hasher));
-            self.env.discard(Garbage::Keyspace(Box::new(old)));
+            self.env.discard(Garbage::Keyspace(Box::new(old)), if lazily { count } else { 0 });
         }
         count
     }
@@ -407,6 +465,21 @@ impl Store {
             let key = self.key(&name);
             self.db(index).expire_if_due(key);
         }
+    }
+
+    /// How many values of which sizes a database has.
+    pub fn sizes(&self, index: usize) -> &Sizes {
+        &self.databases[index].meta.sizes
+    }
+
+    /// The same by the memory that collections take; nothing unless [`Store::measure_memory`] was called.
+    pub fn memory_sizes(&self, index: usize) -> &Sizes {
+        &self.databases[index].meta.memory_sizes
+    }
+
+    /// Counts sizes in memory from now on. Called while there are no keys.
+    pub fn measure_memory(&mut self) {
+        self.env.measures_memory = true;
     }
 
     /// Figures of a database.
@@ -492,8 +565,13 @@ impl Store {
         self.env.changed.take(spare)
     }
 
+    /// Says which values are freed elsewhere by configuration.
+    pub fn set_lazyfree(&mut self, lazyfree: LazyFree) {
+        self.env.lazyfree = lazyfree;
+    }
+
     /// What is to be freed elsewhere.
-    pub fn take_garbage(&mut self) -> Vec<Garbage> {
+    pub fn take_garbage(&mut self) -> Vec<Discarded> {
         self.env.garbage_bytes = 0;
         std::mem::take(&mut self.env.garbage)
     }

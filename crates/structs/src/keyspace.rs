@@ -243,7 +243,7 @@ impl Keyspace {
     }
 
     /// Adds a key or overwrites its value; one search. In place if the block's size allows. `clock` says what the access
-    /// clock becomes, given the one that the entry had, if it was there.
+    /// clock becomes, given the entry as it was, if it was there.
     #[inline]
     pub fn upsert<'v>(
         &mut self,
@@ -251,7 +251,7 @@ impl Keyspace {
         key: &[u8],
         value: impl Into<NewValue<'v>>,
         expire: ExpireChange,
-        clock: impl FnOnce(Option<u16>) -> u16,
+        clock: impl FnOnce(Option<EntryRef<'_>>) -> u16,
     ) -> Upserted {
         debug_assert_eq!(position, self.position(key));
         let Some(slot) = self.dict.find(position, key) else {
@@ -259,13 +259,14 @@ impl Keyspace {
             self.add(position, key, Stored::new(value.into()), expire_at, clock(None));
             return Upserted { inserted: true, old_expire_at: None, freed: Freed::Nothing };
         };
-        let (old_expire_at, old_clock) = (self.entry(slot).expire_at(), self.entry(slot).clock());
+        let old = self.entry(slot);
+        let (old_expire_at, clock) = (old.expire_at(), clock(Some(old)));
         let expire_at = match expire {
             ExpireChange::Keep => old_expire_at,
             ExpireChange::Clear => None,
             ExpireChange::At(at) => Some(at),
         };
-        let freed = self.overwrite(slot, Stored::new(value.into()), expire_at, clock(Some(old_clock)));
+        let freed = self.overwrite(slot, Stored::new(value.into()), expire_at, clock);
         Upserted { inserted: false, old_expire_at, freed }
     }
 

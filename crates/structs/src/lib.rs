@@ -47,6 +47,7 @@ pub mod number;
 pub mod packed;
 pub mod rank_tree;
 pub mod set;
+pub mod sizes;
 pub mod slab;
 pub mod stream;
 pub mod value;

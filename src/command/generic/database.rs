@@ -86,12 +86,19 @@ fn flushall_command(cx: &mut Cx<'_>) -> Result<(), Error> {
 
 fn flush(cx: &mut Cx<'_>, databases: Range<usize>) -> Result<(), Error> {
     let mut words = cx.words(1);
-    let understood = words.left() == 0 || words.accept("ASYNC") || words.accept("SYNC");
-    if !understood || words.left() > 0 {
+    // Databases are freed elsewhere in any case.
+    let lazily = if words.accept("ASYNC") {
+        true
+    } else if words.accept("SYNC") {
+        false
+    } else {
+        cx.config.lazyfree_lazy_user_flush
+    };
+    if words.left() > 0 {
         return Err(Error::SYNTAX);
     }
     for index in databases {
-        let keys = cx.store.flush(index);
+        let keys = cx.store.flush(index, lazily);
         cx.effects.changed(keys as u64);
     }
     cx.reply.ok();

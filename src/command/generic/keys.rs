@@ -136,8 +136,17 @@ pub(super) fn type_name(entry: EntryRef<'_>) -> &'static str {
 }
 
 fn del_command(cx: &mut Cx<'_>) -> Result<(), Error> {
+    delete(cx, cx.config.lazyfree_lazy_user_del)
+}
+
+fn unlink_command(cx: &mut Cx<'_>) -> Result<(), Error> {
+    delete(cx, true)
+}
+
+/// Large values are freed elsewhere in any case; `lazily` says whether that was asked for.
+fn delete(cx: &mut Cx<'_>, lazily: bool) -> Result<(), Error> {
     let deleted = count_keys(cx, |cx, key| {
-        let removed = cx.db().remove(key) == Removal::Removed;
+        let removed = cx.db().delete(key, lazily) == Removal::Removed;
         if removed {
             cx.effects.changed(1);
             cx.effects.event(EventClass::GENERIC, "del", key.name, cx.db_index);
@@ -146,11 +155,6 @@ fn del_command(cx: &mut Cx<'_>) -> Result<(), Error> {
     });
     cx.reply.count(deleted);
     Ok(())
-}
-
-fn unlink_command(cx: &mut Cx<'_>) -> Result<(), Error> {
-    // DEL does not free big values on this thread either.
-    del_command(cx)
 }
 
 fn exists_command(cx: &mut Cx<'_>) -> Result<(), Error> {

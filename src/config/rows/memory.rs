@@ -6,9 +6,6 @@ use super::super::model::Config;
 use super::super::special;
 use super::super::values::MaxmemoryPolicy;
 
-/// Why the `lazyfree-*` directives change nothing.
-const ALWAYS_IN_BACKGROUND: &str = "big values are freed in the background in any case";
-
 const DEFRAG: &str = "values are not moved in memory";
 
 pub(super) static ROWS: &[Directive] = &[
@@ -32,20 +29,20 @@ pub(super) static ROWS: &[Directive] = &[
     row("active-expire-effort", int!(active_expire_effort, 1, 10), "1")
         .doc("How much time is spent on removing expired keys that nobody asks for."),
     row("lazyfree-lazy-eviction", flag!(lazyfree_lazy_eviction), "yes")
-        .not_needed(ALWAYS_IN_BACKGROUND)
-        .doc("Frees evicted values in the background."),
+        .doc("Counts large evicted values as freed in the background, where they are freed in any case."),
     row("lazyfree-lazy-expire", flag!(lazyfree_lazy_expire), "yes")
-        .not_needed(ALWAYS_IN_BACKGROUND)
-        .doc("Frees expired values in the background."),
-    row("lazyfree-lazy-server-del", flag!(lazyfree_lazy_server_del), "yes")
-        .not_needed(ALWAYS_IN_BACKGROUND)
-        .doc("Frees values that a command replaces in the background."),
+        .doc("Counts large expired values as freed in the background, where they are freed in any case."),
+    row("lazyfree-lazy-server-del", flag!(lazyfree_lazy_server_del), "yes").doc(
+        "Counts large values that a command replaces as freed in the background, where they are freed in any case.",
+    ),
     row("lazyfree-lazy-user-del", flag!(lazyfree_lazy_user_del), "yes")
-        .not_needed(ALWAYS_IN_BACKGROUND)
-        .doc("Lets DEL work like UNLINK."),
-    row("lazyfree-lazy-user-flush", flag!(lazyfree_lazy_user_flush), "yes")
-        .not_needed(ALWAYS_IN_BACKGROUND)
-        .doc("Lets FLUSHDB and FLUSHALL free in the background unless told otherwise."),
+        .doc("Lets DEL count as UNLINK does; both free large values in the background."),
+    row("lazyfree-lazy-user-flush", flag!(lazyfree_lazy_user_flush), "yes").doc(
+        "Lets FLUSHDB and FLUSHALL count as with ASYNC unless told otherwise; they free in the background in any case.",
+    ),
+    row("key-memory-histograms", flag!(key_memory_histograms), "no")
+        .immutable()
+        .doc("Counts in INFO keysizes also how much memory collections take."),
     row("activerehashing", flag!(activerehashing), "yes")
         .not_needed("tables grow segment by segment")
         .doc("Spends idle time on finishing the growth of hash tables."),

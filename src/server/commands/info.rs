@@ -16,6 +16,7 @@ use crate::server::table::{Command, commands};
 use crate::server::{REDIS_VERSION, Server, ServerCx, VALKEY_VERSION};
 use crate::stats::histogram::format_percentiles;
 use crate::stats::process::{self, CpuTimeOf, format_bytes_human};
+use crate::store::{SizedType, Sizes};
 use std::fmt::{Display, Write};
 use std::time::Duration;
 
@@ -93,7 +94,7 @@ const SECTIONS: [Section; 19] = [
     section("Cluster Info", Shown::WithAll, nothing),
     section("Scripting Engines", Shown::WithAll, scripting_engines),
     section("Keyspace", Shown::Always, keyspace),
-    section("Keysizes", Shown::Always, nothing),
+    section("Keysizes", Shown::Always, key_sizes),
     section("Debug", Shown::Never, debug),
 ];
 
@@ -467,6 +468,40 @@ fn keyspace(server: &Server, fields: &mut Fields) {
     }
 }
 
+/// How many values of each type have which size, by powers of two.
+fn key_sizes(server: &Server, fields: &mut Fields) {
+    const TYPES: [(SizedType, &str, &str); 5] = [
+        (SizedType::String, "strings", "sizes"),
+        (SizedType::List, "lists", "items"),
+        (SizedType::Set, "sets", "items"),
+        (SizedType::Zset, "zsets", "items"),
+        (SizedType::Hash, "hashes", "items"),
+    ];
+    for index in 0..server.store.databases() {
+        for (sized, name, unit) in TYPES {
+            put_sizes(fields, &format!("db{index}_distrib_{name}_{unit}"), server.store.sizes(index), sized);
+        }
+        for (sized, name, _) in TYPES {
+            put_sizes(fields, &format!("db{index}_distrib_{name}_sizes"), server.store.memory_sizes(index), sized);
+        }
+    }
+}
+
+fn put_sizes(fields: &mut Fields, name: &str, sizes: &Sizes, sized: SizedType) {
+    let parts: Vec<String> =
+        sizes.of_type(sized).map(|(from, count)| format!("{}={count}", power_of_two(from))).collect();
+    if !parts.is_empty() {
+        fields.put(name, parts.join(","));
+    }
+}
+
+/// 0 or a power of two in its largest unit: 512, 1K, 2M.
+fn power_of_two(number: u64) -> String {
+    const UNITS: [&str; 7] = ["", "K", "M", "G", "T", "P", "E"];
+    let unit = number.checked_ilog2().unwrap_or(0) / 10;
+    format!("{}{}", number >> (10 * unit), UNITS[unit as usize])
+}
+
 fn debug(_: &Server, fields: &mut Fields) {
     fields.zeros(&["eventloop_duration_aof_sum", "io_threaded_reads_pending", "io_threaded_writes_pending"]);
 }
@@ -477,6 +512,12 @@ mod tests {
 
     fn titles(word: &str) -> Vec<&'static str> {
         SECTIONS.iter().filter(|section| section.is_meant_by(word.as_bytes())).map(|section| section.title).collect()
+    }
+
+    #[test]
+    fn powers_of_two_are_shown_in_their_largest_unit() {
+        let shown: Vec<String> = [0, 1, 512, 1024, 1 << 19, 1 << 20, 1 << 62].map(power_of_two).into();
+        assert_eq!(shown, ["0", "1", "512", "1K", "512K", "1M", "4E"]);
     }
 
     #[test]

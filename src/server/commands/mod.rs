@@ -12,6 +12,7 @@ mod config;
 mod connection;
 mod debug;
 mod digest;
+mod hot_keys;
 mod info;
 mod latency;
 mod log;
@@ -32,6 +33,7 @@ pub const FAMILIES: &[&[Row<ServerFn>]] = &[
     config::COMMANDS,
     connection::COMMANDS,
     debug::COMMANDS,
+    hot_keys::COMMANDS,
     info::COMMANDS,
     latency::COMMANDS,
     log::COMMANDS,
