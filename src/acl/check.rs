@@ -59,6 +59,8 @@ pub enum Reason {
     Auth,
     /// A channel is not.
     Channel,
+    /// A certificate names nobody.
+    Certificate,
 }
 
 impl Reason {
@@ -70,6 +72,7 @@ impl Reason {
             Reason::Key => "key",
             Reason::Auth => "auth",
             Reason::Channel => "channel",
+            Reason::Certificate => "tls-cert",
         }
     }
 }

@@ -58,7 +58,7 @@ pub(super) fn all_channels(config: &Config) -> bool {
 /// Why a call was refused, as its client is told, without the code in front.
 pub(super) fn refusal_text(user: &User, command: &Command, denied: Denied) -> String {
     match denied.reason {
-        Reason::Command | Reason::Auth => {
+        Reason::Command | Reason::Auth | Reason::Certificate => {
             let name = String::from_utf8_lossy(user.name());
             format!("User {name} has no permissions to run the '{}' command", command.full_name)
         }
@@ -208,6 +208,12 @@ impl Server {
         self.note_refusal(slot, running, Reason::Auth, context, argv.name(), username);
     }
 
+    /// The same for somebody whose certificate names `username`, and there is no such user.
+    #[cold]
+    pub(super) fn note_unknown_certificate(&mut self, slot: Slot, username: &[u8]) {
+        self.note_refusal(slot, None, Reason::Certificate, Context::TopLevel, b"", username);
+    }
+
     fn note_refusal(
         &mut self,
         slot: Slot,
@@ -224,6 +230,7 @@ impl Server {
             Reason::Key => &mut counters.acl_access_denied_key,
             Reason::Auth => &mut counters.acl_access_denied_auth,
             Reason::Channel => &mut counters.acl_access_denied_channel,
+            Reason::Certificate => &mut counters.acl_access_denied_tls_cert,
         } += 1;
         let client = self.describe_client(slot, running);
         let event = Event { reason, context, object, username, client };
@@ -248,7 +255,7 @@ impl Server {
             Reason::Command => "no permission to execute the command or subcommand",
             Reason::Key => "no permission to touch the specified keys",
             Reason::Channel => "no permission to access one of the channels used as arguments to the command",
-            Reason::Database | Reason::Auth => "no permission",
+            Reason::Database | Reason::Auth | Reason::Certificate => "no permission",
         });
         self.stats.command_rejected(Some(command.id), &error);
         Err(error)

@@ -37,6 +37,14 @@ impl Server {
             TlsAuthClientsUser::CommonName => names.common_name.as_deref().into_iter().collect(),
             TlsAuthClientsUser::Uri => names.uris.iter().map(String::as_str).collect(),
         };
-        let _ = (slot, named);
+        let enabled = |name: &&str| self.users.find(name.as_bytes()).filter(|&id| self.users.get(id).is_enabled());
+        match named.iter().find_map(enabled) {
+            Some(user) => self.log_in(slot, Some(user)),
+            None => {
+                if let Some(first) = named.first() {
+                    self.note_unknown_certificate(slot, first.as_bytes());
+                }
+            }
+        }
     }
 }

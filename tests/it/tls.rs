@@ -200,6 +200,35 @@ fn who_must_show_a_certificate_and_shows_none_or_a_strange_one_stays_outside() {
 }
 
 #[test]
+fn who_shows_a_certificate_is_the_user_whom_it_names() {
+    let weir = TlsWeir::with(["--tls-auth-clients", "optional", "--tls-auth-clients-user", "CN"]);
+    let uri = |text: &str| SanType::URI(text.try_into().expect("ASCII"));
+    let alice = weir.authority.identity("alice", &[uri("urn:nobody"), uri("urn:weir:alice")], 7);
+    let mut plain = weir.weir.wire();
+    let who = |identity| {
+        let mut wire = weir.client(identity);
+        wire.stream.write_all(b"ACL WHOAMI\r\n").expect("sent");
+        let mut head = [0; 5];
+        wire.stream.read_exact(&mut head).expect("a reply");
+        String::from_utf8_lossy(&head).into_owned()
+    };
+    assert_eq!(plain.call(&["ACL", "SETUSER", "alice", "on", "nopass", "~*", "+@all"]), "+OK");
+    assert_eq!((who(Some(&alice)), who(None)), ("$5\r\na".to_owned(), "$7\r\nd".to_owned()));
+    // Also where strangers must log in.
+    assert_eq!(plain.call(&["CONFIG", "SET", "requirepass", "secret"]), "+OK");
+    assert_eq!((who(Some(&alice)), who(None)), ("$5\r\na".to_owned(), "-NOAU".to_owned()));
+    assert_eq!(plain.call(&["ACL", "SETUSER", "alice", "off"]), "+OK");
+    assert_eq!(who(Some(&alice)), "-NOAU");
+    assert_eq!(weir.weir.wire().call(&["AUTH", "secret"]), "+OK");
+    let log = plain.call(&["ACL", "LOG"]);
+    assert!(log.contains("tls-cert") && log.contains("alice"), "{log}");
+    assert!(plain.call(&["INFO", "stats"]).contains("acl_access_denied_tls_cert:1"));
+    assert_eq!(plain.call(&["CONFIG", "SET", "tls-auth-clients-user", "URI"]), "+OK");
+    assert_eq!(plain.call(&["ACL", "SETUSER", "urn:weir:alice", "on", "+@all"]), "+OK");
+    assert_eq!(who(Some(&alice)), "$14\r\n");
+}
+
+#[test]
 fn a_bad_certificate_leaves_the_old_one_in_force_and_a_good_one_replaces_it() {
     let weir = TlsWeir::with(["--tls-auth-clients", "no"]);
     let mut plain = weir.weir.wire();

@@ -365,7 +365,9 @@ fn explained(user: &User, command: &Command, argv: Argv<'_>, denied: Denied) -> 
         Reason::Key => (b"access the '", b"' key"),
         Reason::Channel => (b"access the '", b"' channel"),
         Reason::Database => (b"access database ", b""),
-        Reason::Command | Reason::Auth => return refusal_text(user, command, denied).into_bytes(),
+        Reason::Command | Reason::Auth | Reason::Certificate => {
+            return refusal_text(user, command, denied).into_bytes();
+        }
     };
     [b"User ", user.name(), b" has no permissions to ", before, object, after].concat()
 }
