@@ -8,27 +8,45 @@ use std::fmt;
 
 /// An error reply without its leading `-` and line end.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Error(Cow<'static, [u8]>);
+pub struct Error {
+    text: Cow<'static, [u8]>,
+    counted: bool,
+}
 
 impl Error {
     /// One of the fixed texts below.
     pub const fn fixed(text: &'static str) -> Error {
-        Error(Cow::Borrowed(text.as_bytes()))
+        Error { text: Cow::Borrowed(text.as_bytes()), counted: false }
     }
 
     /// A text made for the occasion; it begins with its code.
     pub fn new(text: impl Into<String>) -> Error {
-        Error(Cow::Owned(text.into().into_bytes()))
+        Error::of_bytes(text.into().into_bytes())
     }
 
     /// A text with a client's bytes in it, as they were sent, but for what they would be cut at as a C string.
     fn quoting(parts: &[&[u8]]) -> Error {
-        Error(Cow::Owned(parts.concat()))
+        Error::of_bytes(parts.concat())
     }
 
     /// The text that a script made; it begins with its code.
     pub fn of_bytes(text: Vec<u8>) -> Error {
-        Error(Cow::Owned(text))
+        Error { text: Cow::Owned(text), counted: false }
+    }
+
+    /// The same, which statistics have counted already: that of a command that a script has called.
+    pub fn counted(self) -> Error {
+        Error { counted: true, ..self }
+    }
+
+    /// Whether statistics have counted it already.
+    pub fn is_counted(&self) -> bool {
+        self.counted
+    }
+
+    /// A script that is no Lua.
+    pub fn script_does_not_compile(why: &[u8]) -> Error {
+        Error::of_bytes([b"ERR Error compiling script (new function): ", why].concat())
     }
 
     /// A script ended without a value, and without an error that says where.
@@ -38,7 +56,7 @@ impl Error {
 
     /// The whole text.
     pub fn text(&self) -> &[u8] {
-        &self.0
+        &self.text
     }
 
     /// Wrong number of arguments for a command or, with its container, a subcommand (`config|get`).
@@ -519,6 +537,46 @@ impl Error {
 
     // Scripts
 
+    /// A command that there is not, from a script.
+    pub const SCRIPT_UNKNOWN_COMMAND: Error = Error::fixed("ERR Unknown Redis command called from script");
+    /// A command with too few or too many arguments, from a script.
+    pub const SCRIPT_ARITY: Error = Error::fixed("ERR Wrong number of args calling Redis command from script");
+    /// A command that scripts may not call.
+    pub const SCRIPT_NOT_ALLOWED: Error = Error::fixed("ERR This Redis command is not allowed from script");
+    /// A command that writes, from a script that may only read.
+    pub const SCRIPT_READ_ONLY: Error = Error::fixed("ERR Write commands are not allowed from read-only scripts.");
+    /// `redis.acl_check_cmd` with a command that there is not.
+    pub const SCRIPT_ACL_CHECK: Error = Error::fixed("ERR Invalid command passed to redis.acl_check_cmd()");
+    /// EVALSHA of a script that is not kept.
+    pub const NO_SCRIPT: Error = Error::fixed("NOSCRIPT No matching script. Please use EVAL.");
+    /// A script that has not declared that it may run while memory is short.
+    pub const SCRIPT_OOM: Error = Error::fixed(
+        "OOM allow-oom flag is not set on the script, can not run it when used memory > 'maxmemory'",
+    );
+    /// EVAL with fewer than no keys.
+    pub const KEYS_NEGATIVE: Error = Error::fixed("ERR Number of keys can't be negative");
+    /// SCRIPT KILL while no script runs.
+    pub const SCRIPT_NOT_BUSY: Error = Error::fixed("NOTBUSY No scripts in execution right now.");
+    /// SCRIPT KILL of a script that has written.
+    pub const SCRIPT_UNKILLABLE: Error = Error::fixed(
+        "UNKILLABLE Sorry the script already executed write commands against the dataset. You can either wait the script \
+         termination or kill the server in a hard way using the SHUTDOWN NOSAVE command.",
+    );
+    /// Any command while a script runs for long.
+    pub const BUSY_SCRIPT: Error = Error::fixed(
+        "BUSY Redis is busy running a script. You can only call SCRIPT KILL or SHUTDOWN NOSAVE.",
+    );
+    /// Any command while a function runs for long.
+    pub const BUSY_FUNCTION: Error = Error::fixed(
+        "BUSY Redis is busy running a script. You can only call FUNCTION KILL or SHUTDOWN NOSAVE.",
+    );
+    /// SCRIPT FLUSH with a word it does not know.
+    pub const SCRIPT_FLUSH_MODE: Error = Error::fixed("ERR SCRIPT FLUSH only support SYNC|ASYNC option");
+    /// SCRIPT DEBUG with a word it does not know.
+    pub const SCRIPT_DEBUG_MODE: Error = Error::fixed("ERR Use SCRIPT DEBUG YES/SYNC/NO");
+    /// SCRIPT DEBUG YES.
+    pub const SCRIPT_DEBUG_ABSENT: Error =
+        Error::fixed("ERR SCRIPT DEBUG is not supported: this server has no debugger for scripts");
     /// A value of a script that is nested too deeply.
     pub const SCRIPT_STACK_LIMIT: Error = Error::fixed("ERR reached lua stack limit");
 
@@ -731,7 +789,7 @@ fn clip(bytes: &[u8], room: usize) -> &[u8] {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&String::from_utf8_lossy(&self.0))
+        f.write_str(&String::from_utf8_lossy(&self.text))
     }
 }
 

@@ -141,6 +141,9 @@ impl Statistics {
     }
 
     fn error(&mut self, error: &Error) {
+        if error.is_counted() {
+            return;
+        }
         self.counters.total_error_replies += 1;
         if self.errors.record(error.text()) {
             tracing::warn!("too many different error codes: INFO errorstats is off until CONFIG RESETSTAT");
