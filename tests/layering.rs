@@ -22,7 +22,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("command", &["config", "store"]),
     ("script", &["command", "config"]),
     ("acl", &["command", "config"]),
-    ("server", &["acl", "command", "config", "logging", "pubsub", "stats", "store", "tls", "tracking"]),
+    ("server", &["acl", "command", "config", "logging", "pubsub", "script", "stats", "store", "tls", "tracking"]),
     ("net", &["command", "config", "server", "store", "tls"]),
     ("main", &["allocator", "config", "logging", "net", "process", "server", "stats"]),
 ];

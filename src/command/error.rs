@@ -44,6 +44,11 @@ impl Error {
         self.counted
     }
 
+    /// A command of a script that its user may not run.
+    pub fn script_denied(why: &str) -> Error {
+        Error::new(format!("ERR ACL failure in script: {why}"))
+    }
+
     /// A script that is no Lua.
     pub fn script_does_not_compile(why: &[u8]) -> Error {
         Error::of_bytes([b"ERR Error compiling script (new function): ", why].concat())
@@ -550,9 +555,8 @@ impl Error {
     /// EVALSHA of a script that is not kept.
     pub const NO_SCRIPT: Error = Error::fixed("NOSCRIPT No matching script. Please use EVAL.");
     /// A script that has not declared that it may run while memory is short.
-    pub const SCRIPT_OOM: Error = Error::fixed(
-        "OOM allow-oom flag is not set on the script, can not run it when used memory > 'maxmemory'",
-    );
+    pub const SCRIPT_OOM: Error =
+        Error::fixed("OOM allow-oom flag is not set on the script, can not run it when used memory > 'maxmemory'");
     /// EVAL with fewer than no keys.
     pub const KEYS_NEGATIVE: Error = Error::fixed("ERR Number of keys can't be negative");
     /// SCRIPT KILL while no script runs.
@@ -563,13 +567,11 @@ impl Error {
          termination or kill the server in a hard way using the SHUTDOWN NOSAVE command.",
     );
     /// Any command while a script runs for long.
-    pub const BUSY_SCRIPT: Error = Error::fixed(
-        "BUSY Redis is busy running a script. You can only call SCRIPT KILL or SHUTDOWN NOSAVE.",
-    );
+    pub const BUSY_SCRIPT: Error =
+        Error::fixed("BUSY Redis is busy running a script. You can only call SCRIPT KILL or SHUTDOWN NOSAVE.");
     /// Any command while a function runs for long.
-    pub const BUSY_FUNCTION: Error = Error::fixed(
-        "BUSY Redis is busy running a script. You can only call FUNCTION KILL or SHUTDOWN NOSAVE.",
-    );
+    pub const BUSY_FUNCTION: Error =
+        Error::fixed("BUSY Redis is busy running a script. You can only call FUNCTION KILL or SHUTDOWN NOSAVE.");
     /// SCRIPT FLUSH with a word it does not know.
     pub const SCRIPT_FLUSH_MODE: Error = Error::fixed("ERR SCRIPT FLUSH only support SYNC|ASYNC option");
     /// SCRIPT DEBUG with a word it does not know.

@@ -206,6 +206,10 @@ bitflags::bitflags! {
         const NOT_QUEUED = 1 << 28;
         /// Runs what its client has queued, so that the gates look at that too.
         const RUNS_QUEUED = 1 << 29;
+        /// Runs a script, which may have declared what it does.
+        const RUNS_SCRIPT = 1 << 41;
+        /// Names a script by its hash.
+        const BY_HASH = 1 << 42;
         /// CLIENT CACHING is about the command behind this one.
         const KEEPS_CACHING = 1 << 40;
         /// Reads keys that its arguments only describe: refused to who may not read every key.
@@ -230,7 +234,6 @@ impl Flags {
         (Flags::ASKING, "asking"),
         (Flags::FAST, "fast"),
         (Flags::NO_AUTH, "no_auth"),
-        (Flags::MAY_REPLICATE, "may_replicate"),
         (Flags::NO_MANDATORY_KEYS, "no_mandatory_keys"),
         (Flags::NO_ASYNC_LOADING, "no_async_loading"),
         (Flags::NO_MULTI, "no_multi"),

@@ -225,6 +225,7 @@ fields! {
     // Scripting
     /// Milliseconds; 0 means no limit.
     busy_reply_threshold: u64 = "busy-reply-threshold",
+    script_memory_limit: u64 = "script-memory-limit",
     lua_enable_deprecated_api: bool = "lua-enable-deprecated-api",
     lua_enable_insecure_api: bool = "lua-enable-insecure-api",
 

@@ -4,7 +4,7 @@
 //! [`EVALUATED_MAX`] that ran: clients that put values into the text instead of into ARGV would fill the memory otherwise.
 
 use super::engine::Compiled;
-use super::shebang::ScriptFlags;
+use super::flags::ScriptFlags;
 use hashbrown::HashMap;
 
 /// Scripts that are kept though they only came by EVAL.
@@ -195,7 +195,11 @@ mod tests {
             .filter_map(|number| cache.insert(sha(number), script(number), true))
             .map(|script| script.compiled.0)
             .collect();
-        assert_eq!(evicted, [2, 3], "the one that ran and the one that is to stay are not the oldest; there was room for one");
+        assert_eq!(
+            evicted,
+            [2, 3],
+            "the one that ran and the one that is to stay are not the oldest; there was room for one"
+        );
         assert!(cache.get(&sha(0)).is_some() && cache.get(&sha(1)).is_some() && cache.get(&sha(2)).is_none());
         assert_eq!(cache.len(), EVALUATED_MAX + 1);
         assert_eq!(cache.take_all().count(), EVALUATED_MAX + 1);

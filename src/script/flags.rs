@@ -14,6 +14,8 @@ bitflags::bitflags! {
         const NO_CLUSTER = 1 << 3;
         /// It may use keys of several slots.
         const ALLOW_CROSS_SLOT_KEYS = 1 << 4;
+        /// It has said nothing, as scripts once did: each of its commands is judged by itself.
+        const UNDECLARED = 1 << 7;
     }
 }
 

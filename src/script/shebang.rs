@@ -1,39 +1,6 @@
 //! The first line of a script, where it says what it is: `#!lua flags=no-writes,allow-oom`.
 
-use std::borrow::Cow;
-
-bitflags::bitflags! {
-    /// What a script has declared of itself.
-    #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-    pub struct ScriptFlags: u8 {
-        /// It only reads.
-        const NO_WRITES = 1 << 0;
-        /// It may run while memory is short.
-        const ALLOW_OOM = 1 << 1;
-        /// It may run on a replica with stale data.
-        const ALLOW_STALE = 1 << 2;
-        /// It is not to run in a cluster.
-        const NO_CLUSTER = 1 << 3;
-        /// Its keys may be in several slots of a cluster.
-        const ALLOW_CROSS_SLOT_KEYS = 1 << 4;
-        /// It has said nothing, as scripts once did: each of its commands is judged by itself.
-        const UNDECLARED = 1 << 5;
-    }
-}
-
-/// The flags that a script can declare, under their names.
-pub const FLAGS: &[(ScriptFlags, &str)] = &[
-    (ScriptFlags::NO_WRITES, "no-writes"),
-    (ScriptFlags::ALLOW_OOM, "allow-oom"),
-    (ScriptFlags::ALLOW_STALE, "allow-stale"),
-    (ScriptFlags::NO_CLUSTER, "no-cluster"),
-    (ScriptFlags::ALLOW_CROSS_SLOT_KEYS, "allow-cross-slot-keys"),
-];
-
-/// The flag with a name.
-pub fn flag(name: &[u8]) -> Option<ScriptFlags> {
-    FLAGS.iter().find(|(_, known)| known.as_bytes() == name).map(|(flag, _)| *flag)
-}
+use super::flags::ScriptFlags;
 
 /// Takes the first line off a script. What is left begins with that line's end, so that lines keep their numbers.
 ///
@@ -61,16 +28,11 @@ pub fn read(script: &[u8]) -> Result<(ScriptFlags, &[u8]), Vec<u8>> {
             continue;
         }
         for name in names.split(|&byte| byte == b',') {
-            let known = flag(name);
+            let known = ScriptFlags::named(name);
             flags |= known.ok_or_else(|| [b"Unexpected flag in script shebang: ", name].concat())?;
         }
     }
     Ok((flags, body))
-}
-
-/// What a client is told of a text that does not compile.
-pub fn compile_error(why: &[u8]) -> Cow<'static, [u8]> {
-    Cow::Owned([b"ERR Error compiling script (new function): ", why].concat())
 }
 
 #[cfg(test)]

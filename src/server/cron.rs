@@ -63,7 +63,7 @@ impl Server {
 
     /// Whether keys are removed at their deadlines although nobody asks for them. Not during a pause: nothing changes then.
     fn expires_actively(&self) -> bool {
-        self.active_expire && self.pause.current().is_none()
+        self.active_expire && self.pause.current().is_none() && !self.scripts.is_suspended()
     }
 
     /// After the last command of a turn: work that is due, in slices.
@@ -73,6 +73,9 @@ impl Server {
             self.rearm();
             self.outbox.order(Order::Resume);
         }
+        self.go_on_with_script();
+        // Nothing changes data in the middle of a script.
+        let suspended = self.scripts.is_suspended();
         self.waiters_time_out();
         let hz = i64::from(self.config.hz.clamp(1, 500));
         // Further ahead than one period is what a clock that was set back leaves.
@@ -81,12 +84,14 @@ impl Server {
             self.cron.next_ms = now_ms + 1000 / hz;
             self.periodic(hz);
         }
-        self.evict_slice();
+        if !suspended {
+            self.evict_slice();
+        }
         let expiring = due || self.cron.expiry_rebuilding || self.cron.expiry_behind && self.expiry_may_go_on();
         if expiring && self.expires_actively() {
             self.expire_slice();
         }
-        if !self.waiters.is_empty() {
+        if !self.waiters.is_empty() && !suspended {
             // Keys that have expired may have been waited for, and so may what others were given just now.
             self.serve_waiters();
         }
@@ -96,6 +101,9 @@ impl Server {
 
     /// How long the loop may wait for events.
     pub fn idle_time(&self) -> Duration {
+        if self.scripts.is_suspended() {
+            return Duration::ZERO;
+        }
         if self.eviction_goes_on() || self.cron.expiry_behind && self.expires_actively() {
             return Duration::ZERO;
         }

@@ -8,6 +8,7 @@ use super::client::{ClientFlags, Slot};
 use super::gates::{self, Armed, Verdict};
 use super::message::{Job, JobState};
 use super::running::Frame;
+use super::scripting::Caller;
 use super::statistics::Done;
 use super::table::{Command, Missing, Run};
 use super::transaction::Queue;
@@ -182,6 +183,10 @@ impl Server {
             self.before_special(slot);
         }
         let result = self.invoke(Call { slot, db, resp, command, argv, key: planned.key }, out);
+        if self.scripts.just_suspended() {
+            self.leave_suspended(slot, command, job, planned.index, mark);
+            return;
+        }
         let now = self.stats.now();
         if let Some(block) = self.effects.block.take() {
             let ticks = now.wrapping_sub(*began);
@@ -331,6 +336,10 @@ impl Server {
         let Call { slot, command, argv, .. } = call;
         let (began, out_before) = (self.stats.now(), out.len());
         let result = self.invoke(call, out);
+        if self.scripts.just_suspended() {
+            // It is counted when it is over.
+            return result;
+        }
         let done = Done {
             command: command.id,
             ticks: self.stats.now().wrapping_sub(began),
@@ -351,10 +360,20 @@ impl Server {
         result
     }
 
-    /// Runs what a client has queued, one reply after the other. Nothing waits for data here.
-    pub(super) fn call_queued(&mut self, slot: Slot, queue: &Queue, out: &mut Output) {
+    /// Runs what a client has queued, from the command at `from` on, one reply after the other. Nothing waits for data here.
+    /// Returns whether a script has interrupted it; then the rest runs when that is over.
+    pub(super) fn call_queued(
+        &mut self,
+        exec: Caller<'_>,
+        queue: Queue,
+        from: usize,
+        exec_began: u64,
+        out: &mut Output,
+    ) -> bool {
+        let slot = exec.slot;
         let may_block = std::mem::replace(&mut self.effects.may_block, false);
-        for (command, argv, request_bytes) in queue.iter() {
+        let mut interrupted = None;
+        for (index, (command, argv, request_bytes)) in queue.iter().enumerate().skip(from) {
             let Some(client) = self.clients.get_mut(slot) else { break };
             client.commands += 1;
             let call = Call { slot, db: client.db, resp: client.resp, command, argv, key: None };
@@ -365,10 +384,39 @@ impl Server {
             let (began, out_before) = (self.stats.now(), out.len());
             // The error is in the reply, and the others run all the same.
             let _ = self.call(call, request_bytes, out);
+            if self.scripts.just_suspended() {
+                interrupted = Some(index + 1);
+                break;
+            }
             let bytes = request_bytes + (out.len() - out_before);
             self.count_hot_keys(command, argv, self.stats.now().wrapping_sub(began), bytes);
         }
         self.effects.may_block = may_block;
+        if let Some(next) = interrupted {
+            self.keep_rest(queue, next, exec, exec_began);
+        }
+        interrupted.is_some()
+    }
+
+    /// A command has left a script suspended: its client's job ends here for now.
+    #[cold]
+    fn leave_suspended(&mut self, slot: Slot, command: &'static Command, job: &mut Job, index: usize, mark: Mark) {
+        self.suspension_noted();
+        self.store.set_touch(true);
+        if let Some(client) = self.clients.get_mut(slot) {
+            client.last_command = Some(command);
+            if client.flags.intersects(ClientFlags::REPLY_OFF | ClientFlags::REPLY_SKIP) {
+                job.out.truncate(mark);
+                client.flags.remove(ClientFlags::REPLY_SKIP);
+            }
+            if client.flags.contains(ClientFlags::PUSHED) {
+                client.take_pushes(&mut job.out);
+            }
+            // From here on, messages and the reply that it waits for go the same way.
+            client.flags.remove(ClientFlags::RUNNING);
+        }
+        job.next = index + 1;
+        job.state = JobState::Blocked;
     }
 
     /// A command of a client in MULTI was refused. Gives the error for it.

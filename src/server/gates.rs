@@ -30,6 +30,8 @@ bitflags::bitflags! {
         const SUBSCRIBED = 1 << 4;
         /// The client's user may not do everything.
         const ACL = 1 << 6;
+        /// A script has been running for long.
+        const BUSY = 1 << 7;
     }
 }
 
@@ -62,7 +64,7 @@ pub(super) struct Asking<'a> {
 type Gate = fn(&mut Server, Asking<'_>) -> Verdict;
 
 /// In the order in which Redis checks.
-const GATES: &[Gate] = &[protected, auth, no_multi, acl, memory, subscribed, pause, multi];
+const GATES: &[Gate] = &[protected, auth, no_multi, acl, memory, subscribed, busy, pause, multi];
 
 /// Asks every gate.
 #[cold]
@@ -71,6 +73,9 @@ pub(super) fn check(server: &mut Server, slot: Slot, command: &'static Command, 
     if flags.contains(Flags::RUNS_QUEUED) {
         let tx = server.clients.get(slot).and_then(|client| client.tx.as_deref());
         flags |= tx.map_or(Flags::empty(), |tx| tx.flags());
+    }
+    if flags.contains(Flags::RUNS_SCRIPT) {
+        flags = server.flags_of_script(command, argv);
     }
     for gate in GATES {
         match gate(server, Asking { slot, command, flags, argv }) {
@@ -147,6 +152,14 @@ fn subscribed(server: &mut Server, Asking { slot, command, flags, .. }: Asking<'
         return Verdict::Pass;
     }
     Verdict::Refuse(Error::only_while_not_subscribed(command.full_name))
+}
+
+/// A script is in the middle of what it does, for longer than others want to wait.
+fn busy(server: &mut Server, asking: Asking<'_>) -> Verdict {
+    match server.busy_script() {
+        Some(error) if !asking.flags.contains(Flags::ALLOW_BUSY) => Verdict::Refuse(error),
+        _ => Verdict::Pass,
+    }
 }
 
 fn pause(server: &mut Server, asking: Asking<'_>) -> Verdict {

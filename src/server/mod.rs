@@ -31,6 +31,7 @@ mod propagate;
 mod publish;
 mod redact;
 pub mod running;
+mod scripting;
 mod statistics;
 pub mod table;
 mod tls;
@@ -147,6 +148,7 @@ pub struct Server {
     /// Frees what would hold up the executor.
     pub background: Background,
     waiters: blocking::Waiters,
+    scripts: scripting::Scripts,
     tracking: tracking::Tracking,
     client_memory: client_memory::ClientMemory,
     reply_peaks: client::ReplyPeaks,
@@ -192,6 +194,7 @@ impl Server {
             tls: None,
             background: Background::start(),
             waiters: blocking::Waiters::default(),
+            scripts: scripting::Scripts::default(),
             tracking: tracking::Tracking::default(),
             client_memory: client_memory::ClientMemory::default(),
             reply_peaks: client::ReplyPeaks::default(),
@@ -237,6 +240,7 @@ impl Server {
         self.stats.configure(&self.config);
         running::FIGURES.hides_user_data.store(self.config.hide_user_data_from_log, Ordering::Relaxed);
         self.configure_memory_limit();
+        self.configure_scripts();
         self.limit_tracking();
         self.configure_client_memory();
         self.users.set_all_channels(permissions::all_channels(&self.config));
@@ -263,6 +267,9 @@ impl Server {
 
     /// A connection has gone.
     pub fn disconnect(&mut self, slot: Slot) {
+        if self.orphan_script(slot) {
+            return;
+        }
         self.unwatch(slot);
         self.end_subscriptions(slot);
         self.stop_tracking(slot);

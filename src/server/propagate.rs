@@ -36,13 +36,20 @@ impl Server {
     /// Shows a command that has run to the clients in MONITOR.
     #[cold]
     pub(super) fn feed_monitors(&mut self, slot: Slot, command: &'static Command, argv: Argv<'_>) {
-        if command.flags().intersects(Flags::SKIP_MONITOR | Flags::ADMIN) {
-            return;
+        if !command.flags().intersects(Flags::SKIP_MONITOR | Flags::ADMIN) {
+            self.show_to_monitors(slot, command, argv);
         }
+    }
+
+    /// The same, of any command.
+    #[cold]
+    pub(super) fn show_to_monitors(&mut self, slot: Slot, command: &'static Command, argv: Argv<'_>) {
         let Some(client) = self.clients.get(slot) else { return };
         let now_us = (self.facts.wall_clock_us)();
         let mut line = format!("+{}.{:06} [{} ", now_us / 1_000_000, now_us % 1_000_000, client.db).into_bytes();
-        if client.flags.contains(super::client::ClientFlags::UNIX_SOCKET) {
+        if self.scripts.is_running() {
+            line.extend_from_slice(b"lua");
+        } else if client.flags.contains(super::client::ClientFlags::UNIX_SOCKET) {
             line.extend_from_slice(b"unix:");
             line.extend_from_slice(client.addr.trim_end_matches(":0").as_bytes());
         } else {

@@ -20,15 +20,18 @@ use super::client::{ClientFlags, Slot};
 use super::exec::Call;
 use super::gates::Armed;
 use super::message::Order;
+use super::permissions::refusal_text;
 use super::statistics::Done;
 use super::table::Command;
 use super::transaction::Queue;
 use super::{Server, ServerCx};
+use crate::acl::Context;
 use crate::command::error::Error;
 use crate::command::reply::{Output, Reply, Resp};
 use crate::command::spec::Flags;
-use crate::script::shebang::{self, ScriptFlags};
-use crate::script::{Answer, Ask, Cache, Compiled, Engine, Kind, Outcome, Run, Script, Sha, sha1_hex};
+use crate::script::{
+    Answer, Ask, Cache, Compiled, Engine, Kind, Outcome, Run, Script, ScriptFlags, Sha, sha1_hex, shebang,
+};
 use std::ffi::CStr;
 use weir_resp::{Argv, Batch};
 
@@ -132,7 +135,7 @@ pub(super) struct RunningFigures<'a> {
     /// How long it has run, in microseconds.
     pub(super) us: u64,
     /// The command that ran it, once it is suspended.
-    pub(super) argv: Argv<'a>,
+    pub(super) argv: Option<Argv<'a>>,
 }
 
 impl Scripts {
@@ -209,6 +212,16 @@ impl Server {
         Ok(())
     }
 
+    /// A script that is kept and about to run: what runs, and what it declared.
+    pub(super) fn script_to_run(&mut self, sha: &Sha) -> Option<(Compiled, ScriptFlags)> {
+        self.scripts.cache.run(sha).map(|script| (script.compiled, script.flags))
+    }
+
+    /// The text of a script that is kept.
+    pub(super) fn script_text(&self, sha: &Sha) -> Option<&[u8]> {
+        self.scripts.cache.get(sha).map(|script| &*script.text)
+    }
+
     /// SCRIPT FLUSH. Kept scripts go; so does what they use in the engine, at once or bit by bit.
     pub(super) fn flush_scripts(&mut self, at_once: bool) {
         let scripts = self.scripts.cache.take_all();
@@ -237,6 +250,10 @@ impl Server {
     pub(super) fn run_script(&mut self, cx: Caller<'_>, call: ScriptCall<'_>, out: &mut Output) -> Result<(), Error> {
         let Caller { slot, command, argv } = cx;
         let Some(client) = self.clients.get(slot) else { return Ok(()) };
+        let declared = !call.flags.contains(ScriptFlags::UNDECLARED);
+        if declared && !call.flags.intersects(ScriptFlags::NO_WRITES | ScriptFlags::ALLOW_OOM) && self.out_of_memory() {
+            return Err(Error::SCRIPT_OOM);
+        }
         let (db, resp) = (client.db, client.resp);
         let began = self.stats.now();
         let now_us = (self.facts.wall_clock_us)();
@@ -257,14 +274,7 @@ impl Server {
             is_slow: false,
             suspended: None,
         }));
-        let run = Run {
-            function: call.compiled,
-            name: call.name,
-            argv,
-            keys_at: call.keys_at,
-            keys: call.keys,
-            resp,
-        };
+        let run = Run { function: call.compiled, name: call.name, argv, keys_at: call.keys_at, keys: call.keys, resp };
         let ask = self.engine(call.kind).start(run);
         match self.drive_script(ask) {
             Some(outcome) => self.end_script(outcome, out),
@@ -331,7 +341,9 @@ impl Server {
 
     /// Executes the command that a script asks for.
     fn call_from_script(&mut self, resp: Resp) {
-        let Some((kind, slot)) = self.scripts.running.as_ref().map(|running| (running.kind, running.slot)) else { return };
+        let Some((kind, slot)) = self.scripts.running.as_ref().map(|running| (running.kind, running.slot)) else {
+            return;
+        };
         let Some(engine) = self.scripts.engine(kind) else { return };
         let batch = std::mem::take(engine.batch());
         let mut out = Output::reusing(std::mem::take(engine.answer()).into_parts().0);
@@ -374,7 +386,10 @@ impl Server {
         if flags.contains(Flags::NOSCRIPT) {
             return refuse(Error::SCRIPT_NOT_ALLOWED);
         }
-        if let Err(error) = self.may_script_call(slot, command, argv) {
+        let (user, db) = (self.user_of(slot), self.clients.get(slot).map_or(0, |client| client.db));
+        if let Err(denied) = self.acl_check(user, command, argv, db) {
+            let error = Error::script_denied(&refusal_text(self.users.get(user), command, denied));
+            self.note_denied(slot, Context::Lua, argv, command, denied);
             return refuse(error);
         }
         let Some(running) = self.scripts.running.as_mut() else { return Ok(command) };
@@ -394,14 +409,11 @@ impl Server {
         Ok(command)
     }
 
-    /// Whether the user of a client may run a command from a script.
-    fn may_script_call(&mut self, _slot: Slot, _command: &'static Command, _argv: Argv<'_>) -> Result<(), Error> {
-        Ok(())
-    }
-
     /// Answers `redis.acl_check_cmd`.
     fn ask_from_script(&mut self) {
-        let Some((kind, slot)) = self.scripts.running.as_ref().map(|running| (running.kind, running.slot)) else { return };
+        let Some((kind, slot)) = self.scripts.running.as_ref().map(|running| (running.kind, running.slot)) else {
+            return;
+        };
         let Some(engine) = self.scripts.engine(kind) else { return };
         let batch = std::mem::take(engine.batch());
         let argv = batch.command(0);
@@ -409,7 +421,10 @@ impl Server {
         let mut out = Output::default();
         let mut reply = Reply::new(&mut out, Resp::V2);
         match found {
-            Some(Ok(command)) => reply.int(i64::from(self.may_script_call(slot, command, argv).is_ok())),
+            Some(Ok(command)) => {
+                let (user, db) = (self.user_of(slot), self.clients.get(slot).map_or(0, |client| client.db));
+                reply.int(i64::from(self.acl_check(user, command, argv, db).is_ok()));
+            }
             _ => reply.error(&Error::SCRIPT_ACL_CHECK),
         }
         if let Some(engine) = self.scripts.engine(kind) {
@@ -499,7 +514,9 @@ impl Server {
 
     /// A script that was suspended is over: answers its client, and goes on with the transaction that it was part of.
     fn end_suspended(&mut self, outcome: Outcome) {
-        let Some(suspended) = self.scripts.running.as_mut().and_then(|running| running.suspended.take()) else { return };
+        let Some(suspended) = self.scripts.running.as_mut().and_then(|running| running.suspended.take()) else {
+            return;
+        };
         let (slot, command, began) = match self.scripts.running.as_ref() {
             Some(running) => (running.slot, running.command, running.began),
             None => return,
@@ -519,7 +536,7 @@ impl Server {
         if let Some(rest) = rest {
             let Rest { queue, next, exec, exec_began, exec_batch } = rest;
             let caller = Caller { slot, command: exec, argv: exec_batch.command(0) };
-            let interrupted = self.call_queued_from(caller, queue, next, exec_began, &mut out);
+            let interrupted = self.call_queued(caller, queue, next, exec_began, &mut out);
             if interrupted {
                 // Another script of the same transaction.
                 self.suspension_noted();
@@ -607,7 +624,7 @@ impl Server {
     pub(super) fn running_script(&self) -> Option<RunningFigures<'_>> {
         let running = self.scripts.running.as_ref()?;
         let us = self.stats.ticks.elapsed_ns(running.began, self.stats.now()) / 1000;
-        let argv = running.suspended.as_ref().map_or(Argv::EMPTY, |suspended| suspended.batch.command(0));
+        let argv = running.suspended.as_ref().map(|suspended| suspended.batch.command(0));
         Some(RunningFigures { kind: running.kind, name: &running.name, us, argv })
     }
 }

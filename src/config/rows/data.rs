@@ -6,7 +6,6 @@ use super::super::special;
 use super::super::values::SanitizeDump;
 
 const INT_MIN: i128 = i32::MIN as i128;
-const SCRIPTS: &str = "there are no scripts yet";
 
 pub(super) static ROWS: &[Directive] = &[
     row("hash-max-listpack-entries", int!(hash_max_listpack_entries, 0, LONG_MAX), "512")
@@ -47,14 +46,15 @@ pub(super) static ROWS: &[Directive] = &[
         .doc("Events on keys that are published, one letter a class; empty publishes none."),
     row("busy-reply-threshold", int!(busy_reply_threshold, 0, LONG_MAX), "5000")
         .alias("lua-time-limit")
-        .until(piece::SERVICES, SCRIPTS)
         .doc("Milliseconds a script may run before other clients are answered with an error; 0 sets no limit."),
+    row("script-memory-limit", memory!(script_memory_limit, 0, LONG_MAX), "512mb")
+        .doc("Bytes that the values of scripts may take, and as many those of functions; 0 sets no limit."),
     row("lua-enable-deprecated-api", flag!(lua_enable_deprecated_api), "no")
         .hidden()
-        .until(piece::SERVICES, SCRIPTS)
+        .not_needed("scripts never get what would let them out of their box")
         .doc("Offers functions to scripts that were given up for safety."),
     row("lua-enable-insecure-api", flag!(lua_enable_insecure_api), "no")
         .hidden()
-        .until(piece::SERVICES, SCRIPTS)
+        .not_needed("scripts never get what would let them out of their box")
         .doc("Offers functions to scripts that let one script disturb another."),
 ];

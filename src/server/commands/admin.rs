@@ -110,6 +110,11 @@ fn shutdown_command(cx: &mut ServerCx<'_>) -> Result<(), Error> {
         // The server waits for nothing on its way down, so there is never anything to call off.
         return Err(Error::fixed("ERR No shutdown in progress."));
     }
+    if let Some(busy) = cx.server.busy_script()
+        && !words.contains(ShutdownWords::NOSAVE)
+    {
+        return Err(busy);
+    }
     if words.contains(ShutdownWords::FAILOVER) {
         return Err(Error::fixed("ERR SHUTDOWN FAILOVER is only supported in cluster mode."));
     }
@@ -124,7 +129,7 @@ fn shutdown_command(cx: &mut ServerCx<'_>) -> Result<(), Error> {
 }
 
 fn time_command(cx: &mut ServerCx<'_>) -> Result<(), Error> {
-    let now_us = (cx.server.facts.wall_clock_us)();
+    let now_us = cx.server.scripts.frozen_us().unwrap_or_else(cx.server.facts.wall_clock_us);
     cx.reply.array(2);
     cx.reply.bulk_int(now_us / 1_000_000);
     cx.reply.bulk_int(now_us % 1_000_000);

@@ -19,6 +19,7 @@ mod log;
 mod lolwut;
 mod memory;
 mod pubsub;
+mod scripting;
 mod transaction;
 
 use super::ServerFn;
@@ -39,5 +40,6 @@ pub const FAMILIES: &[&[Row<ServerFn>]] = &[
     log::COMMANDS,
     memory::COMMANDS,
     pubsub::COMMANDS,
+    scripting::COMMANDS,
     transaction::COMMANDS,
 ];

@@ -3,6 +3,7 @@
 use crate::command::error::Error;
 use crate::command::spec::{Acl, Arg, Flags, Group, KeyFlags, KeySpec, Spec};
 use crate::command::table::Row;
+use crate::server::scripting::Caller;
 use crate::server::{ServerCx, ServerFn};
 
 const NOSCRIPT_LOADING_STALE_FAST_ALLOW_BUSY: Flags =
@@ -132,7 +133,10 @@ fn exec_command(cx: &mut ServerCx<'_>) -> Result<(), Error> {
     cx.server.unwatch(slot);
     if unchanged {
         cx.reply.array(queue.len());
-        cx.server.call_queued(slot, &queue, cx.reply.output());
+        let (caller, began) = (Caller::of(cx), cx.server.stats.ticks.now());
+        if cx.server.call_queued(caller, queue, 0, began, cx.reply.output()) {
+            return Ok(());
+        }
     } else {
         cx.reply.null_array();
     }
