@@ -126,18 +126,6 @@ struct Rest {
     exec_batch: Batch,
 }
 
-/// What a script that runs looks like to others.
-pub(super) struct RunningFigures<'a> {
-    /// In which engine.
-    pub(super) kind: Kind,
-    /// Its name.
-    pub(super) name: &'a str,
-    /// How long it has run, in microseconds.
-    pub(super) us: u64,
-    /// The command that ran it, once it is suspended.
-    pub(super) argv: Option<Argv<'a>>,
-}
-
 impl Scripts {
     /// The engine of a kind, if it has been needed yet.
     pub(super) fn engine(&mut self, kind: Kind) -> Option<&mut Engine> {
@@ -618,14 +606,6 @@ impl Server {
     pub(super) fn busy_script(&self) -> Option<Error> {
         let running = self.scripts.running.as_ref()?;
         running.suspended.is_some().then(|| busy_error(running.kind))
-    }
-
-    /// The script that is on its way, for FUNCTION STATS.
-    pub(super) fn running_script(&self) -> Option<RunningFigures<'_>> {
-        let running = self.scripts.running.as_ref()?;
-        let us = self.stats.ticks.elapsed_ns(running.began, self.stats.now()) / 1000;
-        let argv = running.suspended.as_ref().map(|suspended| suspended.batch.command(0));
-        Some(RunningFigures { kind: running.kind, name: &running.name, us, argv })
     }
 }
 

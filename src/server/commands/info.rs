@@ -10,6 +10,7 @@ use crate::command::error::Error;
 use crate::command::spec::{Acl, Arg, ArgKind, Flags, Group, Spec};
 use crate::command::table::Row;
 use crate::pubsub::Kind;
+use crate::script::{self, Engine};
 use crate::server::ServerFn;
 use crate::server::pause::Held;
 use crate::server::table::{Command, commands};
@@ -236,18 +237,19 @@ fn memory(server: &Server, fields: &mut Fields) {
     fields.put("allocator_resident", memory.resident);
     fields.put("allocator_muzzy", 0);
     fields.bytes("total_system_memory", process::total_system_memory_bytes().unwrap_or(0));
-    fields.zeros(&["used_memory_lua", "used_memory_vm_eval"]);
-    fields.put("used_memory_lua_human", format_bytes_human(0));
-    fields.zeros(&[
-        "used_memory_scripts_eval",
-        "number_of_cached_scripts",
-        "number_of_functions",
-        "number_of_libraries",
-        "used_memory_vm_functions",
-    ]);
-    fields.bytes("used_memory_vm_total", 0);
+    let [eval, functions] =
+        [script::Kind::Scripts, script::Kind::Functions].map(|kind| server.scripts.engine_bytes(kind));
+    let scripts = server.scripts.cache();
+    fields.put("used_memory_lua", eval);
+    fields.put("used_memory_vm_eval", eval);
+    fields.put("used_memory_lua_human", format_bytes_human(eval as u64));
+    fields.put("used_memory_scripts_eval", scripts.bytes());
+    fields.put("number_of_cached_scripts", scripts.len());
+    fields.zeros(&["number_of_functions", "number_of_libraries"]);
+    fields.put("used_memory_vm_functions", functions);
+    fields.bytes("used_memory_vm_total", (eval + functions) as u64);
     fields.put("used_memory_functions", 0);
-    fields.bytes("used_memory_scripts", 0);
+    fields.bytes("used_memory_scripts", scripts.bytes() as u64);
     fields.bytes("maxmemory", server.config.maxmemory);
     fields.put("maxmemory_policy", server.config.maxmemory_policy.name());
     fields.put("allocator_frag_ratio", format_args!("{ratio:.2}"));
@@ -448,8 +450,19 @@ fn cluster(_: &Server, fields: &mut Fields) {
     fields.put("cluster_enabled", 0);
 }
 
-fn scripting_engines(_: &Server, fields: &mut Fields) {
-    fields.zeros(&["engines_count", "engines_total_used_memory", "engines_total_memory_overhead"]);
+fn scripting_engines(server: &Server, fields: &mut Fields) {
+    let used: usize = [script::Kind::Scripts, script::Kind::Functions]
+        .into_iter()
+        .map(|kind| server.scripts.engine_bytes(kind))
+        .sum();
+    let overhead = size_of::<Engine>();
+    fields.put("engines_count", 1);
+    fields.put("engines_total_used_memory", used);
+    fields.put("engines_total_memory_overhead", overhead);
+    fields.put(
+        "engine_0",
+        format_args!("name=LUA,module=lua,abi_version=4,used_memory={used},memory_overhead={overhead}"),
+    );
 }
 
 fn keyspace(server: &Server, fields: &mut Fields) {

@@ -69,6 +69,7 @@ fn memory_doctor_command(cx: &mut ServerCx<'_>) -> Result<(), Error> {
         rss_overhead_ratio: 1.0,
         clients_bytes: memory.clients,
         clients: cx.server.clients.len() as u64,
+        cached_scripts: cx.server.scripts.cache().len() as u64,
         ..MemoryFigures::default()
     };
     cx.reply.verbatim(b"txt", figures.report().as_bytes());
@@ -97,6 +98,7 @@ fn memory_stats_command(cx: &mut ServerCx<'_>) -> Result<(), Error> {
     let (keys, per_key) = (memory.keys(), memory.dataset().checked_div(memory.keys()).unwrap_or(0));
     let ratio = memory.fragmentation_ratio();
     let extra = memory.fragmentation_bytes();
+    let scripts = cx.server.scripts.cache().bytes() as u64;
     let map = cx.reply.deferred_map();
     let mut stats = Pairs { cx, count: 0 };
     stats.bytes("peak.allocated", memory.peak);
@@ -106,11 +108,11 @@ fn memory_stats_command(cx: &mut ServerCx<'_>) -> Result<(), Error> {
         stats.bytes(absent, 0);
     }
     stats.bytes("clients.normal", memory.clients);
-    for absent in
-        ["cluster.links", "cluster.slot_import", "cluster.slot_export", "aof.buffer", "lua.caches", "functions.caches"]
-    {
+    for absent in ["cluster.links", "cluster.slot_import", "cluster.slot_export", "aof.buffer"] {
         stats.bytes(absent, 0);
     }
+    stats.bytes("lua.caches", scripts);
+    stats.bytes("functions.caches", 0);
     for database in &memory.databases {
         stats.database(database);
     }
