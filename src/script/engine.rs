@@ -477,7 +477,7 @@ fn run_for_ever(link: Link, l: State, yielder: &Yielder<Answer, Ask>, _: Answer)
         }
         let outcome = link.with(|shared| {
             // What a script makes of the generator is its own affair.
-            shared.random = random::next(random);
+            shared.random = random::fresh(random);
             shared.outcome
         });
         // The next answer is the start of the next run.
