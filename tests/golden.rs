@@ -34,6 +34,10 @@ macro_rules! transcripts {
 }
 
 transcripts! {
+    acl_check: "acl-check.txt",
+    acl_log: "acl-log.txt",
+    acl_rules: "acl-rules.txt",
+    acl_users: "acl-users.txt",
     after_redis_8_0: "after-redis-8.0.txt",
     bitmap_bits: "bitmap-bits.txt",
     bitmap_fields: "bitmap-fields.txt",

@@ -377,7 +377,7 @@ impl Server {
             let Some(client) = self.clients.get_mut(slot) else { break };
             client.commands += 1;
             let call = Call { slot, db: client.db, resp: client.resp, command, argv, key: None };
-            if let Err(error) = self.check_queued(slot, command, argv) {
+            if let Err(error) = self.check_queued(exec, command, argv) {
                 Reply::new(out, call.resp).error(&error);
                 continue;
             }

@@ -134,7 +134,8 @@ fn acl(server: &mut Server, Asking { slot, command, argv, .. }: Asking<'_>) -> V
     let (Some(user), db) = (client.user, client.db) else { return Verdict::Pass };
     let Err(denied) = server.acl_check(user, command, argv, db) else { return Verdict::Pass };
     let error = Error::no_permission(&refusal_text(server.users.get(user), command, denied));
-    server.note_denied(slot, server.context_of(slot), argv, command, denied);
+    let running = Some((command, argv.payload_bytes()));
+    server.note_denied(slot, running, server.context_of(slot), command, argv, denied);
     Verdict::Refuse(error)
 }
 

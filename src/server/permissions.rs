@@ -8,6 +8,7 @@ use super::Server;
 use super::client::{Client, ClientFlags, Slot};
 use super::gates::Armed;
 use super::keys::find_keys;
+use super::scripting::Caller;
 use super::table::{Command, catalog};
 use crate::acl::{self, Call, Context, Denied, Event, Reason, User, UserId, Users};
 use crate::command::error::Error;
@@ -180,15 +181,16 @@ impl Server {
         Ok(())
     }
 
-    /// What a client could not do is counted and goes into the log. `running`: the command that it has called, and the bytes
-    /// of its arguments.
+    /// What a client could not do is counted and goes into the log. `running`: the command that it has called (EXEC or EVAL
+    /// where `command` is inside of one) and the bytes of its arguments.
     #[cold]
     pub(super) fn note_denied(
         &mut self,
         slot: Slot,
+        running: Option<(&'static Command, usize)>,
         context: Context,
-        argv: Argv<'_>,
         command: &'static Command,
+        argv: Argv<'_>,
         denied: Denied,
     ) {
         let object = match denied.reason {
@@ -196,7 +198,6 @@ impl Server {
             _ => argv.at(denied.at),
         };
         let username = self.users.get(self.user_of(slot)).name().to_vec();
-        let running = (context != Context::Lua).then_some((command, argv.payload_bytes()));
         self.note_refusal(slot, running, denied.reason, context, object, &username);
     }
 
@@ -247,14 +248,21 @@ impl Server {
     ///
     /// # Errors
     /// The reply in its place.
-    pub(super) fn check_queued(&mut self, slot: Slot, command: &'static Command, argv: Argv<'_>) -> Result<(), Error> {
+    pub(super) fn check_queued(
+        &mut self,
+        exec: Caller<'_>,
+        command: &'static Command,
+        argv: Argv<'_>,
+    ) -> Result<(), Error> {
+        let slot = exec.slot;
         let (user, db) = (self.user_of(slot), self.clients.get(slot).map_or(0, |client| client.db));
         let Err(denied) = self.acl_check(user, command, argv, db) else { return Ok(()) };
-        self.note_denied(slot, Context::Multi, argv, command, denied);
+        let running = Some((exec.command, exec.argv.payload_bytes()));
+        self.note_denied(slot, running, Context::Multi, command, argv, denied);
         let error = Error::rules_changed(match denied.reason {
             Reason::Command => "no permission to execute the command or subcommand",
             Reason::Key => "no permission to touch the specified keys",
-            Reason::Channel => "no permission to access one of the channels used as arguments to the command",
+            Reason::Channel => "no permission to access one of the channels used as arguments",
             Reason::Database | Reason::Auth | Reason::Certificate => "no permission",
         });
         self.stats.command_rejected(Some(command.id), &error);

@@ -377,7 +377,8 @@ impl Server {
         let (user, db) = (self.user_of(slot), self.clients.get(slot).map_or(0, |client| client.db));
         if let Err(denied) = self.acl_check(user, command, argv, db) {
             let error = Error::script_denied(&refusal_text(self.users.get(user), command, denied));
-            self.note_denied(slot, Context::Lua, argv, command, denied);
+            let running = self.scripts.running.as_ref().map(|running| (running.command, argv.payload_bytes()));
+            self.note_denied(slot, running, Context::Lua, command, argv, denied);
             return refuse(error);
         }
         let Some(running) = self.scripts.running.as_mut() else { return Ok(command) };

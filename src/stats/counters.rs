@@ -74,9 +74,17 @@ pub struct ServerCounters {
 }
 
 impl ServerCounters {
-    /// All to zero, as `CONFIG RESETSTAT` does.
+    /// All to zero, as `CONFIG RESETSTAT` does, but for refusals: those are counted from the start on.
     pub fn reset(&mut self) {
-        *self = ServerCounters::default();
+        *self = ServerCounters {
+            acl_access_denied_auth: self.acl_access_denied_auth,
+            acl_access_denied_cmd: self.acl_access_denied_cmd,
+            acl_access_denied_key: self.acl_access_denied_key,
+            acl_access_denied_channel: self.acl_access_denied_channel,
+            acl_access_denied_tls_cert: self.acl_access_denied_tls_cert,
+            acl_access_denied_db: self.acl_access_denied_db,
+            ..ServerCounters::default()
+        };
     }
 }
 
@@ -246,9 +254,10 @@ mod tests {
     }
 
     #[test]
-    fn a_reset_forgets_every_counter() {
-        let mut counters = ServerCounters { keyspace_hits: 3, lazyfreed_objects: 1, ..ServerCounters::default() };
+    fn a_reset_forgets_every_counter_but_refusals() {
+        let refused = ServerCounters { acl_access_denied_db: 2, ..ServerCounters::default() };
+        let mut counters = ServerCounters { keyspace_hits: 3, lazyfreed_objects: 1, ..refused.clone() };
         counters.reset();
-        assert_eq!(counters, ServerCounters::default());
+        assert_eq!(counters, refused);
     }
 }

@@ -312,6 +312,11 @@ class Server:
         for name, value in self.config.items():
             if config.get(name) != value:
                 admin.call("CONFIG", "SET", name, value)
+        users = [split_args(user.line)[0] for user in admin.call("ACL", "USERS").children]
+        if users != [b"default"]:
+            admin.send([b"ACL", b"DELUSER"] + [user for user in users if user != b"default"])
+            admin.reply()
+        admin.call("ACL", "LOG", "RESET")
         admin.call("SLOWLOG", "RESET")
         for kind in ("slow", "large-request", "large-reply"):
             admin.call("COMMANDLOG", "RESET", kind)

@@ -212,7 +212,7 @@ fn genpass_command(cx: &mut ServerCx<'_>) -> Result<(), Error> {
 
 fn getuser_command(cx: &mut ServerCx<'_>) -> Result<(), Error> {
     let Some(id) = cx.server.users.find(cx.arg(2)) else {
-        cx.reply.null_array();
+        cx.reply.null();
         return Ok(());
     };
     let user = cx.server.users.get(id);
