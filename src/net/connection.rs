@@ -336,6 +336,12 @@ impl Connection {
         Ok(Sent { bytes: sent, more: false, buffer: None })
     }
 
+    /// Puts replies behind what waits.
+    pub(super) fn put_behind(&mut self, out: Output) {
+        let (bytes, blobs) = out.into_parts();
+        self.keep(bytes, blobs, 0);
+    }
+
     fn keep(&mut self, bytes: Vec<u8>, blobs: Vec<BlobAt>, sent: usize) {
         let pending = self.pending.get_or_insert_default();
         let mut from = 0;

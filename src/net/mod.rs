@@ -57,6 +57,8 @@ const OUTPUT_PAUSE_BYTES: usize = 16 * 1024 * 1024;
 const BUFFER_KEEP_BYTES: usize = 64 * 1024;
 /// A turn takes in no more after so many microseconds.
 const TURN_US: u64 = 10_000;
+/// What does not answer a command of this turn waits for the next one after so many microseconds.
+const WRITE_US: u64 = 1_000;
 /// How often, in ms, connections with replies that wait are looked at although nothing happens to them.
 const LIMITS_CHECK_MS: i64 = 100;
 /// How long, in ms, no connection is accepted after the system ran out of file descriptors.
@@ -83,7 +85,7 @@ pub struct EventLoop {
     /// Connections whose commands can go on.
     resumable: Vec<Named>,
     /// Connections that take more than they were given.
-    writable: Vec<Named>,
+    writable: VecDeque<Named>,
     jobs: Vec<Job>,
     spare_batches: Vec<Batch>,
     spare_outputs: Vec<Vec<u8>>,
@@ -125,7 +127,7 @@ impl EventLoop {
             signals,
             ready: VecDeque::new(),
             resumable: Vec::new(),
-            writable: Vec::new(),
+            writable: VecDeque::new(),
             jobs: Vec::with_capacity(WAVE),
             spare_batches: Vec::new(),
             spare_outputs: Vec::new(),
@@ -184,12 +186,7 @@ impl EventLoop {
 
     /// Everything that one look at the system's events leads to.
     fn turn(&mut self) {
-        for named in std::mem::take(&mut self.writable) {
-            if let Some(connection) = self.connection(named) {
-                connection.flushing = false;
-                self.flush(named);
-            }
-        }
+        self.flush_writable();
         for named in std::mem::take(&mut self.resumable) {
             self.resume(named);
             if self.jobs.len() == WAVE {
@@ -529,6 +526,34 @@ impl EventLoop {
         }
     }
 
+    /// Sends replies in one of the next turns, behind what waits then.
+    fn send_later(&mut self, named: Named, out: Output) {
+        if out.is_empty() || self.ends_at_output_limit(named, out.len()) {
+            return;
+        }
+        let Some(connection) = self.connection(named) else { return };
+        connection.put_behind(out);
+        if !connection.flushing {
+            connection.flushing = true;
+            self.writable.push_back(named);
+        }
+        self.after_output(named);
+    }
+
+    /// Writes to connections that take more, until the turn has lasted long: thousands may have been sent something at once.
+    fn flush_writable(&mut self) {
+        for _ in 0..self.writable.len() {
+            if self.server.turn_us() >= WRITE_US {
+                return;
+            }
+            let Some(named) = self.writable.pop_front() else { return };
+            if let Some(connection) = self.connection(named) {
+                connection.flushing = false;
+                self.flush(named);
+            }
+        }
+    }
+
     /// Writes what waits for a connection.
     fn flush(&mut self, named: Named) {
         let Some(connection) = self.connection(named) else { return };
@@ -560,7 +585,7 @@ impl EventLoop {
             && !connection.flushing
         {
             connection.flushing = true;
-            self.writable.push(named);
+            self.writable.push_back(named);
         }
     }
 
@@ -666,7 +691,8 @@ impl EventLoop {
                             && let Some(connection) = self.connection(named)
                         {
                             connection.push(message);
-                            if pushed.last() != Some(&named) && !pushed.contains(&named) {
+                            if !connection.flushing {
+                                connection.flushing = true;
                                 pushed.push(named);
                             }
                         }
@@ -674,7 +700,11 @@ impl EventLoop {
                     Order::Answer(id, out) => {
                         if let Some(named) = self.server.clients.slot_of(id).map(|slot| (slot, id)) {
                             self.resumable.push(named);
-                            self.send(named, out);
+                            if self.server.turn_us() < WRITE_US {
+                                self.send(named, out);
+                            } else {
+                                self.send_later(named, out);
+                            }
                         }
                     }
                     Order::Close(id) => {
@@ -690,10 +720,10 @@ impl EventLoop {
                 }
             }
         }
-        for named in pushed {
-            if !self.ends_at_output_limit(named, 0) {
-                self.flush(named);
-            }
+        if !pushed.is_empty() {
+            pushed.retain(|&named| !self.ends_at_output_limit(named, 0));
+            self.writable.extend(pushed);
+            self.flush_writable();
         }
     }
 

@@ -6,11 +6,16 @@
 //! command runs again. So data goes to the longest waiter, before anybody else's next command, and whatever makes data,
 //! from LPUSH to RENAME, needs to know nothing of this.
 //!
+//! Thousands may read one stream. They are served in slices, a part in each turn; until all are, nobody changes that stream,
+//! so that it makes no difference to what anybody gets.
+//!
 //! What must stay true: a client waits exactly if it is in `by_client`, and then it is in the queue of each of its keys,
 //! and the store has been told of each.
 
 use super::Server;
 use super::client::{ClientFlags, ClientId, Slot};
+use super::gates::Armed;
+use super::keys::find_keys;
 use super::message::Order;
 use super::statistics::Done;
 use super::table::{Command, Run};
@@ -18,10 +23,16 @@ use crate::command::blocking::{Awaited, Block, TimeoutReply};
 use crate::command::cx::Cx;
 use crate::command::error::Error;
 use crate::command::reply::{Output, Reply, Resp};
+use crate::command::spec::Flags;
 use crate::store::Kind;
 use hashbrown::HashMap;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use weir_resp::{Argv, Batch};
+
+/// Serving the waiters of a stream goes on in the next turn after so many microseconds of this one,
+const SERVE_US: u64 = 500;
+/// but so many of them are looked at in any case.
+const SERVE_MIN: usize = 64;
 
 /// Why a client stops waiting without data.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -72,9 +83,19 @@ struct Queue {
     groups: usize,
 }
 
+/// Waiters of a stream that are not all served yet.
+#[derive(Debug)]
+struct Round {
+    db: usize,
+    position: u64,
+    /// Number of the last one who was looked at.
+    after: u64,
+}
+
 /// All clients that wait.
 #[derive(Debug, Default)]
 pub(super) struct Waiters {
+    rounds: VecDeque<Round>,
     by_client: HashMap<ClientId, Box<Waiter>>,
     by_key: HashMap<(usize, u64), Queue>,
     timers: BTreeSet<(i64, ClientId)>,
@@ -240,14 +261,77 @@ impl Server {
     }
 
     fn serve_key(&mut self, db: usize, position: u64) {
-        let mut after = 0;
-        while let Some((number, id)) = self.waiters.next_at(db, position, after) {
-            after = number;
-            let groups = self.waiters.by_key.get(&(db, position)).map_or(0, |queue| queue.groups);
-            if self.run_again(id, Some(position)) == Again::Gone && groups == 0 {
+        // Who was looked at before this change is to be looked at again.
+        self.waiters.rounds.retain(|round| (round.db, round.position) != (db, position));
+        if let Some(after) = self.serve_slice(db, position, 0) {
+            self.waiters.rounds.push_back(Round { db, position, after });
+            self.armed.insert(Armed::SERVING);
+        }
+    }
+
+    /// Goes on with rounds of waiters that are not all served yet; at the end of a turn.
+    pub(super) fn go_on_serving(&mut self) {
+        while let Some(Round { db, position, after }) = self.waiters.rounds.pop_front() {
+            if let Some(after) = self.serve_slice(db, position, after) {
+                self.waiters.rounds.push_front(Round { db, position, after });
                 return;
             }
         }
+        if self.armed.contains(Armed::SERVING) {
+            self.armed.remove(Armed::SERVING);
+            self.outbox.order(Order::Resume);
+        }
+    }
+
+    /// Whether waiters are being served, over several turns.
+    pub(super) fn is_serving(&self) -> bool {
+        !self.waiters.rounds.is_empty()
+    }
+
+    /// Whether a command may change what is not served yet. Scripts and transactions may change anything.
+    pub(super) fn disturbs_round(&self, command: &Command, flags: Flags, argv: Argv<'_>) -> bool {
+        if !self.is_serving() || !flags.intersects(Flags::WRITE | Flags::MAY_REPLICATE) || flags.contains(Flags::PUBSUB)
+        {
+            return false;
+        }
+        let mut keys = Vec::new();
+        if find_keys(command.spec, argv, &mut keys).is_err() || keys.is_empty() || flags.contains(Flags::MAY_REPLICATE)
+        {
+            return true;
+        }
+        let served = |position| self.waiters.rounds.iter().any(|round| round.position == position);
+        keys.iter().any(|key| served(self.store.key(argv.at(key.at)).position))
+    }
+
+    /// Serves those who wait for a key and came after a number. Where that would hold up everybody else, it stops; then this
+    /// gives the number of the last one. Only readers of a stream can be so many: of others each takes something away.
+    fn serve_slice(&mut self, db: usize, position: u64, mut after: u64) -> Option<u64> {
+        let mut looked_at = 0;
+        while let Some((number, id)) = self.waiters.next_at(db, position, after) {
+            if looked_at >= SERVE_MIN && self.turn_us() >= SERVE_US {
+                return Some(after);
+            }
+            after = number;
+            let awaited = self.waiters.by_client.get(&id).map(|waiter| waiter.block.awaited);
+            let groups = self.waiters.by_key.get(&(db, position)).map_or(0, |queue| queue.groups);
+            let again = self.run_again(id, Some(position));
+            if again == Again::Gone && groups == 0 {
+                return None;
+            }
+            looked_at += usize::from(matches!(awaited, Some(Awaited::Stream | Awaited::StreamGroup)));
+        }
+        None
+    }
+
+    /// A waiter whose turn in a round has not come yet, but who is to be told something else now, is served first. Says whether
+    /// it was.
+    fn serve_early(&mut self, id: ClientId) -> bool {
+        let Some(waiter) = self.waiters.by_client.get(&id) else { return false };
+        let lacks = |round: &&Round| {
+            round.db == waiter.db && round.after < waiter.number && waiter.positions().any(|at| at == round.position)
+        };
+        let position = self.waiters.rounds.iter().find(lacks).map(|round| round.position);
+        position.is_some_and(|position| self.run_again(id, Some(position)) == Again::Served)
     }
 
     /// Runs a waiter's command again: because of a change at one of its keys, or because it has asked for that.
@@ -383,6 +467,9 @@ impl Server {
 
     /// Ends the waiting of a client, if it waits. Says whether it did.
     pub(super) fn unblock(&mut self, id: ClientId, how: Unblock) -> bool {
+        if self.serve_early(id) {
+            return false;
+        }
         let Some(waiter) = self.waiters.by_client.get(&id) else { return false };
         let resp = self.clients.get(waiter.slot).map_or(Resp::V2, |client| client.resp);
         let mut out = Output::default();

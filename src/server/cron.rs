@@ -61,9 +61,11 @@ impl Server {
         self.stats.turn_us()
     }
 
-    /// Whether keys are removed at their deadlines although nobody asks for them. Not during a pause: nothing changes then.
+    /// Whether keys are removed at their deadlines although nobody asks for them. Not during a pause, nor while waiters are
+    /// being served: nothing changes then.
     fn expires_actively(&self) -> bool {
-        self.active_expire && self.pause.current().is_none() && !self.scripts.is_suspended()
+        let undisturbed = self.pause.current().is_none() && !self.scripts.is_suspended() && !self.is_serving();
+        self.active_expire && undisturbed
     }
 
     /// After the last command of a turn: work that is due, in slices.
@@ -77,6 +79,9 @@ impl Server {
         // Nothing changes data in the middle of a script.
         let suspended = self.scripts.is_suspended();
         self.waiters_time_out();
+        if self.is_serving() {
+            self.go_on_serving();
+        }
         let hz = i64::from(self.config.hz.clamp(1, 500));
         // Further ahead than one period is what a clock that was set back leaves.
         let due = !self.cron_paused && (now_ms >= self.cron.next_ms || self.cron.next_ms > now_ms + 1000 / hz);
@@ -101,7 +106,7 @@ impl Server {
 
     /// How long the loop may wait for events.
     pub fn idle_time(&self) -> Duration {
-        if self.scripts.is_suspended() {
+        if self.scripts.is_suspended() || self.is_serving() {
             return Duration::ZERO;
         }
         if self.eviction_goes_on() || self.cron.expiry_behind && self.expires_actively() {

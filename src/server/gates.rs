@@ -32,6 +32,8 @@ bitflags::bitflags! {
         const ACL = 1 << 6;
         /// A script has been running for long.
         const BUSY = 1 << 7;
+        /// Waiters of a stream are being served, over several turns.
+        const SERVING = 1 << 8;
     }
 }
 
@@ -64,7 +66,7 @@ pub(super) struct Asking<'a> {
 type Gate = fn(&mut Server, Asking<'_>) -> Verdict;
 
 /// In the order in which Redis checks.
-const GATES: &[Gate] = &[protected, auth, no_multi, acl, memory, subscribed, busy, pause, multi];
+const GATES: &[Gate] = &[protected, auth, no_multi, acl, memory, subscribed, busy, pause, multi, serving];
 
 /// Asks every gate.
 #[cold]
@@ -178,9 +180,14 @@ fn pause(server: &mut Server, asking: Asking<'_>) -> Verdict {
     Verdict::Hold
 }
 
-/// Last: what gets here may run, and so may be queued.
+/// What gets here may run, and so may be queued.
 fn multi(server: &mut Server, asking: Asking<'_>) -> Verdict {
     let queues = !asking.flags.contains(Flags::NOT_QUEUED)
         && server.clients.get(asking.slot).is_some_and(|client| client.in_transaction());
     if queues { Verdict::Queue } else { Verdict::Pass }
+}
+
+/// What waiters of a stream have not been given yet is not to be changed; what is only queued changes nothing.
+fn serving(server: &mut Server, Asking { command, flags, argv, .. }: Asking<'_>) -> Verdict {
+    if server.disturbs_round(command, flags, argv) { Verdict::Hold } else { Verdict::Pass }
 }

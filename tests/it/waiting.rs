@@ -242,3 +242,36 @@ fn ending_a_pause_twice_does_not_end_the_waiting() {
     admin.ask("RPUSH queue a\r\n", ":1\r\n");
     waiters[0].expect("*2\r\n$5\r\nqueue\r\n$1\r\na\r\n+PONG\r\n");
 }
+
+#[test]
+fn what_a_thousand_readers_of_a_stream_wait_for_reaches_them_all_whatever_comes_next() {
+    let weir = Weir::with([]);
+    let mut readers: Vec<Wire> = (0..1000).map(|_| weir.wire()).collect();
+    readers.iter_mut().for_each(|reader| reader.send("XREAD BLOCK 0 STREAMS log other $ $\r\n"));
+    until_waiting(&weir, 1000);
+    let first = "*1\r\n*2\r\n$3\r\nlog\r\n*1\r\n*2\r\n$3\r\n1-0\r\n*2\r\n$1\r\nf\r\n$3\r\none\r\n";
+    // The same client, and others behind it, take away at once what the readers are to get.
+    let mut giver = weir.wire();
+    giver.send("XADD log 1-0 f one\r\nXADD log 2-0 f two\r\nXDEL log 1-0\r\nGET unrelated\r\n");
+    let mut script = weir.wire();
+    script.send("MULTI\r\nDEL log\r\nEXEC\r\n");
+    giver.expect("$3\r\n1-0\r\n$3\r\n2-0\r\n:1\r\n$-1\r\n");
+    readers.iter_mut().for_each(|reader| reader.expect(first));
+    assert_eq!(weir.info("blocked_clients"), 0);
+    script.expect("+OK\r\n+QUEUED\r\n*1\r\n:1\r\n");
+}
+
+#[test]
+fn a_reader_that_is_still_to_be_served_cannot_be_sent_away() {
+    let weir = Weir::with([]);
+    let mut readers: Vec<Wire> = (0..1000).map(|_| weir.wire()).collect();
+    let ids: Vec<String> = readers.iter_mut().map(|reader| reader.call(&["CLIENT", "ID"])).collect();
+    readers.iter_mut().for_each(|reader| reader.send("XREAD BLOCK 0 STREAMS log $\r\n"));
+    until_waiting(&weir, 1000);
+    let mut giver = weir.wire();
+    let last = ids[999].trim_start_matches(':').trim_end();
+    giver.send(format!("XADD log 1-0 f one\r\nCLIENT UNBLOCK {last}\r\n"));
+    giver.expect("$3\r\n1-0\r\n:0\r\n");
+    let reply = "*1\r\n*2\r\n$3\r\nlog\r\n*1\r\n*2\r\n$3\r\n1-0\r\n*2\r\n$1\r\nf\r\n$3\r\none\r\n";
+    readers.iter_mut().for_each(|reader| reader.expect(reply));
+}
