@@ -306,6 +306,8 @@ class Server:
         admin.call("CLIENT", "UNPAUSE")
         admin.call("DEBUG", "SET-ACTIVE-EXPIRE", "1")
         admin.call("FLUSHALL")
+        admin.call("FUNCTION", "FLUSH")
+        admin.call("SCRIPT", "FLUSH")
         found = [n.line[1:-1] for n in admin.call("CONFIG", "GET", "*").children]
         config = dict(zip(found[::2], found[1::2]))
         self.config = self.config or config
