@@ -605,8 +605,8 @@ impl Error {
     pub const NO_SUCH_FUNCTION: Error = Error::fixed("ERR Function not found");
     /// See above.
     pub const FUNCTION_NUMKEYS: Error = Error::fixed("ERR Bad number of keys provided");
-    /// See above.
-    pub const FUNCTION_NUMKEYS_NEGATIVE: Error = Error::fixed("ERR Number of keys can't be negative");
+    /// FCALL_RO.
+    pub const FUNCTION_WRITES: Error = Error::fixed("ERR Can not execute a script with write flag using *_ro command.");
     /// FUNCTION LIST LIBRARYNAME without a name.
     pub const LIBRARY_PATTERN_MISSING: Error = Error::fixed("ERR library name argument was not given");
     /// FUNCTION FLUSH.

@@ -210,6 +210,8 @@ bitflags::bitflags! {
         const RUNS_SCRIPT = 1 << 41;
         /// Names a script by its hash.
         const BY_HASH = 1 << 42;
+        /// Names a function.
+        const BY_FUNCTION = 1 << 43;
         /// CLIENT CACHING is about the command behind this one.
         const KEEPS_CACHING = 1 << 40;
         /// Reads keys that its arguments only describe: refused to who may not read every key.

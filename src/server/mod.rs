@@ -21,6 +21,7 @@ pub mod commands;
 mod cron;
 mod eviction;
 mod exec;
+mod functions;
 mod gates;
 mod hot_keys;
 mod keys;
@@ -44,6 +45,7 @@ use crate::command::error::Error;
 use crate::command::reply::Reply;
 use crate::config::{Apply, Config, OutputBufferLimit};
 use crate::pubsub::PubSub;
+use crate::script::functions::Functions;
 use crate::store::{LazyFree, Store};
 use crate::tls::Acceptor;
 use background::Background;
@@ -149,6 +151,7 @@ pub struct Server {
     pub background: Background,
     waiters: blocking::Waiters,
     scripts: scripting::Scripts,
+    functions: Functions,
     tracking: tracking::Tracking,
     client_memory: client_memory::ClientMemory,
     reply_peaks: client::ReplyPeaks,
@@ -195,6 +198,7 @@ impl Server {
             background: Background::start(),
             waiters: blocking::Waiters::default(),
             scripts: scripting::Scripts::default(),
+            functions: Functions::default(),
             tracking: tracking::Tracking::default(),
             client_memory: client_memory::ClientMemory::default(),
             reply_peaks: client::ReplyPeaks::default(),

@@ -126,6 +126,18 @@ struct Rest {
     exec_batch: Batch,
 }
 
+/// What a script that runs looks like to others.
+pub(super) struct RunningFigures<'a> {
+    /// In which engine.
+    pub(super) kind: Kind,
+    /// Its name.
+    pub(super) name: &'a str,
+    /// How long it has run, in microseconds.
+    pub(super) us: u64,
+    /// The command that ran it, once it is suspended.
+    pub(super) argv: Option<Argv<'a>>,
+}
+
 impl Scripts {
     /// The engine of a kind, if it has been needed yet.
     pub(super) fn engine(&mut self, kind: Kind) -> Option<&mut Engine> {
@@ -228,6 +240,8 @@ impl Server {
         let flags = command.flags();
         let declared = if flags.contains(Flags::BY_HASH) {
             lower_sha(argv.at(1)).and_then(|sha| self.scripts.cache.get(&sha)).map(|script| script.flags)
+        } else if flags.contains(Flags::BY_FUNCTION) {
+            self.functions.find(argv.at(1)).map(|function| function.registered.flags)
         } else {
             shebang::read(argv.at(1)).ok().map(|(flags, _)| flags)
         };
@@ -601,6 +615,22 @@ impl Server {
             Kind::Functions => "Error running script: Script killed by user with FUNCTION KILL.",
         });
         Ok(())
+    }
+
+    /// The script that is on its way.
+    pub(super) fn running_script(&self) -> Option<RunningFigures<'_>> {
+        let running = self.scripts.running.as_ref()?;
+        let us = self.stats.ticks.elapsed_ns(running.began, self.stats.now()) / 1000;
+        let argv = running.suspended.as_ref().map(|suspended| suspended.batch.command(0));
+        Some(RunningFigures { kind: running.kind, name: &running.name, us, argv })
+    }
+
+    /// Gives an engine up: at once, or on another thread. What was compiled in it is gone.
+    pub(super) fn drop_engine(&mut self, kind: Kind, at_once: bool) {
+        let engine = self.scripts.engines.get_mut(kind as usize).and_then(Option::take);
+        if let Some(engine) = engine.filter(|_| !at_once) {
+            self.background.drop_elsewhere(Box::new(engine));
+        }
     }
 
     /// What others are told while a script is suspended.

@@ -3,12 +3,13 @@
 use crate::command::error::Error;
 use crate::command::spec::{Acl, Arg, ArgKind, Flags, Group, KeyFlags, KeySpec, Spec};
 use crate::command::table::Row;
-use crate::script::functions::{Existing, Library, Registered};
+use crate::script::functions::{Existing, Library};
 use crate::script::{Kind, ScriptFlags};
 use crate::server::scripting::{Caller, ScriptCall};
 use crate::server::{ServerCx, ServerFn};
 use std::sync::Arc;
-use weir_structs::glob::matches_ignore_case;
+use weir_structs::glob::glob_match;
+use weir_structs::number::parse_i64;
 
 const WRITE_NOSCRIPT: Flags = Flags::WRITE.union(Flags::NOSCRIPT);
 const WRITE_DENYOOM_NOSCRIPT: Flags = WRITE_NOSCRIPT.union(Flags::DENYOOM);
@@ -19,7 +20,8 @@ const NOSCRIPT_STALE_SKIP_MONITOR_NO_MANDATORY_KEYS_MOVABLEKEYS: Flags = Flags::
     .union(Flags::SKIP_MONITOR)
     .union(Flags::NO_MANDATORY_KEYS)
     .union(Flags::MOVABLEKEYS)
-    .union(Flags::RUNS_FUNCTION);
+    .union(Flags::RUNS_SCRIPT)
+    .union(Flags::BY_FUNCTION);
 const ACL_SLOW_SCRIPTING: Acl = Acl::SLOW.union(Acl::SCRIPTING);
 const ACL_WRITE_SLOW_SCRIPTING: Acl = ACL_SLOW_SCRIPTING.union(Acl::WRITE);
 const ALL_SHARDS_ALL_SUCCEEDED: &[&str] = &["request_policy:all_shards", "response_policy:all_succeeded"];
@@ -75,16 +77,19 @@ pub(super) const COMMANDS: &[Row<ServerFn>] = &[
                 function_delete_command,
             ),
             Row::new(
-                Spec::new("dump", 2, Flags::NOSCRIPT, ACL_SLOW_SCRIPTING, Group::Scripting, "7.0.0")
-                    .doc("O(N) where N is the number of functions", "Returns all libraries in a form that can be restored."),
+                Spec::new("dump", 2, Flags::NOSCRIPT, ACL_SLOW_SCRIPTING, Group::Scripting, "7.0.0").doc(
+                    "O(N) where N is the number of functions",
+                    "Returns all libraries in a form that can be restored.",
+                ),
                 function_dump_command,
             ),
             Row::new(
                 Spec::new("flush", -2, WRITE_NOSCRIPT, ACL_WRITE_SLOW_SCRIPTING, Group::Scripting, "7.0.0")
                     .tips(ALL_SHARDS_ALL_SUCCEEDED)
                     .doc("O(N) where N is the number of functions deleted", "Deletes all libraries.")
-                    .args(&[Arg::one_of("flush-type", &[Arg::word("async", "ASYNC"), Arg::word("sync", "SYNC")])
-                        .optional()]),
+                    .args(&[
+                        Arg::one_of("flush-type", &[Arg::word("async", "ASYNC"), Arg::word("sync", "SYNC")]).optional()
+                    ]),
                 function_flush_command,
             ),
             Row::new(
@@ -118,12 +123,19 @@ pub(super) const COMMANDS: &[Row<ServerFn>] = &[
             Row::new(
                 Spec::new("restore", -3, WRITE_DENYOOM_NOSCRIPT, ACL_WRITE_SLOW_SCRIPTING, Group::Scripting, "7.0.0")
                     .tips(ALL_SHARDS_ALL_SUCCEEDED)
-                    .doc("O(N) where N is the number of functions on the payload", "Adds the libraries that were dumped.")
+                    .doc(
+                        "O(N) where N is the number of functions on the payload",
+                        "Adds the libraries that were dumped.",
+                    )
                     .args(&[
                         Arg::new("serialized-value", ArgKind::String),
                         Arg::one_of(
                             "policy",
-                            &[Arg::word("flush", "FLUSH"), Arg::word("append", "APPEND"), Arg::word("replace", "REPLACE")],
+                            &[
+                                Arg::word("flush", "FLUSH"),
+                                Arg::word("append", "APPEND"),
+                                Arg::word("replace", "REPLACE"),
+                            ],
                         )
                         .optional(),
                     ]),
@@ -148,15 +160,19 @@ fn fcall_ro_command(cx: &mut ServerCx<'_>) -> Result<(), Error> {
 }
 
 fn call_function(cx: &mut ServerCx<'_>, read_only: bool) -> Result<(), Error> {
+    if !cx.server.clients.monitors.is_empty() {
+        // Before what it calls, which is shown as it runs.
+        cx.server.show_to_monitors(cx.slot, cx.command, cx.argv);
+    }
     let function = Arc::clone(cx.server.functions.find(cx.arg(1)).ok_or(Error::NO_SUCH_FUNCTION)?);
     let function = &function.registered;
-    let keys = weir_structs::number::parse_i64(cx.arg(2)).ok_or(Error::FUNCTION_NUMKEYS)?;
+    let keys = parse_i64(cx.arg(2)).ok_or(Error::FUNCTION_NUMKEYS)?;
     if keys > (cx.argc() - 3) as i64 {
         return Err(Error::NUMKEYS_TOO_LARGE);
     }
-    let keys = usize::try_from(keys).map_err(|_| Error::FUNCTION_NUMKEYS_NEGATIVE)?;
+    let keys = usize::try_from(keys).map_err(|_| Error::KEYS_NEGATIVE)?;
     if read_only && !function.flags.contains(ScriptFlags::NO_WRITES) {
-        return Err(Error::SCRIPT_RO_WRITES);
+        return Err(Error::FUNCTION_WRITES);
     }
     let call = ScriptCall {
         kind: Kind::Functions,
@@ -243,9 +259,8 @@ fn function_list_command(cx: &mut ServerCx<'_>) -> Result<(), Error> {
         }
         at += 1;
     }
-    let is_wanted = |library: &&Library| {
-        pattern.is_none_or(|pattern| matches_ignore_case(pattern, library.name().as_bytes()))
-    };
+    let is_wanted =
+        |library: &&Library| pattern.is_none_or(|pattern| glob_match(pattern, library.name().as_bytes(), true));
     let wanted: Vec<&Library> = cx.server.functions.libraries().filter(is_wanted).collect();
     cx.reply.array(wanted.len());
     for library in wanted {
@@ -256,18 +271,18 @@ fn function_list_command(cx: &mut ServerCx<'_>) -> Result<(), Error> {
         cx.reply.text("LUA");
         cx.reply.text("functions");
         cx.reply.array(library.functions().len());
-        for Registered { name, description, flags, .. } in library.functions() {
+        for function in library.functions() {
             cx.reply.map(3);
             cx.reply.text("name");
-            cx.reply.text(name);
+            cx.reply.text(&function.name);
             cx.reply.text("description");
-            match description {
+            match &function.description {
                 Some(text) => cx.reply.bulk(text),
                 None => cx.reply.null(),
             }
             cx.reply.text("flags");
-            cx.reply.set(flags.names().count());
-            for flag in flags.names() {
+            cx.reply.set(function.flags.names().count());
+            for flag in function.flags.names() {
                 cx.reply.simple(flag);
             }
         }
@@ -280,17 +295,20 @@ fn function_list_command(cx: &mut ServerCx<'_>) -> Result<(), Error> {
 }
 
 fn function_stats_command(cx: &mut ServerCx<'_>) -> Result<(), Error> {
-    cx.server.no_eval_runs()?;
+    let running = cx.server.running_script();
+    if running.as_ref().is_some_and(|running| running.kind == Kind::Scripts) {
+        return Err(Error::BUSY_SCRIPT);
+    }
     cx.reply.map(2);
     cx.reply.text("running_script");
-    match cx.server.running_script() {
+    match running {
         Some(running) => {
             cx.reply.map(3);
             cx.reply.text("name");
             cx.reply.text(running.name);
             cx.reply.text("command");
-            cx.reply.array(running.argv.len());
-            for argument in running.argv.iter() {
+            cx.reply.array(running.argv.map_or(0, |argv| argv.len()));
+            for argument in running.argv.iter().flat_map(|argv| argv.iter()) {
                 cx.reply.bulk(argument);
             }
             cx.reply.text("duration_ms");

@@ -245,11 +245,12 @@ fn memory(server: &Server, fields: &mut Fields) {
     fields.put("used_memory_lua_human", format_bytes_human(eval as u64));
     fields.put("used_memory_scripts_eval", scripts.bytes());
     fields.put("number_of_cached_scripts", scripts.len());
-    fields.zeros(&["number_of_functions", "number_of_libraries"]);
+    fields.put("number_of_functions", server.functions.len());
+    fields.put("number_of_libraries", server.functions.libraries_len());
     fields.put("used_memory_vm_functions", functions);
     fields.bytes("used_memory_vm_total", (eval + functions) as u64);
-    fields.put("used_memory_functions", 0);
-    fields.bytes("used_memory_scripts", scripts.bytes() as u64);
+    fields.put("used_memory_functions", server.functions.memory());
+    fields.bytes("used_memory_scripts", (scripts.bytes() + server.functions.memory()) as u64);
     fields.bytes("maxmemory", server.config.maxmemory);
     fields.put("maxmemory_policy", server.config.maxmemory_policy.name());
     fields.put("allocator_frag_ratio", format_args!("{ratio:.2}"));

@@ -99,6 +99,7 @@ fn memory_stats_command(cx: &mut ServerCx<'_>) -> Result<(), Error> {
     let ratio = memory.fragmentation_ratio();
     let extra = memory.fragmentation_bytes();
     let scripts = cx.server.scripts.cache().bytes() as u64;
+    let functions = cx.server.functions.memory() as u64;
     let map = cx.reply.deferred_map();
     let mut stats = Pairs { cx, count: 0 };
     stats.bytes("peak.allocated", memory.peak);
@@ -112,7 +113,7 @@ fn memory_stats_command(cx: &mut ServerCx<'_>) -> Result<(), Error> {
         stats.bytes(absent, 0);
     }
     stats.bytes("lua.caches", scripts);
-    stats.bytes("functions.caches", 0);
+    stats.bytes("functions.caches", functions);
     for database in &memory.databases {
         stats.database(database);
     }

@@ -12,6 +12,7 @@ mod config;
 mod connection;
 mod debug;
 mod digest;
+mod function;
 mod hot_keys;
 mod info;
 mod latency;
@@ -34,6 +35,7 @@ pub const FAMILIES: &[&[Row<ServerFn>]] = &[
     config::COMMANDS,
     connection::COMMANDS,
     debug::COMMANDS,
+    function::COMMANDS,
     hot_keys::COMMANDS,
     info::COMMANDS,
     latency::COMMANDS,
