@@ -29,6 +29,8 @@ bitflags::bitflags! {
         const ZSET = 1 << 8;
         /// `t`
         const STREAM = 1 << 9;
+        /// `e`: a key was evicted.
+        const EVICTED = 1 << 10;
     }
 }
 

@@ -226,6 +226,8 @@ pub(super) struct Connection {
     pub(super) ended: bool,
     /// Is in the list of connections to be written to.
     pub(super) flushing: bool,
+    /// The system takes no more, and will say when it does.
+    pub(super) full: bool,
     /// Bytes that the argument which is coming in still lacks.
     pub(super) missing: usize,
     /// To be closed when everything has gone out.
@@ -263,6 +265,7 @@ impl Connection {
             hung_up: false,
             ended: false,
             flushing: false,
+            full: false,
             missing: 0,
             closing: false,
         }
@@ -297,6 +300,32 @@ impl Connection {
     /// Bytes that wait and lie elsewhere.
     pub(super) fn referenced_bytes(&self) -> usize {
         self.pending.as_ref().map_or(0, |p| p.referenced)
+    }
+
+    /// Sends a message that others get as well: writes it, or puts behind what waits what cannot be written now. Returns how
+    /// much went out.
+    #[inline]
+    pub(super) fn send_shared(&mut self, message: &Arc<[u8]>) -> io::Result<usize> {
+        let mut sent = 0;
+        if self.pending.is_none() && !matches!(self.stream, Stream::Tls(_)) {
+            sent = loop {
+                match self.stream.write(message) {
+                    Ok(sent) => break sent,
+                    Err(e) if e.kind() == io::ErrorKind::WouldBlock => break 0,
+                    Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                    Err(e) => return Err(e),
+                }
+            };
+            if sent == message.len() {
+                return Ok(sent);
+            }
+        }
+        self.push(Arc::clone(message));
+        if let Some(pending) = self.pending.as_deref_mut().filter(|_| sent > 0) {
+            pending.sent = sent;
+            pending.bytes -= sent;
+        }
+        Ok(sent)
     }
 
     /// Puts a message behind what waits.
@@ -380,10 +409,14 @@ impl Connection {
                     break;
                 }
             }
+            self.full = false;
             let mut sent = match self.stream.write_vectored(&slices[..used]) {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
                 Ok(sent) => sent,
-                Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok((total, false)),
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
+                    self.full = true;
+                    return Ok((total, false));
+                }
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
                 Err(e) => return Err(e),
             };

@@ -28,7 +28,7 @@ use crate::command::reply::Output;
 use crate::config::ClientClass;
 use crate::server::Server;
 use crate::server::client::{Accepted, ClientFlags, ClientId, IoFacts, Slot};
-use crate::server::message::{Job, JobState, Order};
+use crate::server::message::{FanOut, Job, JobState, Order};
 use connection::{Connection, ReadEnd, Stream, Wait};
 use handshakes::Handshakes;
 use listener::Listener;
@@ -37,6 +37,7 @@ use mio::{Events, Interest, Poll, Token};
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::RawFd;
+use std::sync::Arc;
 use std::time::Duration;
 use weir_resp::{Batch, Limits, Need, Parser};
 
@@ -249,11 +250,13 @@ impl EventLoop {
                     self.close(named);
                     continue;
                 }
+                let takes_more = event.is_writable() || event.is_error();
+                connection.full &= !takes_more;
                 if event.is_readable() || connection.hung_up {
                     connection.readable = !connection.ended;
                     self.enqueue(named);
                 }
-                if event.is_writable() || event.is_error() {
+                if takes_more {
                     self.flush(named);
                 }
             }
@@ -549,7 +552,12 @@ impl EventLoop {
             let Some(named) = self.writable.pop_front() else { return };
             if let Some(connection) = self.connection(named) {
                 connection.flushing = false;
-                self.flush(named);
+                if connection.full {
+                    // It is written to when the system says so, but what waits for it has grown.
+                    self.after_output(named);
+                } else {
+                    self.flush(named);
+                }
             }
         }
     }
@@ -680,21 +688,24 @@ impl EventLoop {
         }
     }
 
-    /// Does what the server has ordered.
+    /// Does what the server has ordered. Messages are written at the end, so that several to one client are one write.
     fn do_orders(&mut self) {
         let mut pushed: Vec<Named> = Vec::new();
         while !self.server.outbox.is_empty() {
-            for order in self.server.outbox.take() {
+            let mut orders = self.server.outbox.take().into_iter();
+            while let Some(order) = orders.next() {
                 match order {
+                    Order::FanOut(fan_out) => {
+                        let more_follows = orders.len() > 0 || !self.server.outbox.is_empty();
+                        self.fan_out(*fan_out, more_follows, &mut pushed);
+                    }
                     Order::Push(id, message) => {
                         if let Some(named) = self.server.clients.slot_of(id).map(|slot| (slot, id))
                             && let Some(connection) = self.connection(named)
+                            && !connection.closing
                         {
                             connection.push(message);
-                            if !connection.flushing {
-                                connection.flushing = true;
-                                pushed.push(named);
-                            }
+                            note_pushed(connection, &mut pushed);
                         }
                     }
                     Order::Answer(id, out) => {
@@ -725,6 +736,45 @@ impl EventLoop {
             self.writable.extend(pushed);
             self.flush_writable();
         }
+    }
+
+    /// Sends the same to many clients: at once, unless more may follow for them, or the turn has lasted long.
+    fn fan_out(&mut self, fan_out: FanOut, more_follows: bool, pushed: &mut Vec<Named>) {
+        let (recipients, mut frames) = fan_out.into_parts();
+        let now_ms = self.server.store.now_ms();
+        let hard_bytes = self.server.config.output_buffer_limit(ClientClass::Pubsub).hard_bytes;
+        let (mut bytes, mut writes) = (0, 0);
+        for slot in recipients {
+            let late = self.server.turn_us() >= WRITE_US;
+            let connection = self.connections.get_mut(slot.0 as usize).and_then(Option::as_deref_mut);
+            let (Some(connection), Some(client)) = (connection, self.server.clients.get_mut(slot)) else { continue };
+            if connection.closing {
+                continue;
+            }
+            let message = frames.encoded(client.resp);
+            let too_long = hard_bytes > 0 && message.len() as u64 >= hard_bytes;
+            let at_once = !more_follows && !too_long && connection.pending_bytes() == 0;
+            if late || !at_once {
+                connection.push(Arc::clone(message));
+                note_pushed(connection, pushed);
+                continue;
+            }
+            let named = (connection.slot, connection.id);
+            match connection.send_shared(message) {
+                Ok(sent) => {
+                    client.io.net_out += sent as u64;
+                    client.active_ms = now_ms;
+                    bytes += sent;
+                    writes += usize::from(sent > 0);
+                    if sent < message.len() {
+                        note_pushed(connection, pushed);
+                    }
+                }
+                Err(_) => self.close(named),
+            }
+        }
+        self.server.stats.counters.total_net_output_bytes += bytes as u64;
+        self.server.stats.counters.total_writes_processed += writes as u64;
     }
 
     /// Changes the TCP sockets after `port` or `bind` changed. The server has made sure before that it is possible; if it
@@ -841,6 +891,13 @@ impl EventLoop {
             // The process ends; whoever does not take it now does not get it.
             while let Ok((_, true)) = connection.flush() {}
         }
+    }
+}
+
+/// Puts a connection that was given a message on the list of those to be written to.
+fn note_pushed(connection: &mut Connection, pushed: &mut Vec<Named>) {
+    if !std::mem::replace(&mut connection.flushing, true) {
+        pushed.push((connection.slot, connection.id));
     }
 }
 

@@ -14,5 +14,5 @@ mod pattern_index;
 mod subscriptions;
 mod topics;
 
-pub use subscriptions::{Counts, Kind, PubSub};
+pub use subscriptions::{Audience, AudienceKey, Counts, Kind, PubSub};
 pub use topics::Subscriber;

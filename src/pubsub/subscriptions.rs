@@ -42,6 +42,25 @@ impl Counts {
     }
 }
 
+/// Those who subscribe to one name, as a publisher sees them.
+#[derive(Clone, Copy, Debug)]
+pub struct Audience<'s> {
+    /// The name.
+    pub name: &'s [u8],
+    /// In no particular order.
+    pub subscribers: &'s [Subscriber],
+    /// Two audiences with the same key are the same.
+    pub key: AudienceKey,
+}
+
+/// What tells an [`Audience`] from others, and from itself when it was another.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct AudienceKey {
+    kind: Kind,
+    topic: TopicId,
+    changes: u64,
+}
+
 /// One side of a subscription.
 #[derive(Clone, Copy, Debug)]
 struct Subscription {
@@ -176,6 +195,8 @@ pub struct PubSub {
     /// By subscriber.
     held: Vec<Option<Box<Held>>>,
     subscribers: usize,
+    /// Counts every beginning and end of a subscription.
+    changes: u64,
 }
 
 impl PubSub {
@@ -188,6 +209,7 @@ impl PubSub {
             index: PatternIndex::new(hash_seed),
             held: Vec::new(),
             subscribers: 0,
+            changes: 0,
         }
     }
 
@@ -202,6 +224,7 @@ impl PubSub {
             Box::default()
         });
         let subscriptions = held.of_mut(kind);
+        self.changes += 1;
         match kind {
             Kind::Channel => join(&mut self.channels, subscriptions, subscriber, name),
             Kind::Shard => join(&mut self.shards, subscriptions, subscriber, name),
@@ -273,6 +296,7 @@ impl PubSub {
 
     /// Removes the topic's side of a subscription whose other side is gone already.
     fn end(&mut self, kind: Kind, Subscription { topic, at }: Subscription) {
+        self.changes += 1;
         let moved = match kind {
             Kind::Channel => self.channels.leave(topic, at).moved,
             Kind::Shard => self.shards.leave(topic, at).moved,
@@ -368,15 +392,35 @@ impl PubSub {
         }
     }
 
-    /// Gives each pattern that a channel matches, with its subscribers, to `f`.
-    pub fn matching<'s>(&'s self, channel: &[u8], mut f: impl FnMut(&'s [u8], &'s [Subscriber])) {
+    /// The same for a publisher. `None` if there is nobody.
+    pub fn audience(&self, kind: Kind, name: &[u8]) -> Option<Audience<'_>> {
+        match kind {
+            Kind::Channel => self.channels.find(name).and_then(|topic| self.audience_of(kind, &self.channels, topic)),
+            Kind::Pattern => self.patterns.find(name).and_then(|topic| self.audience_of(kind, &self.patterns, topic)),
+            Kind::Shard => self.shards.find(name).and_then(|topic| self.audience_of(kind, &self.shards, topic)),
+        }
+    }
+
+    fn audience_of<'s, X>(&self, kind: Kind, topics: &'s Topics<X>, id: TopicId) -> Option<Audience<'s>> {
+        let topic = topics.get(id)?;
+        let key = AudienceKey { kind, topic: id, changes: self.changes };
+        Some(Audience { name: topic.name(), subscribers: topic.subscribers(), key })
+    }
+
+    /// Whether a subscriber belongs to an audience, which is still what it was.
+    pub fn is_among(&self, subscriber: Subscriber, audience: AudienceKey) -> bool {
+        self.held(subscriber).is_some_and(|held| held.of(audience.kind).contains(audience.topic))
+    }
+
+    /// Gives those who subscribe to a pattern that a channel matches to `f`, pattern by pattern.
+    pub fn matching<'s>(&'s self, channel: &[u8], mut f: impl FnMut(Audience<'s>)) {
         if self.patterns.len() == 0 {
             return;
         }
         let name_of = |topic| self.patterns.get(topic).map_or(&[][..], |topic| topic.name());
         self.index.matching(channel, name_of, |topic| {
-            if let Some(topic) = self.patterns.get(topic) {
-                f(topic.name(), topic.subscribers());
+            if let Some(audience) = self.audience_of(Kind::Pattern, &self.patterns, topic) {
+                f(audience);
             }
         });
     }
@@ -461,10 +505,11 @@ mod tests {
 
     fn matched(room: &PubSub, channel: &[u8]) -> BTreeMap<Vec<u8>, Vec<u32>> {
         let mut found = BTreeMap::new();
-        room.matching(channel, |pattern, subscribers| {
-            let mut all: Vec<u32> = subscribers.iter().map(|s| s.0).collect();
+        room.matching(channel, |audience| {
+            assert!(audience.subscribers.iter().all(|&subscriber| room.is_among(subscriber, audience.key)));
+            let mut all: Vec<u32> = audience.subscribers.iter().map(|s| s.0).collect();
             all.sort_unstable();
-            assert!(found.insert(pattern.to_vec(), all).is_none(), "no pattern matches twice");
+            assert!(found.insert(audience.name.to_vec(), all).is_none(), "no pattern matches twice");
         });
         found
     }

@@ -348,10 +348,8 @@ impl Server {
         let (argv, Run::Data(run)) = (waiter.batch.command(0), command.run) else { return Again::Waits };
         let resp = self.clients.get(slot).map_or(Resp::V2, |client| client.resp);
         let mut out = Output::default();
-        if let Some(client) = self.clients.get_mut(slot) {
-            // Messages about what it does itself go behind its reply.
-            client.flags.insert(ClientFlags::RUNNING);
-        }
+        // Messages about what it does itself go behind its reply.
+        self.begin_running(slot);
         let began = self.stats.now();
         let result = run(&mut Cx {
             store: &mut self.store,

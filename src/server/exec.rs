@@ -61,8 +61,8 @@ impl Server {
             if let Some(client) = self.clients.get_mut(job.slot) {
                 client.active_ms = now_ms;
                 client.flags.remove(ClientFlags::PAUSED);
-                client.flags.insert(ClientFlags::RUNNING);
             }
+            self.begin_running(job.slot);
         }
         let mut plan = std::mem::take(&mut self.plan);
         let (mut at_job, mut at_command) = (0, jobs.first().map_or(0, |j| j.next));
@@ -85,7 +85,11 @@ impl Server {
             for planned in &plan {
                 let job = &mut jobs[planned.job];
                 if job.state == JobState::Ready {
-                    self.step(job, *planned, &mut began);
+                    if self.outbox.is_full() {
+                        job.state = JobState::Full;
+                    } else {
+                        self.step(job, *planned, &mut began);
+                    }
                 }
             }
         }
@@ -93,6 +97,7 @@ impl Server {
         for job in jobs {
             self.finish(job);
         }
+        self.running_subscribers.clear();
         self.settle();
     }
 

@@ -4,7 +4,8 @@
 //! else crosses the boundary, so the network can live on other threads.
 
 use super::client::{ClientId, Slot};
-use crate::command::reply::Output;
+use crate::command::reply::{Output, Resp};
+use crate::pubsub::{Audience, AudienceKey};
 use std::sync::Arc;
 use weir_resp::{Batch, ProtocolError};
 
@@ -40,7 +41,7 @@ pub enum JobState {
     Paused,
     /// The last command that ran waits for data, and so does the rest.
     Blocked,
-    /// The rest waits until replies have gone out.
+    /// The rest waits until replies have gone out, or messages that it made.
     Full,
     /// The connection ends when the replies have gone out.
     CloseAfterReply,
@@ -53,6 +54,8 @@ pub enum Order {
     Answer(ClientId, Output),
     /// Send this to a client, behind what it already gets.
     Push(ClientId, Arc<[u8]>),
+    /// Send this to many clients, behind what they already get.
+    FanOut(Box<FanOut>),
     /// End a connection at once.
     Close(ClientId),
     /// Look again at jobs that were [`JobState::Paused`].
@@ -61,16 +64,105 @@ pub enum Order {
     Listen,
 }
 
+/// Messages in a row that all go to the same clients.
+///
+/// Clients are named by their slots alone: orders are carried out before anybody else can have the slot of one who has gone.
+#[derive(Debug)]
+pub struct FanOut {
+    recipients: Vec<Slot>,
+    audience: Option<AudienceKey>,
+    /// The messages in RESP2.
+    bytes: Vec<u8>,
+    /// Where each begins: what RESP3 writes differently is that byte.
+    starts: Vec<usize>,
+}
+
+impl FanOut {
+    /// Who gets the messages, and what they get.
+    pub fn into_parts(self) -> (Vec<Slot>, Frames) {
+        (self.recipients, Frames { resp2: self.bytes.into(), resp3: None, starts: self.starts })
+    }
+}
+
+/// Messages in both versions of the protocol; in RESP3 if somebody asks for that.
+#[derive(Debug)]
+pub struct Frames {
+    resp2: Arc<[u8]>,
+    resp3: Option<Arc<[u8]>>,
+    starts: Vec<usize>,
+}
+
+impl Frames {
+    /// Their bytes.
+    #[inline]
+    pub fn encoded(&mut self, resp: Resp) -> &Arc<[u8]> {
+        match resp {
+            Resp::V2 => &self.resp2,
+            Resp::V3 => self.resp3.get_or_insert_with(|| as_pushes(self.resp2.to_vec(), &self.starts)),
+        }
+    }
+}
+
+fn as_pushes(mut frames: Vec<u8>, starts: &[usize]) -> Arc<[u8]> {
+    for &start in starts {
+        if let Some(kind) = frames.get_mut(start) {
+            *kind = b'>';
+        }
+    }
+    frames.into()
+}
+
+/// A fan-out of so many bytes takes no further message.
+const FAN_OUT_BYTES: usize = 64 * 1024;
+/// With about so many bytes in it the outbox is to be emptied before more is done.
+const OUTBOX_BYTES: usize = 8 * 1024 * 1024;
+
 /// Orders that were given since the network last looked.
 #[derive(Debug, Default)]
 pub struct Outbox {
     orders: Vec<Order>,
+    /// Bytes behind them, about.
+    bytes: usize,
 }
 
 impl Outbox {
     /// Gives an order.
     pub fn order(&mut self, order: Order) {
+        let message = if let Order::Push(_, message) = &order { message.len() } else { 0 };
+        self.bytes += size_of::<Order>() + message;
         self.orders.push(order);
+    }
+
+    /// Orders a message, in RESP2, to be sent to all of an audience but those who are `left_out`. Where nothing was ordered
+    /// since the last one to the same audience, it is put behind that.
+    pub(super) fn fan_out(&mut self, audience: Audience<'_>, left_out: &[Slot], write: impl FnOnce(&mut Vec<u8>)) {
+        let key = left_out.is_empty().then_some(audience.key);
+        if let Some(Order::FanOut(last)) = self.orders.last_mut()
+            && key.is_some()
+            && last.audience == key
+            && last.bytes.len() < FAN_OUT_BYTES
+        {
+            let start = last.bytes.len();
+            last.starts.push(start);
+            write(&mut last.bytes);
+            self.bytes += last.bytes.len() - start;
+            return;
+        }
+        let recipients = audience.subscribers.iter().map(|subscriber| Slot(subscriber.0));
+        let recipients: Vec<Slot> = recipients.filter(|slot| !left_out.contains(slot)).collect();
+        if recipients.is_empty() {
+            return;
+        }
+        let mut bytes = Vec::new();
+        write(&mut bytes);
+        self.bytes += size_of::<FanOut>() + size_of_val(&*recipients) + bytes.len();
+        self.order(Order::FanOut(Box::new(FanOut { recipients, audience: key, bytes, starts: vec![0] })));
+    }
+
+    /// Whether there is so much in it that it is to be emptied before more is done.
+    #[inline]
+    pub(super) fn is_full(&self) -> bool {
+        self.bytes >= OUTBOX_BYTES
     }
 
     /// Whether there are any.
@@ -89,6 +181,7 @@ impl Outbox {
 
     /// Takes them all, in order.
     pub fn take(&mut self) -> Vec<Order> {
+        self.bytes = 0;
         std::mem::take(&mut self.orders)
     }
 }

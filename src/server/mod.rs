@@ -26,6 +26,7 @@ mod gates;
 mod hot_keys;
 mod keys;
 pub mod message;
+mod notify;
 pub mod pause;
 pub mod permissions;
 mod propagate;
@@ -152,12 +153,15 @@ pub struct Server {
     waiters: blocking::Waiters,
     scripts: scripting::Scripts,
     functions: Functions,
+    /// Subscribers whose commands are running, and perhaps some whose commands have run.
+    running_subscribers: Vec<Slot>,
     tracking: tracking::Tracking,
     client_memory: client_memory::ClientMemory,
     reply_peaks: client::ReplyPeaks,
     /// Keys of the call that is checked; empty in between, kept for its room.
     found_keys: Vec<keys::KeyUse>,
     effects: Effects,
+    events: notify::Wanted,
     memory: eviction::MemoryLimit,
     hot_keys: Option<Box<hot_keys::HotKeys>>,
     cron: cron::Cron,
@@ -199,11 +203,13 @@ impl Server {
             waiters: blocking::Waiters::default(),
             scripts: scripting::Scripts::default(),
             functions: Functions::default(),
+            running_subscribers: Vec::new(),
             tracking: tracking::Tracking::default(),
             client_memory: client_memory::ClientMemory::default(),
             reply_peaks: client::ReplyPeaks::default(),
             found_keys: Vec::new(),
             effects: Effects::waiting_allowed(),
+            events: notify::Wanted::default(),
             memory: eviction::MemoryLimit::default(),
             hot_keys: None,
             cron: cron::Cron::default(),
@@ -243,6 +249,7 @@ impl Server {
         });
         self.stats.configure(&self.config);
         running::FIGURES.hides_user_data.store(self.config.hide_user_data_from_log, Ordering::Relaxed);
+        self.configure_events();
         self.configure_memory_limit();
         self.configure_scripts();
         self.limit_tracking();

@@ -1,8 +1,8 @@
 //! Telling everybody what a command changed.
 //!
-//! One place, one order. After each command its changes are counted and MONITOR is told; after the last one of a turn what
-//! is to be freed goes to the background. Nobody listens to events or to keys that expire yet. The append-only file and
-//! replicas will stand first in this order, since what they must have comes before what anybody may see of it.
+//! One place, one order. After each command its changes are counted, clients that keep copies are told, then those who
+//! listen to events, then MONITOR; after the last one of a turn what is to be freed goes to the background. The append-only
+//! file and replicas will stand first in this order, since what they must have comes before what anybody may see of it.
 
 use super::client::Slot;
 use super::table::Command;
@@ -17,14 +17,16 @@ impl Server {
     #[inline]
     pub(super) fn propagate(&mut self, by: Option<Slot>) {
         self.dirty += self.effects.dirty;
-        self.effects.clear();
         self.tell_changes(by);
+        self.tell_events();
+        self.effects.clear();
     }
 
     /// After the last command of a turn.
     pub(super) fn settle(&mut self) {
         // What has expired or was evicted between commands.
         self.tell_changes(None);
+        self.tell_events();
         self.broadcast();
         if self.store.has_garbage() {
             for discarded in self.store.take_garbage() {

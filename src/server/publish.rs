@@ -1,47 +1,57 @@
 //! Publishing: from what the room of pub/sub knows to messages for clients.
 //!
-//! A message is encoded at most once for each version of the protocol, whoever gets it; what clients are sent refers to
-//! that. Clients subscribe under the number of their place in the table of clients, so that each is found at once.
+//! A message is encoded once, whoever gets it, and is ordered to be sent to all of them in one go, without a look at any of
+//! them; messages in a row to the same ones make one order. Apart from that are subscribers whose own commands are running,
+//! which are few: they get it between their replies. Clients subscribe under the number of their slot.
 //!
-//! What must stay true: a client has [`ClientFlags::SUBSCRIBER`] exactly while it subscribes to something, and
+//! What must stay true: a subscriber that is [`ClientFlags::RUNNING`] is in `Server::running_subscribers`; a client has [`ClientFlags::SUBSCRIBER`] exactly while it subscribes to something, and
 //! [`Armed::SUBSCRIBED`] while it does so in RESP2.
 
 use super::Server;
-use super::client::{Client, ClientFlags, Slot};
+use super::client::{Client, ClientFlags, Clients, Slot};
 use super::gates::Armed;
-use crate::command::reply::{Output, Reply, Resp};
-use crate::pubsub::{Counts, Kind, Subscriber};
-use std::sync::Arc;
+use super::message::Outbox;
+use crate::command::reply::Resp;
+use crate::pubsub::{Audience, Counts, Kind, PubSub, Subscriber};
+use weir_resp::reply_bytes;
 
-/// A message that may go to many clients.
-pub(super) struct Message<'a> {
-    parts: &'a [&'a [u8]],
-    resp2: Option<Arc<[u8]>>,
-    resp3: Option<Arc<[u8]>>,
+/// What it takes to send messages.
+struct Post<'a> {
+    pubsub: &'a PubSub,
+    clients: &'a mut Clients,
+    outbox: &'a mut Outbox,
+    running: &'a [Slot],
 }
 
-impl<'a> Message<'a> {
-    /// One whose elements are strings.
-    pub(super) fn new(parts: &'a [&'a [u8]]) -> Message<'a> {
-        Message { parts, resp2: None, resp3: None }
-    }
-
-    /// Its bytes in a version of the protocol.
-    #[inline]
-    pub(super) fn encoded(&mut self, resp: Resp) -> &Arc<[u8]> {
-        let known = match resp {
-            Resp::V2 => &mut self.resp2,
-            Resp::V3 => &mut self.resp3,
-        };
-        known.get_or_insert_with(|| {
-            let mut out = Output::default();
-            let mut reply = Reply::new(&mut out, resp);
-            reply.push(self.parts.len());
-            for part in self.parts {
-                reply.bulk(part);
+impl Post<'_> {
+    /// Sends a message, given by its elements, to an audience.
+    fn send(&mut self, audience: Audience<'_>, parts: &[&[u8]]) {
+        let mut served = Vec::new();
+        for &slot in self.running {
+            let Some(client) = self.clients.get_mut(slot).filter(|c| c.flags.contains(ClientFlags::RUNNING)) else {
+                continue;
+            };
+            if self.pubsub.is_among(subscriber(slot), audience.key) {
+                let mut message = Vec::new();
+                match client.resp {
+                    Resp::V2 => reply_bytes::array_header(&mut message, parts.len()),
+                    Resp::V3 => reply_bytes::push_header(&mut message, parts.len()),
+                }
+                put_parts(&mut message, parts);
+                client.push(self.outbox, message.into());
+                served.push(slot);
             }
-            out.bytes().into()
-        })
+        }
+        self.outbox.fan_out(audience, &served, |bytes| {
+            reply_bytes::array_header(bytes, parts.len());
+            put_parts(bytes, parts);
+        });
+    }
+}
+
+fn put_parts(message: &mut Vec<u8>, parts: &[&[u8]]) {
+    for part in parts {
+        reply_bytes::bulk(message, part);
     }
 }
 
@@ -57,37 +67,40 @@ impl Server {
         if self.pubsub.is_empty() {
             return 0;
         }
-        let Server { pubsub, clients, outbox, .. } = self;
-        let mut send = |subscribers: &[Subscriber], parts: &[&[u8]]| {
-            let mut message = Message::new(parts);
-            for subscriber in subscribers {
-                if let Some(client) = clients.get_mut(Slot(subscriber.0)) {
-                    client.push(outbox, Arc::clone(message.encoded(client.resp)));
-                }
-            }
-        };
-        let subscribers = pubsub.subscribers_of(Kind::Channel, channel);
-        let mut receivers = subscribers.len();
-        send(subscribers, &[b"message", channel, text]);
-        pubsub.matching(channel, |pattern, subscribers| {
-            receivers += subscribers.len();
-            send(subscribers, &[b"pmessage", pattern, channel, text]);
+        let (mut post, pubsub) = self.post();
+        let mut receivers = 0;
+        if let Some(audience) = pubsub.audience(Kind::Channel, channel) {
+            receivers += audience.subscribers.len();
+            post.send(audience, &[b"message", channel, text]);
+        }
+        pubsub.matching(channel, |audience| {
+            receivers += audience.subscribers.len();
+            post.send(audience, &[b"pmessage", audience.name, channel, text]);
         });
         receivers
     }
 
     /// Sends a message to everybody who subscribes to a shard channel. Returns how many they are.
     pub(super) fn publish_to_shard(&mut self, channel: &[u8], text: &[u8]) -> usize {
-        let Server { pubsub, clients, outbox, .. } = self;
-        let subscribers = pubsub.subscribers_of(Kind::Shard, channel);
-        let parts: [&[u8]; 3] = [b"smessage", channel, text];
-        let mut message = Message::new(&parts);
-        for subscriber in subscribers {
-            if let Some(client) = clients.get_mut(Slot(subscriber.0)) {
-                client.push(outbox, Arc::clone(message.encoded(client.resp)));
-            }
+        let (mut post, pubsub) = self.post();
+        let Some(audience) = pubsub.audience(Kind::Shard, channel) else { return 0 };
+        post.send(audience, &[b"smessage", channel, text]);
+        audience.subscribers.len()
+    }
+
+    fn post(&mut self) -> (Post<'_>, &PubSub) {
+        let Server { pubsub, clients, outbox, running_subscribers, .. } = self;
+        (Post { pubsub, clients, outbox, running: running_subscribers }, pubsub)
+    }
+
+    /// Commands of a client begin to be executed: what is published meanwhile goes between its replies.
+    #[inline]
+    pub(super) fn begin_running(&mut self, slot: Slot) {
+        let Some(client) = self.clients.get_mut(slot) else { return };
+        client.flags.insert(ClientFlags::RUNNING);
+        if client.flags.contains(ClientFlags::SUBSCRIBER) && !self.running_subscribers.contains(&slot) {
+            self.running_subscribers.push(slot);
         }
-        subscribers.len()
     }
 
     /// How much a client subscribes to.
@@ -110,7 +123,11 @@ impl Server {
         if let Some(client) = self.clients.get_mut(slot) {
             client.flags.set(ClientFlags::SUBSCRIBER, subscribes);
             client.armed.set(Armed::SUBSCRIBED, subscribes && client.resp == Resp::V2);
+            if client.flags.contains(ClientFlags::RUNNING) {
+                self.begin_running(slot);
+            }
         }
+        self.arm_events();
     }
 
     /// Ends all subscriptions of a client without a word to it.

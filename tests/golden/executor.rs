@@ -231,6 +231,18 @@ impl Executor {
                             connection.received.extend_from_slice(&message);
                         }
                     }
+                    Order::FanOut(fan_out) => {
+                        let (recipients, mut frames) = fan_out.into_parts();
+                        for slot in recipients {
+                            let Some((id, resp)) = self.server.clients.get(slot).map(|c| (c.id, c.resp)) else {
+                                continue;
+                            };
+                            let message = frames.encoded(resp).clone();
+                            if let Some(connection) = self.open(id) {
+                                connection.received.extend_from_slice(&message);
+                            }
+                        }
+                    }
                     Order::Answer(id, out) => {
                         if let Some(connection) = self.open(id) {
                             put_output(&mut connection.received, out);

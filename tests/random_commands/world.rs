@@ -308,6 +308,18 @@ impl World {
                             client.received.extend_from_slice(&message);
                         }
                     }
+                    Order::FanOut(fan_out) => {
+                        let (recipients, mut frames) = fan_out.into_parts();
+                        for slot in recipients {
+                            let Some((id, resp)) = self.server.clients.get(slot).map(|c| (c.id, c.resp)) else {
+                                continue;
+                            };
+                            let message = frames.encoded(resp).clone();
+                            if let Some(client) = self.open(id) {
+                                client.received.extend_from_slice(&message);
+                            }
+                        }
+                    }
                     Order::Answer(id, out) => {
                         if let Some(client) = self.open(id) {
                             put_output(&mut client.received, out);

@@ -1,0 +1,111 @@
+//! Keyspace events: from what commands, time and eviction did to messages for whoever listens.
+//!
+//! An event goes out as two messages, `__keyspace@0__:key` with the event's name and `__keyevent@0__:event` with the key's,
+//! as far as `notify-keyspace-events` wants them. Commands record events of wanted classes while they run, and the store
+//! records keys and fields whose time has come; both are told here, after the command. What a command found expired comes
+//! first, as Redis looks keys up before it changes them.
+//!
+//! What must stay true: nothing is recorded while nobody subscribes to anything or nothing is wanted, so that events cost
+//! nothing then.
+
+use super::Server;
+use crate::command::effects::{EventClass, KeyEvent};
+use crate::config::NotifyFlags;
+use std::io::Write;
+
+/// What is wanted of events.
+#[derive(Debug, Default)]
+pub(super) struct Wanted {
+    keyspace: bool,
+    keyevent: bool,
+    classes: EventClass,
+    /// Classes that are recorded: none while nobody listens.
+    recorded: EventClass,
+}
+
+const CLASSES: [(NotifyFlags, EventClass); 11] = [
+    (NotifyFlags::GENERIC, EventClass::GENERIC),
+    (NotifyFlags::STRING, EventClass::STRING),
+    (NotifyFlags::LIST, EventClass::LIST),
+    (NotifyFlags::SET, EventClass::SET),
+    (NotifyFlags::HASH, EventClass::HASH),
+    (NotifyFlags::ZSET, EventClass::ZSET),
+    (NotifyFlags::EXPIRED, EventClass::EXPIRED),
+    (NotifyFlags::EVICTED, EventClass::EVICTED),
+    (NotifyFlags::STREAM, EventClass::STREAM),
+    (NotifyFlags::KEY_MISS, EventClass::MISS),
+    (NotifyFlags::NEW, EventClass::NEW),
+];
+
+/// What the store records.
+const STORES: EventClass =
+    EventClass::EXPIRED.union(EventClass::EVICTED).union(EventClass::HASH).union(EventClass::GENERIC);
+
+impl Server {
+    /// The setting may have changed.
+    pub(super) fn configure_events(&mut self) {
+        let flags = self.config.notify_keyspace_events;
+        let classes = CLASSES.iter().filter(|(flag, _)| flags.has_all(*flag)).map(|&(_, class)| class).collect();
+        let (keyspace, keyevent) = (flags.has_all(NotifyFlags::KEYSPACE), flags.has_all(NotifyFlags::KEYEVENT));
+        self.events = Wanted { keyspace, keyevent, classes, recorded: self.events.recorded };
+        self.arm_events();
+    }
+
+    /// The setting, or whether anybody listens, may have changed.
+    pub(super) fn arm_events(&mut self) {
+        let listens = !self.pubsub.is_empty() && (self.events.keyspace || self.events.keyevent);
+        let recorded = if listens { self.events.classes } else { EventClass::empty() };
+        if recorded != self.events.recorded {
+            // What was recorded for others is not for whoever comes now.
+            self.tell_events();
+            self.events.recorded = recorded;
+            self.effects.want(recorded);
+            self.store.tell_expired(recorded.intersects(STORES));
+        }
+    }
+
+    /// Tells everybody who listens what has happened since the last call.
+    #[inline]
+    pub(super) fn tell_events(&mut self) {
+        if !self.events.recorded.is_empty() {
+            self.tell_recorded();
+        }
+    }
+
+    #[cold]
+    fn tell_recorded(&mut self) {
+        for gone in self.store.take_expired() {
+            self.tell_event(EventClass::EXPIRED, "expired", &gone.key, gone.db);
+        }
+        for gone in self.store.take_expired_fields() {
+            self.tell_event(EventClass::HASH, "hexpired", &gone.key, gone.db);
+            if gone.key_gone {
+                self.tell_event(EventClass::GENERIC, "del", &gone.key, gone.db);
+            }
+        }
+        for gone in self.store.take_evicted() {
+            self.tell_event(EventClass::EVICTED, "evicted", &gone.key, gone.db);
+        }
+        for KeyEvent { class, name, key, db } in self.effects.take_events() {
+            self.tell_event(class, name, &key, db);
+        }
+    }
+
+    fn tell_event(&mut self, class: EventClass, name: &str, key: &[u8], db: usize) {
+        if !self.events.recorded.intersects(class) {
+            return;
+        }
+        let mut channel = Vec::with_capacity(24 + key.len().max(name.len()));
+        if self.events.keyspace {
+            // Writing to a vector cannot fail.
+            let _ = write!(channel, "__keyspace@{db}__:");
+            channel.extend_from_slice(key);
+            self.publish(&channel, name.as_bytes());
+        }
+        if self.events.keyevent {
+            channel.clear();
+            let _ = write!(channel, "__keyevent@{db}__:{name}");
+            self.publish(&channel, key);
+        }
+    }
+}
