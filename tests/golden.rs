@@ -64,6 +64,8 @@ transcripts! {
     list_pop_and_move: "list-pop-and-move.txt",
     list_push_and_read: "list-push-and-read.txt",
     protocol: "protocol.txt",
+    pubsub_channels: "pubsub-channels.txt",
+    pubsub_resp3: "pubsub-resp3.txt",
     server_command: "server-command.txt",
     server_config: "server-config.txt",
     server_keyspace: "server-keyspace.txt",

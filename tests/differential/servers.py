@@ -20,8 +20,9 @@ START_DEADLINE_S = 20.0
 class Server:
     """A program that speaks the protocol, running. `kind` is `weir`, `valkey` or `redis`, `version` a tuple."""
 
-    def __init__(self, program, folder):
+    def __init__(self, program, folder, settings=()):
         self.program = str(program)
+        self.settings = settings
         self.folder = pathlib.Path(folder)
         self.folder.mkdir(parents=True, exist_ok=True)
         self.path = self.folder / "socket"
@@ -42,7 +43,7 @@ class Server:
         self.path.unlink(missing_ok=True)
         # A short tick lets a blocked client's timeout end on time, not at the next tenth of a second.
         text = f'port 0\nunixsocket {self.path}\nsave ""\nappendonly no\nhz 500\ndir {self.folder}\n'
-        (self.folder / "conf").write_text(text)
+        (self.folder / "conf").write_text(text + "".join(f"{line}\n" for line in self.settings))
         log = (self.folder / "log").open("ab")
         self.process = subprocess.Popen([self.program, self.folder / "conf"], stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=PLAIN)
         deadline = time.monotonic() + START_DEADLINE_S
