@@ -29,6 +29,8 @@ const RECORD_BYTES: usize = 16 * 1024;
 const INCOMING_BYTES_MAX: usize = 32 * 1024;
 /// Bytes read at once while shaking hands.
 const HANDSHAKE_READ_BYTES: usize = 16 * 1024;
+/// How a record begins that belongs to a handshake, as the first one does.
+const RECORD_OF_HANDSHAKE: u8 = 22;
 /// Alerts that are told of one error at most.
 const ALERTS_MAX: usize = 4;
 
@@ -56,6 +58,8 @@ pub(super) struct TlsStream {
     outgoing: Vec<u8>,
     /// Bytes of it that the socket has taken.
     sent: usize,
+    /// Nothing has come in yet.
+    is_new: bool,
     /// Nothing more will come in.
     ended: bool,
 }
@@ -80,7 +84,7 @@ impl std::fmt::Debug for TlsStream {
 impl TlsStream {
     pub(super) fn new(socket: TcpStream, session: UnbufferedServerConnection) -> TlsStream {
         let (incoming, early, outgoing) = <(Vec<u8>, Vec<u8>, Vec<u8>)>::default();
-        TlsStream { socket, session, incoming, early, outgoing, sent: 0, ended: false }
+        TlsStream { socket, session, incoming, early, outgoing, sent: 0, is_new: true, ended: false }
     }
 
     /// The socket, to be watched.
@@ -164,6 +168,11 @@ impl TlsStream {
             Err(error) => return Err(error),
         };
         buffer[..kept].copy_from_slice(&self.incoming);
+        if self.is_new && buffer[0] != RECORD_OF_HANDSHAKE {
+            // Somebody who does not speak TLS would take an alert for an answer.
+            return Err(io::Error::other("the peer does not speak TLS"));
+        }
+        self.is_new = false;
         let used = self.process(&mut buffer[..kept + count], into);
         self.flush_unsent()?;
         let left = &buffer[used?..kept + count];

@@ -397,7 +397,8 @@ impl Server {
         }
         let Some(running) = self.scripts.running.as_mut() else { return Ok(command) };
         let writes = flags.contains(Flags::WRITE);
-        if writes && running.flags.contains(ScriptFlags::NO_WRITES) {
+        let changes = flags.intersects(Flags::WRITE | Flags::MAY_REPLICATE);
+        if changes && running.flags.contains(ScriptFlags::NO_WRITES) {
             return refuse(Error::SCRIPT_READ_ONLY);
         }
         // In the middle of what it writes it cannot be stopped for want of memory.

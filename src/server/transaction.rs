@@ -64,7 +64,7 @@ impl Queue {
         self.commands.iter().zip(calls).map(|(&command, (argv, bytes))| (command, argv, bytes))
     }
 
-    fn push(&mut self, command: &'static Command, argv: Argv<'_>) {
+    fn push(&mut self, command: &'static Command, flags: Flags, argv: Argv<'_>) {
         if self.batches.last_mut().is_none_or(|batch| batch.read_buffer().len() >= BATCH_BYTES) {
             self.batches.push(Batch::new());
         }
@@ -78,7 +78,7 @@ impl Queue {
             self.batches.push(fresh);
         }
         self.commands.push(command);
-        self.flags |= command.flags();
+        self.flags |= flags;
         self.bytes += argv.payload_bytes();
     }
 }
@@ -143,10 +143,12 @@ impl Server {
 
     /// Puts a command behind those that wait for EXEC.
     pub(super) fn queue(&mut self, slot: Slot, command: &'static Command, argv: Argv<'_>) {
+        let script = command.flags().contains(Flags::RUNS_SCRIPT);
+        let flags = if script { self.flags_of_script(command, argv) } else { command.flags() };
         if let Some(tx) = self.transaction(slot)
             && !tx.aborted
         {
-            tx.queue.push(command, argv);
+            tx.queue.push(command, flags, argv);
         }
     }
 

@@ -36,7 +36,7 @@ pub const COMMANDS: &[Row<DataFn>] = &[
         Spec::new(
             "pfcount",
             -2,
-            Flags::READONLY,
+            Flags::READONLY.union(Flags::MAY_REPLICATE),
             Acl::READ.union(Acl::HYPERLOGLOG).union(Acl::SLOW),
             Group::HyperLogLog,
             "2.8.9",

@@ -744,7 +744,7 @@ fn describe_to(server: &Server, line: &mut String, slot: Slot, running: Option<(
         line,
         "id={} addr={} laddr={} fd={} name={} age={} idle={} flags={} capa={} db={} sub={} psub={} ssub={} multi={} watch={} \
          qbuf={} qbuf-free=0 argv-mem={argv_bytes} multi-mem={} rbs={} rbp={} obl=0 oll={} omem={} tot-mem={total} \
-         events={} cmd={} user={} redir={} resp={} lib-name={} lib-ver={} tot-net-in={} tot-net-out={} tot-cmds={}",
+         events={} cmd={} user={} redir={} resp={} lib-name={} lib-ver={} tot-net-in={} tot-net-out={} tot-cmds={} io-thread=0",
         c.id.0,
         c.addr,
         c.laddr,

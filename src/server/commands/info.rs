@@ -12,6 +12,7 @@ use crate::command::table::Row;
 use crate::pubsub::Kind;
 use crate::script::{self, Engine};
 use crate::server::ServerFn;
+use crate::server::client::ClientFlags;
 use crate::server::pause::Held;
 use crate::server::table::{Command, commands};
 use crate::server::{REDIS_VERSION, Server, ServerCx, VALKEY_VERSION};
@@ -200,7 +201,9 @@ fn clients(server: &Server, fields: &mut Fields) {
     fields.put("client_recent_max_input_buffer", largest(|io| io.query_bytes));
     fields.put("client_recent_max_output_buffer", largest(|io| io.output_bytes));
     let waiters = server.waiters.figures();
-    fields.put("blocked_clients", waiters.clients);
+    // Who is held back by a pause counts as well.
+    let paused = server.clients.iter().filter(|client| client.flags.contains(ClientFlags::PAUSED)).count();
+    fields.put("blocked_clients", waiters.clients + paused);
     fields.put("tracking_clients", server.tracking.figures().clients);
     fields.put("pubsub_clients", server.pubsub.subscribers_len());
     let watching = |client: &&crate::server::client::Client| client.tx.as_ref().is_some_and(|tx| tx.watched() > 0);

@@ -28,7 +28,7 @@ pub(super) const COMMANDS: &[Row<ServerFn>] = &[
         |cx| subscribe(cx, Kind::Pattern),
     ),
     Row::new(
-        Spec::new("publish", 3, PUBSUB_LOADING_STALE.union(Flags::FAST), ACL_PUBSUB_FAST, Group::PubSub, "2.0.0")
+        Spec::new("publish", 3, PUBSUB_LOADING_STALE.union(Flags::FAST).union(Flags::MAY_REPLICATE), ACL_PUBSUB_FAST, Group::PubSub, "2.0.0")
             .channels(ChannelArgs::First)
             .doc(
                 "O(N+M) where N is the number of clients subscribed to the receiving channel and M is the total number of \
@@ -102,7 +102,7 @@ pub(super) const COMMANDS: &[Row<ServerFn>] = &[
         |cx| unsubscribe(cx, Kind::Pattern),
     ),
     Row::new(
-        Spec::new("spublish", 3, PUBSUB_LOADING_STALE.union(Flags::FAST), ACL_PUBSUB_FAST, Group::PubSub, "7.0.0")
+        Spec::new("spublish", 3, PUBSUB_LOADING_STALE.union(Flags::FAST).union(Flags::MAY_REPLICATE), ACL_PUBSUB_FAST, Group::PubSub, "7.0.0")
             .channels(ChannelArgs::First)
             .keys(&[KeySpec::one(1, KeyFlags::NOT_KEY)])
             .doc(
