@@ -21,7 +21,6 @@ pub(super) static ROWS: &[Directive] = &[
         .doc("How much time eviction may take: 0 hardly any, 100 all it needs."),
     row("maxmemory-clients", Special(&special::MAXMEMORY_CLIENTS), "0")
         .apply(Apply::ClientMemory)
-        .until(piece::SERVICES, "each client is limited by itself only")
         .doc("Memory that all clients' buffers may take together; beyond it the greediest are disconnected."),
     row("lfu-log-factor", int!(lfu_log_factor, 0, INT_MAX), "10").doc("How slowly the counter of uses grows."),
     row("lfu-decay-time", int!(lfu_decay_time, 0, INT_MAX), "1")
@@ -76,7 +75,6 @@ pub(super) static ROWS: &[Directive] = &[
         .doc("Lets a thread give free memory back to the operating system."),
     row("tracking-table-max-keys", int!(tracking_table_max_keys, 0, LONG_MAX), "1000000")
         .apply(Apply::Tracking)
-        .until(piece::SERVICES, "client-side caching is not there yet")
         .doc("Keys that are remembered for client-side caching; 0 sets no limit."),
 ];
 
