@@ -29,6 +29,8 @@ pub struct Transaction {
     /// Commands that EXEC has taken out to run them, and the bytes of their arguments.
     running: (usize, usize),
     watched: Vec<Watched>,
+    /// Bytes of the watched keys' names.
+    watched_bytes: usize,
 }
 
 /// Commands that wait for EXEC.
@@ -40,6 +42,8 @@ pub(super) struct Queue {
     flags: Flags,
     /// Bytes of their arguments.
     bytes: usize,
+    /// Bytes of heap behind the batches.
+    heap: usize,
 }
 
 #[derive(Debug)]
@@ -68,6 +72,8 @@ impl Queue {
         if self.batches.last_mut().is_none_or(|batch| batch.read_buffer().len() >= BATCH_BYTES) {
             self.batches.push(Batch::new());
         }
+        self.heap -= self.batches.last().map_or(0, Batch::heap_bytes);
+        let batches = self.batches.len();
         if let Some(batch) = self.batches.last_mut()
             && batch.push_command(argv.iter()).is_err()
         {
@@ -77,6 +83,7 @@ impl Queue {
             }
             self.batches.push(fresh);
         }
+        self.heap += self.batches[batches - 1..].iter().map(Batch::heap_bytes).sum::<usize>();
         self.commands.push(command);
         self.flags |= flags;
         self.bytes += argv.payload_bytes();
@@ -106,9 +113,8 @@ impl Transaction {
 
     /// Bytes of heap behind it.
     pub fn heap_bytes(&self) -> usize {
-        let batches: usize = self.queue.batches.iter().map(Batch::heap_bytes).sum();
-        let watched: usize = self.watched.iter().map(|watched| size_of::<Watched>() + watched.name.len()).sum();
-        size_of::<Transaction>() + batches + size_of_val(&*self.queue.commands) + watched
+        let watched = size_of_val(&*self.watched) + self.watched_bytes;
+        size_of::<Transaction>() + self.queue.heap + size_of_val(&*self.queue.commands) + watched
     }
 
     /// What all queued commands together are.
@@ -180,6 +186,7 @@ impl Server {
         }
         let key = self.store.key(name);
         let version = self.store.db(db).watch(key);
+        tx.watched_bytes += name.len();
         tx.watched.push(Watched { db, name: name.into(), version });
     }
 
@@ -188,6 +195,7 @@ impl Server {
         let Some(client) = self.clients.get_mut(slot) else { return };
         let Some(tx) = client.tx.as_deref_mut() else { return };
         let watched = std::mem::take(&mut tx.watched);
+        tx.watched_bytes = 0;
         if !tx.open {
             client.tx = None;
         }

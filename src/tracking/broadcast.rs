@@ -63,18 +63,19 @@ impl Broadcast {
         self.places.insert_unique(position, keys.len() - 1, |&at| keys[at].position);
     }
 
-    /// Sorts the changes by prefix.
+    /// Sorts the changes by prefix, and prefixes by their bytes.
     pub fn by_prefix(&self, prefixes: &Prefixes) -> Vec<PrefixChanges> {
-        let mut pairs: Vec<(PrefixAt, usize)> = Vec::new();
+        let mut found: Vec<(&[u8], PrefixAt, usize)> = Vec::new();
         for (at, key) in self.keys.iter().enumerate() {
-            prefixes.of_key(&self.names[key.name.clone()], |prefix| pairs.push((prefix, at)));
+            let name = &self.names[key.name.clone()];
+            prefixes.of_key(name, |prefix, len| found.push((&name[..len], prefix, at)));
         }
-        pairs.sort_unstable_by_key(|&(prefix, at)| (prefix, self.name(at)));
-        let of_one = |pairs: &[(PrefixAt, usize)]| PrefixChanges {
-            prefix: pairs[0].0,
-            keys: pairs.iter().map(|&(_, at)| at).collect(),
+        found.sort_unstable_by_key(|&(prefix, _, at)| (prefix, self.name(at)));
+        let of_one = |found: &[(&[u8], PrefixAt, usize)]| PrefixChanges {
+            prefix: found[0].1,
+            keys: found.iter().map(|&(_, _, at)| at).collect(),
         };
-        pairs.chunk_by(|a, b| a.0 == b.0).map(of_one).collect()
+        found.chunk_by(|a, b| a.1 == b.1).map(of_one).collect()
     }
 
     /// Names of the changed keys of a prefix.

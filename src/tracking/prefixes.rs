@@ -28,7 +28,7 @@ struct Node {
 }
 
 /// A prefix that somebody wants to hear of; good until the next change of [`Prefixes`].
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct PrefixAt(usize);
 
 /// All prefixes.
@@ -99,14 +99,14 @@ impl Prefixes {
         }
     }
 
-    /// Gives every prefix that a key has to `f`, shorter ones first.
-    pub fn of_key(&self, key: &[u8], mut f: impl FnMut(PrefixAt)) {
+    /// Gives every prefix that a key has, and its length, to `f`, shorter ones first.
+    pub fn of_key(&self, key: &[u8], mut f: impl FnMut(PrefixAt, usize)) {
         let mut at = ROOT;
         let mut rest = key;
         loop {
             let node = &self.nodes[at];
             if node.wanted_by.is_some() {
-                f(PrefixAt(at));
+                f(PrefixAt(at), key.len() - rest.len());
             }
             let Some(&first) = rest.first() else { return };
             let Ok(found) = self.child(at, first) else { return };
@@ -229,7 +229,8 @@ mod tests {
 
     fn found(prefixes: &Prefixes, key: &[u8]) -> Vec<u32> {
         let mut all = Vec::new();
-        prefixes.of_key(key, |prefix| {
+        prefixes.of_key(key, |prefix, len| {
+            assert!(len <= key.len());
             let mut wanted: Vec<_> = prefixes.wanted_by(prefix).map(|c| c.place).collect();
             wanted.sort_unstable();
             all.extend(wanted);

@@ -1,7 +1,7 @@
 //! Directives of memory: limit, eviction, expiry, freeing, defragmentation.
 
 use super::super::directive::Kind::Special;
-use super::super::directive::{Apply, Directive, INT_MAX, LONG_MAX, choice, flag, int, memory, piece, row};
+use super::super::directive::{Apply, Directive, INT_MAX, LONG_MAX, choice, flag, int, memory, row};
 use super::super::model::Config;
 use super::super::special;
 use super::super::values::MaxmemoryPolicy;
