@@ -58,6 +58,7 @@ transcripts! {
     hash_expire: "hash-expire.txt",
     hash_fields: "hash-fields.txt",
     hash_random_and_scan: "hash-random-and-scan.txt",
+    hot_keys: "hot-keys.txt",
     hyperloglog: "hyperloglog.txt",
     list_blocking: "list-blocking.txt",
     list_encoding: "list-encoding.txt",

@@ -87,7 +87,9 @@ impl Server {
         let due = !self.cron_paused && (now_ms >= self.cron.next_ms || self.cron.next_ms > now_ms + 1000 / hz);
         if due {
             self.cron.next_ms = now_ms + 1000 / hz;
+            let began = self.stats.now();
             self.periodic(hz);
+            self.stats.cron_took(began);
         }
         if !suspended {
             self.evict_slice();

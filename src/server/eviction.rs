@@ -7,8 +7,8 @@
 //! What counts is what the allocator and the store have given out, less what is on its way back: a large value that was
 //! evicted is freed on another thread, and must not be the reason for the next one to go.
 //!
-//! What must stay true: nothing is evicted inside of a command, nor while writes are paused; [`Armed::MEMORY`] is set
-//! exactly while commands that need memory are to be refused.
+//! What must stay true: nothing is evicted inside of a command, be it a script that goes on for many turns, nor while writes
+//! are paused; [`Armed::MEMORY`] is set exactly while commands that need memory are to be refused.
 
 use super::Server;
 use super::gates::Armed;
@@ -95,7 +95,7 @@ impl Server {
     /// Before a command: sees to it that there is memory, if that can be done. Returns whether that has taken time.
     #[inline]
     pub(super) fn mind_memory(&mut self) -> bool {
-        if self.memory.bytes == usize::MAX {
+        if self.memory.bytes == usize::MAX || self.armed.contains(Armed::BUSY) {
             return false;
         }
         let near = self.used_memory() > self.memory.bytes;
@@ -107,14 +107,14 @@ impl Server {
 
     /// Between commands: goes on with what is not done yet.
     pub(super) fn evict_slice(&mut self) {
-        if self.memory.evicting {
+        if self.eviction_goes_on() {
             self.relieve_memory();
         }
     }
 
     /// Whether eviction wants another slice at once.
     pub(super) fn eviction_goes_on(&self) -> bool {
-        self.memory.evicting && self.pause.current().is_none()
+        self.memory.evicting && self.pause.current().is_none() && !self.armed.contains(Armed::BUSY)
     }
 
     /// Evicts, if the limit is exceeded, and draws the conclusions.

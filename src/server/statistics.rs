@@ -47,6 +47,8 @@ pub struct Statistics {
     /// The same for the bytes of requests and replies.
     notable_bytes: usize,
     turn_began: u64,
+    /// How many commands had run by then.
+    turn_began_commands: u64,
 }
 
 impl Statistics {
@@ -66,6 +68,7 @@ impl Statistics {
             notable_ticks: 0,
             notable_bytes: 0,
             turn_began: 0,
+            turn_began_commands: 0,
         };
         this.configure(config);
         this
@@ -122,6 +125,7 @@ impl Statistics {
     pub(super) fn command_done(&mut self, done: &Done<'_>) -> bool {
         self.counters.total_commands_processed += 1;
         let ns = self.ticks.to_ns(done.ticks);
+        self.counters.eventloop_duration_cmd_ns += ns;
         if let Some(stats) = self.commands.get_mut(done.command) {
             stats.record(ns, done.error.is_some(), self.latency_tracking);
         }
@@ -153,6 +157,12 @@ impl Statistics {
     /// A turn of the loop begins.
     pub(super) fn turn_begins(&mut self) {
         self.turn_began = self.now();
+        self.turn_began_commands = self.counters.total_commands_processed;
+    }
+
+    /// Work that comes round many times a second has taken the time since then.
+    pub(super) fn cron_took(&mut self, began: u64) {
+        self.counters.eventloop_duration_cron_us += self.ticks.elapsed_ns(began, self.now()) / 1000;
     }
 
     /// How long the turn of the loop has lasted so far, in microseconds.
@@ -165,6 +175,10 @@ impl Statistics {
         let us = self.ticks.elapsed_ns(self.turn_began, self.now()) / 1000;
         self.counters.eventloop_cycles += 1;
         self.counters.eventloop_duration_us += us;
+        self.counters.eventloop_duration_max_us = self.counters.eventloop_duration_max_us.max(us);
+        // A reset in the middle of the turn has set the count back.
+        let commands = self.counters.total_commands_processed.saturating_sub(self.turn_began_commands);
+        self.counters.eventloop_cmd_per_cycle_max = self.counters.eventloop_cmd_per_cycle_max.max(commands);
     }
 
     /// Active expiry has taken so long.

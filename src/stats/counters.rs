@@ -61,8 +61,14 @@ pub struct ServerCounters {
     pub eventloop_cycles: u64,
     /// Printed as `eventloop_duration_sum`.
     pub eventloop_duration_us: u64,
-    /// Printed as `eventloop_duration_cmd_sum`.
-    pub eventloop_duration_cmd_us: u64,
+    /// Printed in microseconds, as `eventloop_duration_cmd_sum`.
+    pub eventloop_duration_cmd_ns: u64,
+    /// Printed as `eventloop_duration_cron_sum`.
+    pub eventloop_duration_cron_us: u64,
+    /// The longest turn, printed as `eventloop_duration_max`.
+    pub eventloop_duration_max_us: u64,
+    /// The most commands in one turn.
+    pub eventloop_cmd_per_cycle_max: u64,
     pub acl_access_denied_auth: u64,
     pub acl_access_denied_cmd: u64,
     pub acl_access_denied_key: u64,

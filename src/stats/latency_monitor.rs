@@ -298,10 +298,10 @@ impl LatencyMonitor {
             advice
                 .push("Operations on files took long: the file system or its disk is overloaded or remote.".to_owned());
         }
-        if any(|name| name.starts_with("expire") || name.starts_with("eviction") || name == "command") {
+        if any(|name| name.starts_with("expire") || name.starts_with("eviction")) {
             advice.push(
-                "Deleting one large value takes time when it happens in the foreground, by DEL, by expiry or by \
-                 eviction. The lazyfree options move it to the background; many small values beat one large one."
+                "Keys that expire or are evicted in great numbers at once hold commands up. Spread their deadlines, and \
+                 let 'active-expire-effort' and 'maxmemory-eviction-tenacity' be small."
                     .to_owned(),
             );
         }

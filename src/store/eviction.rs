@@ -6,7 +6,7 @@
 //! candidate is looked at again before it goes; one that was used since it was pooled stays.
 //!
 //! Where only keys with a deadline may go, they are sampled in the same way as long as they are many, and drawn from the
-//! index of deadlines where they are few. Stale records that are drawn there are taken out, so none is met twice.
+//! index of deadlines where they are few, or where the nearest deadline is wanted. Stale records that are drawn there are taken out, so none is met twice.
 //!
 //! What must stay true: a step looks at a bounded number of entries, however few of them may go.
 
@@ -196,7 +196,8 @@ impl Db<'_> {
         // Those of a bucket are not independent of each other, which is all that chance is about.
         let one = order == EvictionOrder::Random;
         let expires = self.meta.expires();
-        if scope == EvictionScope::Volatile && expires * MANY_VOLATILE < self.keys.len() {
+        let few = scope == EvictionScope::Volatile && expires * MANY_VOLATILE < self.keys.len();
+        if few || order == EvictionOrder::Deadline {
             self.draw_records(evictor, order, if one { 1 } else { samples });
         } else if one || !self.sample_table(evictor, scope, order, samples) {
             self.pick(evictor, scope, order);

@@ -10,6 +10,7 @@
 mod clients;
 mod configuration;
 mod crash;
+mod eviction;
 mod keyspace;
 mod limits;
 mod listening;

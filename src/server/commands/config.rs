@@ -263,8 +263,8 @@ fn warn_of_small_maxmemory(server: &Server) {
     let (limit, used) = (server.config.maxmemory, server.used_memory() as u64);
     if limit > 0 && limit < used {
         tracing::warn!(
-            "The new maxmemory of {limit} bytes is less than the {used} bytes in use. Until enough is removed, commands \
-             that need memory are refused."
+            "WARNING: the new maxmemory of {limit} bytes, set by CONFIG SET, is less than the {used} bytes in use. Keys are \
+             evicted as maxmemory-policy says, and commands that need memory are refused where that is not enough."
         );
     }
 }

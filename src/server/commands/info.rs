@@ -376,7 +376,7 @@ fn stats(server: &Server, fields: &mut Fields) {
     fields.put("reply_buffer_expands", counters.reply_buffer_expands);
     fields.put("eventloop_cycles", counters.eventloop_cycles);
     fields.put("eventloop_duration_sum", counters.eventloop_duration_us);
-    fields.put("eventloop_duration_cmd_sum", counters.eventloop_duration_cmd_us);
+    fields.put("eventloop_duration_cmd_sum", counters.eventloop_duration_cmd_ns / 1000);
     fields.put("instantaneous_eventloop_cycles_per_sec", rates.loop_cycles_per_s());
     fields.put("instantaneous_eventloop_duration_usec", rates.loop_duration_us());
     fields.put("acl_access_denied_auth", counters.acl_access_denied_auth);
@@ -519,8 +519,13 @@ fn power_of_two(number: u64) -> String {
     format!("{}{}", number >> (10 * unit), UNITS[unit as usize])
 }
 
-fn debug(_: &Server, fields: &mut Fields) {
-    fields.zeros(&["eventloop_duration_aof_sum", "io_threaded_reads_pending", "io_threaded_writes_pending"]);
+fn debug(server: &Server, fields: &mut Fields) {
+    let counters = &server.stats.counters;
+    fields.put("eventloop_duration_aof_sum", 0);
+    fields.put("eventloop_duration_cron_sum", counters.eventloop_duration_cron_us);
+    fields.put("eventloop_duration_max", counters.eventloop_duration_max_us);
+    fields.put("eventloop_cmd_per_cycle_max", counters.eventloop_cmd_per_cycle_max);
+    fields.zeros(&["io_threaded_reads_pending", "io_threaded_writes_pending"]);
 }
 
 #[cfg(test)]
