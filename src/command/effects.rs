@@ -56,6 +56,8 @@ pub struct Effects {
     pub block: Option<Box<Block>>,
     /// Whether the client may wait at all.
     pub may_block: bool,
+    /// Whether a script has called the command.
+    pub in_script: bool,
     /// Whether the client may read keys whose names nobody knows beforehand; said anew before each run of a command with
     /// `Flags::FOREIGN_KEYS`.
     pub reads_every_key: bool,

@@ -41,6 +41,9 @@ const CHUNK_NAME: &CStr = c"@user_script";
 /// How long a suspended script runs in one turn, in microseconds: others are answered in between.
 const SLICE_US: u64 = 2_000;
 
+/// An engine up to so large is given back at once: that is quicker than to let somebody else know of it.
+const FREED_AT_ONCE_BYTES: usize = 256 * 1024;
+
 /// Everything about scripts.
 #[derive(Debug, Default)]
 pub(super) struct Scripts {
@@ -222,16 +225,13 @@ impl Server {
         self.scripts.cache.get(sha).map(|script| &*script.text)
     }
 
-    /// SCRIPT FLUSH. Kept scripts go; so does what they use in the engine, at once or bit by bit.
+    /// SCRIPT FLUSH: forgets all scripts, and with them the engine that they are compiled in. Its memory is given back at
+    /// once or by somebody else.
     pub(super) fn flush_scripts(&mut self, at_once: bool) {
-        let scripts = self.scripts.cache.take_all();
-        if let Some(engine) = self.scripts.engine(Kind::Scripts) {
-            for script in scripts {
-                engine.forget(script.compiled);
-            }
-            if at_once {
-                engine.collect();
-            }
+        self.scripts.cache = Cache::default();
+        let Some(engine) = self.scripts.engines.get_mut(Kind::Scripts as usize).and_then(Option::take) else { return };
+        if !at_once && engine.used_memory() > FREED_AT_ONCE_BYTES {
+            self.background.drop_elsewhere(Box::new(engine));
         }
     }
 
@@ -277,8 +277,11 @@ impl Server {
             suspended: None,
         }));
         let run = Run { function: call.compiled, name: call.name, argv, keys_at: call.keys_at, keys: call.keys, resp };
+        self.effects.in_script = true;
         let ask = self.engine(call.kind).start(run);
-        match self.drive_script(ask) {
+        let ended = self.drive_script(ask);
+        self.effects.in_script = false;
+        match ended {
             Some(outcome) => self.end_script(outcome, out),
             None => {
                 self.suspend_script(argv);
@@ -507,8 +510,10 @@ impl Server {
         let frozen_ms = running.now_us / 1000;
         self.store.set_now(frozen_ms);
         let may_block = std::mem::replace(&mut self.effects.may_block, false);
+        self.effects.in_script = true;
         let ask = self.resume_script(Answer::Go);
         let ended = self.drive_script(ask);
+        self.effects.in_script = false;
         self.effects.may_block = may_block;
         self.store.set_now(real_ms);
         if let Some(outcome) = ended {

@@ -235,8 +235,8 @@ fn sort(cx: &mut Cx<'_>, request: &Request<'_>) -> Result<(), Error> {
     let mut sorts = by.is_none_or(Pattern::names_keys);
     if let Some(entry) = cx.store.db(cx.db_index).get(key) {
         let source = Source::of(entry).ok_or(Error::WRONG_TYPE)?;
-        if storing && !sorts && matches!(source, Source::Set(_)) {
-            // What is stored of a set must not depend on where its members happen to lie.
+        if (storing || cx.effects.in_script) && !sorts && matches!(source, Source::Set(_)) {
+            // What is stored of a set, or done by a script, must not depend on where its members happen to lie.
             (sorts, alpha, by) = (true, true, None);
         }
         let part = if sorts { 0..source.len() } else { request.part(source.len()) };
