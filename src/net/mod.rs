@@ -461,6 +461,10 @@ impl EventLoop {
         if !self.server.outbox.is_empty() && self.server.outbox.take_listen() {
             self.listen_anew();
         }
+        if self.server.shutdown.is_some() {
+            // Whoever sees its connection end finds that there is nobody to connect to any more.
+            self.listeners.clear();
+        }
         for job in jobs.drain(..) {
             self.settle(job);
         }

@@ -55,6 +55,8 @@ pub(super) struct Scripts {
     running: Option<Box<Running>>,
     /// It was suspended in the command that runs.
     just_suspended: bool,
+    /// Scripts may call what they otherwise may not (DEBUG SET-DISABLE-DENY-SCRIPTS).
+    pub(super) may_call_all: bool,
 }
 
 /// How a script is to run.
@@ -388,7 +390,8 @@ impl Server {
             return refuse(Error::SCRIPT_ARITY);
         }
         let flags = command.flags();
-        if flags.contains(Flags::NOSCRIPT) {
+        let nests = Flags::RUNS_SCRIPT | Flags::RUNS_QUEUED | Flags::NOT_QUEUED;
+        if flags.contains(Flags::NOSCRIPT) && (!self.scripts.may_call_all || flags.intersects(nests)) {
             return refuse(Error::SCRIPT_NOT_ALLOWED);
         }
         let (user, db) = (self.user_of(slot), self.clients.get(slot).map_or(0, |client| client.db));

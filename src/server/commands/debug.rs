@@ -82,7 +82,7 @@ const TOOLS: &[Tool] = &[
     ("SDSLEN", 1..=1, sdslen),
     ("SEGFAULT", 0..=0, fault_now),
     ("SET-ACTIVE-EXPIRE", 1..=1, set_active_expire),
-    ("SET-DISABLE-DENY-SCRIPTS", 1..=1, accept),
+    ("SET-DISABLE-DENY-SCRIPTS", 1..=1, set_disable_deny_scripts),
     ("SET-SKIP-CHECKSUM-VALIDATION", 1..=1, accept),
     ("SLEEP", 1..=1, sleep),
     ("STRUCTSIZE", 0..=0, structsize),
@@ -391,6 +391,12 @@ fn set_active_expire(cx: &mut ServerCx<'_>) -> Result<(), Error> {
     Ok(())
 }
 
+fn set_disable_deny_scripts(cx: &mut ServerCx<'_>) -> Result<(), Error> {
+    cx.server.scripts.may_call_all = switch(cx.arg(2));
+    cx.reply.ok();
+    Ok(())
+}
+
 fn reload(cx: &mut ServerCx<'_>) -> Result<(), Error> {
     if cx.words(2).any(|word| !["MERGE", "NOFLUSH", "NOSAVE"].iter().any(|option| is(word, option))) {
         return Err(Error::fixed("ERR DEBUG RELOAD only supports the MERGE, NOFLUSH and NOSAVE options."));
@@ -637,6 +643,8 @@ const DEBUG_HELP: &[&str] = &[
     "    End the server as a bad memory access would.",
     "SET-ACTIVE-EXPIRE <0|1>",
     "    Stop or resume the removal of expired keys that nobody asks for.",
+    "SET-DISABLE-DENY-SCRIPTS <0|1>",
+    "    Lets scripts call commands that are not for scripts.",
     "SET-SKIP-CHECKSUM-VALIDATION <0|1>",
     "    Check or ignore the checksums of RDB files and RESTORE.",
     "SLEEP <seconds>",
