@@ -11,6 +11,7 @@ mod clients;
 mod configuration;
 mod crash;
 mod eviction;
+mod functions;
 mod keyspace;
 mod limits;
 mod listening;
