@@ -4,6 +4,7 @@
 //! `server::propagate` reads the effects after the command and does the rest in one place, in one order.
 
 use super::blocking::Block;
+use crate::store::Sequence;
 
 bitflags::bitflags! {
     /// Classes of keyspace events, with the letters of `notify-keyspace-events`.
@@ -37,6 +38,8 @@ bitflags::bitflags! {
 /// One keyspace event.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct KeyEvent {
+    /// When, among all records.
+    pub number: u64,
     /// Its class.
     pub class: EventClass,
     /// Its name, as subscribers see it: `set`, `del`, `expire`.
@@ -62,6 +65,7 @@ pub struct Effects {
     /// `Flags::FOREIGN_KEYS`.
     pub reads_every_key: bool,
     wanted: EventClass,
+    sequence: Sequence,
     events: Vec<KeyEvent>,
 }
 
@@ -69,6 +73,17 @@ impl Effects {
     /// Of a client that may wait for data.
     pub fn waiting_allowed() -> Effects {
         Effects { may_block: true, reads_every_key: true, ..Effects::default() }
+    }
+
+    /// Numbers events from now on.
+    pub fn set_sequence(&mut self, sequence: Sequence) {
+        self.sequence = sequence;
+    }
+
+    /// Whether events of a class are listened to.
+    #[inline]
+    pub fn wants(&self, class: EventClass) -> bool {
+        self.wanted.intersects(class)
     }
 
     /// Sets which classes are listened to; events of others are not even recorded.
@@ -85,7 +100,7 @@ impl Effects {
     #[inline]
     pub fn event(&mut self, class: EventClass, name: &'static str, key: &[u8], db: usize) {
         if self.wanted.intersects(class) {
-            self.events.push(KeyEvent { class, name, key: key.into(), db });
+            self.events.push(KeyEvent { number: self.sequence.next(), class, name, key: key.into(), db });
         }
     }
 

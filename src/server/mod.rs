@@ -216,6 +216,7 @@ impl Server {
             plan: Vec::new(),
             config,
         };
+        server.effects.set_sequence(server.store.sequence().clone());
         server.change_replication_id();
         if server.config.key_memory_histograms {
             server.store.measure_memory();

@@ -2,8 +2,7 @@
 //!
 //! An event goes out as two messages, `__keyspace@0__:key` with the event's name and `__keyevent@0__:event` with the key's,
 //! as far as `notify-keyspace-events` wants them. Commands record events of wanted classes while they run, and the store
-//! records keys and fields whose time has come; both are told here, after the command. What a command found expired comes
-//! first, as Redis looks keys up before it changes them.
+//! records keys and fields whose time has come; both are told here, after the command, in the order in which they happened.
 //!
 //! What must stay true: nothing is recorded while nobody subscribes to anything or nothing is wanted, so that events cost
 //! nothing then.
@@ -11,6 +10,7 @@
 use super::Server;
 use crate::command::effects::{EventClass, KeyEvent};
 use crate::config::NotifyFlags;
+use crate::store::{ExpiredFields, Gone};
 use std::io::Write;
 
 /// What is wanted of events.
@@ -74,19 +74,25 @@ impl Server {
 
     #[cold]
     fn tell_recorded(&mut self) {
-        for gone in self.store.take_expired() {
-            self.tell_event(EventClass::EXPIRED, "expired", &gone.key, gone.db);
+        let mut records = Vec::new();
+        for Gone { number, db, key } in self.store.take_expired() {
+            records.push(KeyEvent { number, class: EventClass::EXPIRED, name: "expired", key, db });
         }
-        for gone in self.store.take_expired_fields() {
-            self.tell_event(EventClass::HASH, "hexpired", &gone.key, gone.db);
-            if gone.key_gone {
-                self.tell_event(EventClass::GENERIC, "del", &gone.key, gone.db);
-            }
+        for Gone { number, db, key } in self.store.take_evicted() {
+            records.push(KeyEvent { number, class: EventClass::EVICTED, name: "evicted", key, db });
         }
-        for gone in self.store.take_evicted() {
-            self.tell_event(EventClass::EVICTED, "evicted", &gone.key, gone.db);
+        for ExpiredFields { number, db, key, key_gone, .. } in self.store.take_expired_fields() {
+            let emptied = key_gone.then(|| key.clone());
+            records.push(KeyEvent { number, class: EventClass::HASH, name: "hexpired", key, db });
+            let removed = |key| KeyEvent { number, class: EventClass::GENERIC, name: "del", key, db };
+            records.extend(emptied.map(removed));
         }
-        for KeyEvent { class, name, key, db } in self.effects.take_events() {
+        let mut events = self.effects.take_events();
+        if !records.is_empty() {
+            events.append(&mut records);
+            events.sort_by_key(|event| event.number);
+        }
+        for KeyEvent { class, name, key, db, .. } in events {
             self.tell_event(class, name, &key, db);
         }
     }

@@ -337,7 +337,7 @@ impl<'a> Db<'a> {
         self.meta.expired(&mut self.env.changed, key, old);
         self.env.counters.evicted += 1;
         if self.env.tell_expired {
-            self.env.evicted.push(Gone { db: self.index, key: key.name.into() });
+            self.env.evicted.push(Gone { number: self.env.sequence.next(), db: self.index, key: key.name.into() });
         }
         true
     }
@@ -443,7 +443,7 @@ fn expire(entry: EntryMut<'_>, meta: &mut Meta, env: &mut Env, key: Key<'_>, db:
 fn tell_expired(env: &mut Env, key: &[u8], db: usize) {
     env.counters.expired += 1;
     if env.tell_expired {
-        env.expired.push(Gone { db, key: key.into() });
+        env.expired.push(Gone { number: env.sequence.next(), db, key: key.into() });
     }
 }
 

@@ -233,7 +233,9 @@ impl Db<'_> {
         }
         env.counters.expired_fields += taken as u64;
         if tell {
-            env.expired_fields.push(ExpiredFields { db: *index, key: key.name.into(), fields, key_gone: is_empty });
+            let number = env.sequence.next();
+            let key = key.name.into();
+            env.expired_fields.push(ExpiredFields { number, db: *index, key, fields, key_gone: is_empty });
         }
         let new = if is_empty {
             meta.resized(measured, Measure::NOTHING);

@@ -10,6 +10,7 @@ mod changed;
 mod db;
 mod eviction;
 mod expiry;
+mod sequence;
 mod versions;
 
 pub use access::{AccessClock, AccessPolicy, SWEEP_PERIOD_S};
@@ -17,6 +18,7 @@ pub use changed::{ChangedKey, ChangedKeys, TellChanged};
 pub use db::{Db, Key, Removal, ValueMut, Write};
 pub use eviction::{Eviction, EvictionOrder, EvictionScope};
 pub use expiry::ExpiryProgress;
+pub use sequence::Sequence;
 pub use versions::Version;
 pub use weir_structs::entry::{BLOB_MIN, Blob, EntryRef, Kind, StrView};
 pub use weir_structs::keyspace::{ExpireChange, NewStr, TakenValue};
@@ -90,6 +92,8 @@ pub struct LazyFree {
 /// A key that expired or was evicted, for whoever must be told.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Gone {
+    /// When, among all records.
+    pub number: u64,
     /// Its database.
     pub db: usize,
     /// Its name.
@@ -99,6 +103,8 @@ pub struct Gone {
 /// Fields of a hash that expired, for whoever must be told.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ExpiredFields {
+    /// When, among all records.
+    pub number: u64,
     /// The database.
     pub db: usize,
     /// The key of the hash.
@@ -139,6 +145,7 @@ struct Env {
     /// Whether sizes in memory are counted too.
     measures_memory: bool,
     lazyfree: LazyFree,
+    sequence: Sequence,
     expired: Vec<Gone>,
     evicted: Vec<Gone>,
     expired_fields: Vec<ExpiredFields>,
@@ -284,6 +291,7 @@ impl Store {
                 tell_expired: false,
                 measures_memory: false,
                 lazyfree: LazyFree::default(),
+                sequence: Sequence::default(),
                 expired: Vec::new(),
                 evicted: Vec::new(),
                 expired_fields: Vec::new(),
@@ -532,6 +540,11 @@ impl Store {
     /// Whether expired keys and fields are recorded for [`Store::take_expired`] and [`Store::take_expired_fields`].
     pub fn tell_expired(&mut self, tell: bool) {
         self.env.tell_expired = tell;
+    }
+
+    /// Numbers what is recorded here.
+    pub fn sequence(&self) -> &Sequence {
+        &self.env.sequence
     }
 
     /// Keys that expired since the last call, in order.

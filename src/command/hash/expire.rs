@@ -518,6 +518,7 @@ fn hgetex_command(cx: &mut Cx<'_>) -> Result<(), Error> {
         None => {
             deadline?;
             names.reply_nulls(&mut cx.reply);
+            cx.effects.event(EventClass::MISS, "keymiss", cx.arg(1), cx.db_index);
         }
     }
     Ok(())

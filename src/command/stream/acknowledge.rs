@@ -4,6 +4,7 @@ use super::read_group::DELIVERIES_MAX;
 use super::remove::{CountedIds, deleted, deletion_number};
 use super::{ACL_WRITE_STREAM_FAST, KEY_RW_UPDATE, WRITE_FAST, ids, no_group, place};
 use crate::command::args::int;
+use crate::command::effects::EventClass;
 use crate::command::spec::{Arg, ArgKind, Group, KeyFlags, KeySpec, Spec};
 use crate::command::table::{DataFn, Row};
 use crate::command::{Cx, Error};
@@ -84,6 +85,9 @@ fn xack_command(cx: &mut Cx<'_>) -> Result<(), Error> {
         let ids = words.filter_map(|word| ids::id(word).ok());
         Ok(ids.filter(|&id| group.acknowledge(id)).count() as u64)
     })?;
+    if acknowledged.is_none() {
+        cx.effects.event(EventClass::MISS, "keymiss", key.name, cx.db_index);
+    }
     let acknowledged = acknowledged.unwrap_or(0);
     cx.effects.changed(acknowledged);
     cx.reply.int(i64::try_from(acknowledged).unwrap_or(i64::MAX));

@@ -108,7 +108,7 @@ fn id(reply: &mut Reply<'_>, name: &str, id: StreamId) {
 fn xinfo_stream_command(cx: &mut Cx<'_>) -> Result<(), Error> {
     let key = cx.key(2);
     let mut words = cx.words(3);
-    let stream = place::read(cx.store.db(cx.db_index), key)?.ok_or(Error::NO_SUCH_KEY)?;
+    let stream = place::read(cx.store.db(cx.db_index), cx.effects, key)?.ok_or(Error::NO_SUCH_KEY)?;
     let reply = &mut cx.reply;
     let Some(_) = words.peek() else {
         reply.map(summary_fields(stream) + 3);
@@ -249,7 +249,7 @@ fn reply_consumer_in_full(
 
 fn xinfo_groups_command(cx: &mut Cx<'_>) -> Result<(), Error> {
     let key = cx.key(2);
-    let stream = place::read(cx.store.db(cx.db_index), key)?.ok_or(Error::NO_SUCH_KEY)?;
+    let stream = place::read(cx.store.db(cx.db_index), cx.effects, key)?.ok_or(Error::NO_SUCH_KEY)?;
     let reply = &mut cx.reply;
     reply.array(stream.group_count());
     for (name, group) in stream.groups() {
@@ -268,7 +268,7 @@ fn xinfo_groups_command(cx: &mut Cx<'_>) -> Result<(), Error> {
 fn xinfo_consumers_command(cx: &mut Cx<'_>) -> Result<(), Error> {
     let (key, name) = (cx.key(2), cx.arg(3));
     let now_ms = now_ms(cx);
-    let stream = place::read(cx.store.db(cx.db_index), key)?.ok_or(Error::NO_SUCH_KEY)?;
+    let stream = place::read(cx.store.db(cx.db_index), cx.effects, key)?.ok_or(Error::NO_SUCH_KEY)?;
     let group = stream.group(name).ok_or_else(|| Error::no_such_group_of_key(key.name, name))?;
     let reply = &mut cx.reply;
     reply.array(group.consumer_count());

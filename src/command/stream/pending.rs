@@ -109,7 +109,7 @@ fn xpending_command(cx: &mut Cx<'_>) -> Result<(), Error> {
     let consumer = words.next();
     let (key, name) = (cx.key(1), cx.arg(2));
     let now_ms = now_ms(cx);
-    let stream = place::read(cx.store.db(cx.db_index), key)?;
+    let stream = place::read(cx.store.db(cx.db_index), cx.effects, key)?;
     let group = stream.and_then(|stream| stream.group(name)).ok_or_else(|| no_group(key.name, name))?;
     let idle_enough = |pending: &Pending| is_idle(pending, min_idle_ms, now_ms);
     let array = cx.reply.deferred_array();
@@ -141,7 +141,7 @@ fn is_idle(pending: &Pending, min_idle_ms: i64, now_ms: u64) -> bool {
 
 fn xpending_summary(cx: &mut Cx<'_>) -> Result<(), Error> {
     let (key, name) = (cx.key(1), cx.arg(2));
-    let stream = place::read(cx.store.db(cx.db_index), key)?;
+    let stream = place::read(cx.store.db(cx.db_index), cx.effects, key)?;
     let group = stream.and_then(|stream| stream.group(name)).ok_or_else(|| no_group(key.name, name))?;
     let reply = &mut cx.reply;
     reply.array(4);
@@ -244,7 +244,7 @@ fn tell(cx: &mut Cx<'_>, claimed: &Claimed) {
 fn xclaim_command(cx: &mut Cx<'_>) -> Result<(), Error> {
     let (key, name, consumer) = (cx.key(1), cx.arg(2), cx.arg(3));
     let now_ms = now_ms(cx);
-    let stream = place::read(cx.store.db(cx.db_index), key)?;
+    let stream = place::read(cx.store.db(cx.db_index), cx.effects, key)?;
     stream.and_then(|stream| stream.group(name)).ok_or_else(|| no_group(key.name, name))?;
     let options = ClaimOptions::parse(cx, now_ms)?;
     let reply = &mut cx.reply;

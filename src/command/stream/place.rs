@@ -1,13 +1,18 @@
 //! The stream at a key.
 
 use crate::command::Error;
+use crate::command::effects::{Effects, EventClass};
 use crate::store::{Big, Db, Key, ValueRef};
 use weir_structs::stream::Stream;
 
-/// The stream at a key, to be read; `None` if there is no such key. Moves the key's access clock.
-pub(super) fn read<'a>(db: Db<'a>, key: Key<'_>) -> Result<Option<&'a Stream>, Error> {
+/// The stream at a key, to be read; `None`, of which is told, if there is no such key. Moves the key's access clock.
+pub(super) fn read<'a>(db: Db<'a>, effects: &mut Effects, key: Key<'_>) -> Result<Option<&'a Stream>, Error> {
+    let index = db.index();
     match db.get(key).map(|entry| entry.value()) {
-        None => Ok(None),
+        None => {
+            effects.event(EventClass::MISS, "keymiss", key.name, index);
+            Ok(None)
+        }
         Some(ValueRef::Stream(stream)) => Ok(Some(stream)),
         Some(_) => Err(Error::WRONG_TYPE),
     }

@@ -4,6 +4,7 @@ use super::entries::{reply_entries, reply_entry};
 use super::{ACL_READ_STREAM_SLOW, KEY_RO_ACCESS, ids, place};
 use crate::command::args::{Words, int, timeout_ms};
 use crate::command::blocking::{Awaited, Block, TimeoutReply};
+use crate::command::effects::EventClass;
 use crate::command::reply::Reply;
 use crate::command::spec::{Acl, Arg, ArgKind, BeginSearch, FindKeys, Flags, Group, KeyFlags, KeySpec, Spec};
 use crate::command::table::{DataFn, Row};
@@ -86,7 +87,7 @@ pub const COMMANDS: &[Row<DataFn>] = &[
 
 fn xlen_command(cx: &mut Cx<'_>) -> Result<(), Error> {
     let key = cx.key(1);
-    let len = place::read(cx.db(), key)?.map_or(0, |stream| stream.log().len());
+    let len = place::read(cx.store.db(cx.db_index), cx.effects, key)?.map_or(0, |stream| stream.log().len());
     cx.reply.int(i64::try_from(len).unwrap_or(i64::MAX));
     Ok(())
 }
@@ -113,7 +114,7 @@ fn reply_range(cx: &mut Cx<'_>, start: StreamId, end: StreamId, reversed: bool) 
         count = Some(usize::try_from(words.expect_int()?).unwrap_or(0));
     }
     let key = cx.key(1);
-    let Some(stream) = place::read(cx.store.db(cx.db_index), key)? else {
+    let Some(stream) = place::read(cx.store.db(cx.db_index), cx.effects, key)? else {
         cx.reply.array(0);
         return Ok(());
     };
@@ -255,13 +256,20 @@ fn xread_command(cx: &mut Cx<'_>) -> Result<(), Error> {
     let mut served = 0;
     for at in 0..options.streams {
         let (key, id) = (cx.key(options.key_at(at)), cx.arg(options.id_at(at)));
-        let stream = place::read(cx.store.db(cx.db_index), key)?;
+        let stream = place::read(cx.store.db(cx.db_index), cx.effects, key)?;
         let (from, waiting_id) = read_from(id, stream)?;
         waiting_ids.extend(waiting_id.map(|id| (options.id_at(at), id)));
         served += usize::from(stream.is_some_and(|stream| match from {
             ReadFrom::Behind(id) => first_unread(stream, id).is_some(),
             ReadFrom::Last => true,
         }));
+    }
+    // It looks everywhere twice: for what to wait for, and for what to give.
+    for at in 0..options.streams {
+        let key = cx.key(options.key_at(at));
+        if cx.effects.wants(EventClass::MISS) && place::peek(cx.store.db(cx.db_index), key).is_none() {
+            cx.effects.event(EventClass::MISS, "keymiss", key.name, cx.db_index);
+        }
     }
     if served == 0 {
         let Some(until_ms) = options.block else {

@@ -122,7 +122,7 @@ fn xreadgroup_command(cx: &mut Cx<'_>) -> Result<(), Error> {
         // Everything that may be wrong is found before the first entry is given.
         for at in 0..options.streams {
             let key = cx.key(options.key_at(at));
-            let stream = place::read(cx.db(), key)?;
+            let stream = place::read(cx.store.db(cx.db_index), cx.effects, key)?;
             stream.and_then(|stream| stream.group(group)).ok_or_else(|| no_group(key.name, group))?;
             Wanted::parse(cx.arg(options.id_at(at)))?;
         }
