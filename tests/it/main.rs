@@ -16,6 +16,7 @@ mod keyspace;
 mod limits;
 mod listening;
 mod protocol;
+mod pubsub;
 mod slow_and_hostile;
 mod start_and_end;
 mod tls;
