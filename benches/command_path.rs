@@ -13,14 +13,17 @@
 //! A turn takes what several clients have sent: `50 x 1` is what fifty clients without a pipeline look like, `1 x 64` one
 //! with a deep one. What must stay true: buffers are reused as the network does it, and every key asked for exists.
 
+#[path = "../tests/in_process/mod.rs"]
+mod in_process;
+
+use in_process::{accepted, append_command, facts};
 use std::hint::black_box;
-use std::path::PathBuf;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use weir::allocator::{self, Counting};
 use weir::command::reply::Output;
 use weir::config::Config;
-use weir::server::client::{Accepted, Slot};
+use weir::server::client::Slot;
 use weir::server::message::{Job, JobState};
 use weir::server::{Facts, Server};
 use weir_resp::{Batch, Limits, Need, Parser};
@@ -108,19 +111,19 @@ impl Kind {
         let key = format!("key:{:012}", random.below(keys));
         let counter = format!("counter:{:012}", random.below(keys));
         match self {
-            Kind::Ping => append(stream, &[b"PING"]),
-            Kind::Get => append(stream, &[b"GET", key.as_bytes()]),
-            Kind::SetSame => append(stream, &[b"SET", key.as_bytes(), &[b'w'; 16]]),
-            Kind::Set => append(stream, &[b"SET", key.as_bytes(), &[b'w'; 64][..8 + random.below(57)]]),
-            Kind::Incr => append(stream, &[b"INCR", counter.as_bytes()]),
+            Kind::Ping => append_command(stream, &[b"PING"]),
+            Kind::Get => append_command(stream, &[b"GET", key.as_bytes()]),
+            Kind::SetSame => append_command(stream, &[b"SET", key.as_bytes(), &[b'w'; 16]]),
+            Kind::Set => append_command(stream, &[b"SET", key.as_bytes(), &[b'w'; 64][..8 + random.below(57)]]),
+            Kind::Incr => append_command(stream, &[b"INCR", counter.as_bytes()]),
             Kind::Mget => {
                 let names: Vec<String> = (0..MGET_KEYS).map(|_| format!("key:{:012}", random.below(keys))).collect();
                 let mut words: Vec<&[u8]> = vec![b"MGET"];
                 words.extend(names.iter().map(String::as_bytes));
-                append(stream, &words);
+                append_command(stream, &words);
             }
-            Kind::Queue if random.below(2) == 0 => append(stream, &[b"RPUSH", b"queue", &[b'e'; 64]]),
-            Kind::Queue => append(stream, &[b"LPOP", b"queue"]),
+            Kind::Queue if random.below(2) == 0 => append_command(stream, &[&b"RPUSH"[..], b"queue", &[b'e'; 64]]),
+            Kind::Queue => append_command(stream, &[&b"LPOP"[..], b"queue"]),
         }
     }
 }
@@ -158,16 +161,11 @@ struct Path {
 impl Path {
     /// A server that holds `keys` strings of 16 bytes, and as many counters beside them.
     fn new(clients: usize, keys: usize) -> Path {
-        let mut server = Server::new(Config::default(), facts(), 1);
+        let facts =
+            Facts { wall_clock_us, heap_bytes: allocator::bytes_in_use, started_ms: wall_clock_us() / 1000, ..facts() };
+        let mut server = Server::new(Config::default(), facts, 1);
         let slots = (0..clients)
-            .map(|number| {
-                let addr = format!("127.0.0.1:{}", 50_000 + number);
-                let fd = i32::try_from(8 + number).expect("few clients");
-                let laddr = "127.0.0.1:6379".to_owned();
-                server
-                    .connect(Accepted { addr, laddr, fd, unix: false, local: true })
-                    .expect("nobody else is connected")
-            })
+            .map(|number| server.connect(accepted(number, false)).expect("nobody else is connected"))
             .collect();
         let mut path = Path {
             server,
@@ -179,13 +177,13 @@ impl Path {
         };
         for number in 0..keys {
             let mut stream = Vec::new();
-            append(&mut stream, &[b"SET", format!("key:{number:012}").as_bytes(), &[b'v'; 16]]);
-            append(&mut stream, &[b"SET", format!("counter:{number:012}").as_bytes(), b"1000"]);
+            append_command(&mut stream, &[b"SET", format!("key:{number:012}").as_bytes(), &[b'v'; 16]]);
+            append_command(&mut stream, &[b"SET", format!("counter:{number:012}").as_bytes(), b"1000"]);
             path.turn(&[stream]);
         }
         for _ in 0..keys {
             let mut stream = Vec::new();
-            append(&mut stream, &[b"RPUSH", b"queue", &[b'e'; 64]]);
+            append_command(&mut stream, &[&b"RPUSH"[..], b"queue", &[b'e'; 64]]);
             path.turn(&[stream]);
         }
         path
@@ -255,37 +253,8 @@ fn cut(parser: &mut Parser, batch: &mut Batch, stream: &[u8]) {
     assert!(progress.need == Need::Nothing, "the stream ends with a command");
 }
 
-fn append(stream: &mut Vec<u8>, words: &[&[u8]]) {
-    stream.extend_from_slice(format!("*{}\r\n", words.len()).as_bytes());
-    for word in words {
-        stream.extend_from_slice(format!("${}\r\n", word.len()).as_bytes());
-        stream.extend_from_slice(word);
-        stream.extend_from_slice(b"\r\n");
-    }
-}
-
-fn facts() -> Facts {
-    Facts {
-        run_id: "0".repeat(40),
-        started_ms: wall_clock_us() / 1000,
-        config_file: None,
-        executable: PathBuf::from("weir"),
-        version: env!("CARGO_PKG_VERSION"),
-        startup_bytes: 0,
-        wall_clock_us,
-        heap_bytes: allocator::bytes_in_use,
-        log: None,
-        sleep: std::thread::sleep,
-        apply: |_, _| Ok(()),
-        give_back_memory: allocator::give_back,
-        tidy_memory: || {},
-        allocator_report: allocator::report,
-        can_listen: |_, _| Ok(()),
-    }
-}
-
 fn wall_clock_us() -> i64 {
-    let since: Duration = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
 }
 

@@ -6,21 +6,32 @@
 //!
 //! A new file needs its name in the list below; a test fails until it is there.
 
-#[path = "golden/executor.rs"]
-mod executor;
+mod in_process;
 #[path = "golden/reply.rs"]
 mod reply;
 #[path = "golden/transcript.rs"]
 mod transcript;
 
-use executor::{Executor, Peer};
+use in_process::{Connection, InProcess, append_command, facts, move_clock};
 use reply::{Expected, Found};
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
+use std::time::Duration;
 use transcript::{Action, Block, Step};
+use weir::server::Facts;
+
+/// What the server is started with, beside its defaults: as the real ones are for `replay.py`.
+const OPTIONS: [&str; 6] = ["--enable-debug-command", "yes", "--save", "", "--appendonly", "no"];
+
+/// DEBUG SLEEP: moves the clock, and really sleeps as well, because durations of commands are taken from the processor's
+/// counter, and slow commands are what it is used for.
+fn sleep(time: Duration) {
+    move_clock(i64::try_from(time.as_micros()).expect("a transcript waits for less than an age"));
+    std::thread::sleep(time);
+}
 
 macro_rules! transcripts {
     ($($test:ident: $file:literal,)*) => {
@@ -138,7 +149,11 @@ fn follow(text: &[u8]) -> Vec<String> {
 fn follow_block(block: &Block) -> Result<(), String> {
     let line = Cell::new(block.line);
     let result = catch_unwind(AssertUnwindSafe(|| {
-        let mut play = Play { executor: Executor::start(), peers: BTreeMap::new(), name: "a".to_owned() };
+        let mut play = Play {
+            host: InProcess::start(&OPTIONS, Facts { sleep, ..facts() }),
+            peers: BTreeMap::new(),
+            name: "a".to_owned(),
+        };
         play.enter();
         for step in &block.steps {
             line.set(step.line);
@@ -156,16 +171,17 @@ fn follow_block(block: &Block) -> Result<(), String> {
 
 /// A block while it runs.
 struct Play {
-    executor: Executor,
-    peers: BTreeMap<String, Peer>,
+    host: InProcess,
+    /// Which connection each client has.
+    peers: BTreeMap<String, usize>,
     /// Of the current client.
     name: String,
 }
 
 impl Play {
     /// Connects the current client unless it is.
-    fn enter(&mut self) -> Peer {
-        *self.peers.entry(self.name.clone()).or_insert_with(|| self.executor.connect())
+    fn enter(&mut self) -> usize {
+        *self.peers.entry(self.name.clone()).or_insert_with(|| self.host.connect(false))
     }
 
     fn step(&mut self, step: &Step) -> Result<(), String> {
@@ -175,24 +191,37 @@ impl Play {
                 self.name.clone_from(name);
                 self.enter();
             }
-            Action::Send(args) => self.executor.send(peer, &request(args)),
-            Action::SendBytes(bytes) => self.executor.send(peer, bytes),
-            Action::Pass(time_ms) => self.executor.pass(*time_ms),
+            Action::Send(args) => {
+                let mut bytes = Vec::new();
+                append_command(&mut bytes, args);
+                self.send(peer, &bytes);
+            }
+            Action::SendBytes(bytes) => self.send(peer, bytes),
+            Action::Pass(time_ms) => self.host.pass(Duration::from_millis(time_ms.unsigned_abs())),
             Action::Receive(expected) => self.receive(peer, expected)?,
         }
         Ok(())
     }
 
+    /// Sends bytes as a client, and executes what follows from it.
+    fn send(&mut self, peer: usize, bytes: &[u8]) {
+        if !self.host.connections[peer].closed {
+            self.host.arrive(peer, bytes);
+            self.host.turn();
+        }
+    }
+
     /// Takes the next reply of a client and compares it.
-    fn receive(&mut self, peer: Peer, expected: &Expected) -> Result<(), String> {
-        let mut unread = self.executor.received(peer).as_slice();
+    fn receive(&mut self, peer: usize, expected: &Expected) -> Result<(), String> {
+        let Connection { received, closed, .. } = &mut self.host.connections[peer];
+        let mut unread = received.as_slice();
         let before = unread.len();
         let found = Found::take(&mut unread)?;
         let taken = before - unread.len();
-        self.executor.received(peer).drain(..taken);
+        received.drain(..taken);
         let as_expected = match (&found, expected) {
-            (None, Expected::Closed) => before == 0 && self.executor.is_closed(peer),
-            (None, Expected::Silence) => before == 0 && !self.executor.is_closed(peer),
+            (None, Expected::Closed) => before == 0 && *closed,
+            (None, Expected::Silence) => before == 0 && !*closed,
             (Some(found), expected) => expected.matches(found),
             (None, _) => false,
         };
@@ -201,8 +230,8 @@ impl Play {
         }
         let got = match found {
             Some(found) => found.lines(),
-            None if before > 0 => vec![format!("half a reply: {}", self.executor.received(peer).escape_ascii())],
-            None if self.executor.is_closed(peer) => vec!["(closed)".to_owned()],
+            None if before > 0 => vec![format!("half a reply: {}", received.escape_ascii())],
+            None if *closed => vec!["(closed)".to_owned()],
             None => vec!["(none)".to_owned()],
         };
         Err(format!("  expected\n    {}\n  got\n    {}", expected.lines().join("\n    "), got.join("\n    ")))
@@ -211,23 +240,13 @@ impl Play {
     /// After the last line: no client has received more than the block says.
     fn nothing_left(&mut self) -> Result<(), String> {
         for (name, &peer) in &self.peers {
-            let left = self.executor.received(peer);
+            let left = &self.host.connections[peer].received;
             if !left.is_empty() {
                 return Err(format!("  client {name} got more than the block says: {}", left.escape_ascii()));
             }
         }
         Ok(())
     }
-}
-
-fn request(args: &[Vec<u8>]) -> Vec<u8> {
-    let mut bytes = format!("*{}\r\n", args.len()).into_bytes();
-    for arg in args {
-        bytes.extend_from_slice(format!("${}\r\n", arg.len()).as_bytes());
-        bytes.extend_from_slice(arg);
-        bytes.extend_from_slice(b"\r\n");
-    }
-    bytes
 }
 
 /// The runner itself: it accepts what is right and says what is wrong.

@@ -2,8 +2,9 @@
 
 use super::choices::Choices;
 use super::commands::{self, Scene, Words};
+use super::in_process::append_command;
 use super::replies::shown;
-use super::world::{World, append_command};
+use super::world::World;
 
 /// Clients that are connected at the same time, at most.
 const CLIENTS_MAX: usize = 6;
@@ -79,8 +80,8 @@ impl Conversation {
                 self.world.disconnect(client);
             }
             56 => {
-                self.world.out_bytes_max = *choices.pick(&[1, 100, 4096, 64 * 1024, 1 << 20]);
-                let bytes = self.world.out_bytes_max;
+                self.world.host.out_bytes_max = *choices.pick(&[1, 100, 4096, 64 * 1024, 1 << 20]);
+                let bytes = self.world.host.out_bytes_max;
                 self.tell(|| format!("{bytes} bytes of replies go out at once"));
             }
             57..=60 => {
@@ -104,7 +105,7 @@ impl Conversation {
 
     /// Who is connected.
     fn here(&self) -> Vec<usize> {
-        (0..self.world.clients.len()).filter(|&number| !self.world.clients[number].closed).collect()
+        self.world.open().map(|(number, _)| number).collect()
     }
 
     /// Somebody who is connected; somebody new if nobody is, or, where nobody is let in, somebody who was.
@@ -128,9 +129,8 @@ impl Conversation {
     }
 
     fn scene(&self) -> Scene {
-        let clients = self.world.clients.iter().filter(|client| !client.closed);
         Scene {
-            clients: clients.map(|client| (client.id.0, client.addr.clone())).collect(),
+            clients: self.world.open().map(|(_, connection)| (connection.id.0, connection.addr.clone())).collect(),
             now_ms: self.world.now_ms(),
         }
     }

@@ -14,6 +14,8 @@
 mod choices;
 mod commands;
 mod conversation;
+#[path = "../in_process/mod.rs"]
+mod in_process;
 mod replies;
 mod world;
 
