@@ -76,7 +76,7 @@ pub(super) fn check(server: &mut Server, slot: Slot, command: &'static Command, 
         let tx = server.clients.get(slot).and_then(|client| client.tx.as_deref());
         flags |= tx.map_or(Flags::empty(), |tx| tx.flags());
     }
-    if flags.contains(Flags::RUNS_SCRIPT) {
+    if command.flags().contains(Flags::RUNS_SCRIPT) {
         flags = server.flags_of_script(command, argv);
     }
     for gate in GATES {

@@ -11,9 +11,9 @@ use rustls::server::{NoServerSessionStorage, UnbufferedServerConnection, WebPkiC
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{RootCertStore, ServerConfig, WantsVerifier};
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::SystemTime;
 
 /// What new TLS connections are made from. Connections that exist keep the one that they were made from.
 #[derive(Debug)]
@@ -40,7 +40,8 @@ pub struct CertificateFacts {
 /// By what a file is known to be another one than before.
 #[derive(Clone, PartialEq, Eq, Debug)]
 struct Stamp {
-    modified: Option<SystemTime>,
+    modified: (i64, i64),
+    inode: u64,
     bytes: u64,
 }
 
@@ -118,7 +119,8 @@ fn watched(config: &Config) -> Vec<PathBuf> {
 
 fn stamp(path: &Path) -> Option<Stamp> {
     let metadata = fs::metadata(path).ok()?;
-    Some(Stamp { modified: metadata.modified().ok(), bytes: metadata.len() })
+    let modified = (metadata.mtime(), metadata.mtime_nsec());
+    Some(Stamp { modified, inode: metadata.ino(), bytes: metadata.len() })
 }
 
 fn facts(certificate: &CertificateDer<'_>) -> Option<CertificateFacts> {
