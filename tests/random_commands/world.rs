@@ -89,10 +89,11 @@ impl World {
         append_command(&mut client.sent, words);
         let named =
             |at: usize, name: &str| words.get(at).is_some_and(|word| word.eq_ignore_ascii_case(name.as_bytes()));
-        // From then on replies are left out, or others' commands come between them. SHUTDOWN has no reply, a browser's
-        // words have none either.
-        let silent = named(0, "client") && named(1, "reply")
-            || ["monitor", "shutdown", "post", "host:"].iter().any(|n| named(0, n));
+        // From then on replies are left out, or others' commands and messages come between them. SHUTDOWN has no reply, a
+        // browser's words have none either.
+        let silent = named(0, "client") && (named(1, "reply") || named(1, "tracking"))
+            || ["monitor", "shutdown", "post", "host:"].iter().any(|n| named(0, n))
+            || words.first().is_some_and(|word| word.to_ascii_lowercase().ends_with(b"subscribe"));
         client.owed = client.owed.map(|owed| owed + 1).filter(|_| !silent && !words.is_empty());
     }
 
