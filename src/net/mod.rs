@@ -305,11 +305,8 @@ impl EventLoop {
     fn read_once(&mut self, named: Named) -> Option<bool> {
         let query_limit = usize::try_from(self.server.config.client_query_buffer_limit).unwrap_or(usize::MAX);
         let unlimited = self.server.config.output_buffer_limit(ClientClass::Normal).is_unlimited();
-        let Some(connection) =
-            self.connections.get_mut(named.0.0 as usize).and_then(Option::as_deref_mut).filter(|c| c.id == named.1)
-        else {
-            return None;
-        };
+        let found = self.connections.get_mut(named.0.0 as usize).and_then(Option::as_deref_mut);
+        let connection = found.filter(|c| c.id == named.1)?;
         connection.queued = false;
         if !connection.wants_turn() || connection.closing || connection.error.is_some() {
             return None;
