@@ -1,7 +1,7 @@
 //! Connections that shake hands: TLS, from the moment they are accepted until they are clients.
 //!
 //! Nobody is a client before both sides have agreed on keys: these connections are in a table of their own, and take no
-//! room among `maxclients`. There is room for [`HANDSHAKES_MAX`]; when it is full, the one that has been there longest
+//! room among `maxclients`. There is room for [`HANDSHAKES_MAX`], less when clients are nearly as many as may be; when it is full, the one that has been there longest
 //! gives way, since who means it is done after one or two round trips. Whoever takes longer than
 //! [`HANDSHAKE_MS_MAX`] has to go as well.
 //!
@@ -19,6 +19,8 @@ use std::collections::VecDeque;
 
 /// Connections that may shake hands at once.
 const HANDSHAKES_MAX: usize = 1024;
+/// So many may even if there are as many clients as may be.
+const HANDSHAKES_LEAST: usize = 8;
 /// How long, in ms, a handshake may take.
 const HANDSHAKE_MS_MAX: i64 = 10_000;
 /// After so many microseconds of handshakes the rest waits for the next turn.
@@ -116,7 +118,10 @@ impl EventLoop {
                 return;
             }
         };
-        while self.handshakes.len() >= HANDSHAKES_MAX
+        // Descriptors are there for `maxclients` and a few more.
+        let clients_max = self.server.config.maxclients as usize;
+        let room = clients_max.saturating_sub(self.server.clients.len()).clamp(HANDSHAKES_LEAST, HANDSHAKES_MAX);
+        while self.handshakes.len() >= room
             && let Some(oldest) = self.handshakes.oldest()
         {
             self.end_handshake(oldest, &"others wait for its place");
@@ -157,6 +162,15 @@ impl EventLoop {
             }
             self.end_handshake(oldest, &"the handshake takes too long");
         }
+    }
+
+    /// A connection could not be accepted for want of something, which a handshake may have. Returns whether one gave way.
+    pub(super) fn give_up_a_handshake(&mut self, error: &std::io::Error) -> bool {
+        let oldest = self.handshakes.oldest();
+        if let Some(oldest) = oldest {
+            self.end_handshake(oldest, error);
+        }
+        oldest.is_some()
     }
 
     /// Both sides have agreed: it becomes a client.

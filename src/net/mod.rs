@@ -854,6 +854,7 @@ impl EventLoop {
                     Ok((stream, accepted)) => drop(self.welcome(stream, accepted)),
                     Err(e) if e.kind() == io::ErrorKind::WouldBlock => self.listeners[index].readable = false,
                     Err(e) if matches!(e.kind(), io::ErrorKind::Interrupted | io::ErrorKind::ConnectionAborted) => {}
+                    Err(error) if self.give_up_a_handshake(&error) => return,
                     Err(error) => {
                         // No descriptors, or no memory for one: whoever is connected goes on, and new ones wait.
                         tracing::warn!("error accepting a client connection: {error}");

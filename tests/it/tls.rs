@@ -368,6 +368,19 @@ fn a_client_that_never_reads_costs_bounded_memory_and_gets_everything_in_the_end
 }
 
 #[test]
+fn keys_that_change_in_the_middle_of_a_connection_do_no_harm() {
+    let weir = TlsWeir::with(["--tls-auth-clients", "no"]);
+    let mut tls = weir.client(None);
+    let value = "v".repeat(50_000);
+    tls.ask(request(&["SET", "k", &value]), "+OK\r\n");
+    for _ in 0..10 {
+        tls.stream.conn.refresh_traffic_keys().expect("new keys");
+        tls.ask("GET k\r\n", format!("$50000\r\n{value}\r\n"));
+        tls.ask("PING\r\n", "+PONG\r\n");
+    }
+}
+
+#[test]
 fn the_end_of_a_connection_is_said() {
     let weir = TlsWeir::with(["--tls-auth-clients", "no", "--maxclients", "2"]);
     let mut tls = weir.client(None);
