@@ -77,6 +77,7 @@ transcripts! {
     list_push_and_read: "list-push-and-read.txt",
     protocol: "protocol.txt",
     pubsub_channels: "pubsub-channels.txt",
+    pubsub_events: "pubsub-events.txt",
     pubsub_resp3: "pubsub-resp3.txt",
     server_command: "server-command.txt",
     server_config: "server-config.txt",

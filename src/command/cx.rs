@@ -4,9 +4,10 @@
 
 use super::args::Words;
 use super::blocking::{Block, TimeoutReply};
-use super::effects::Effects;
+use super::effects::{Effects, EventClass};
 use super::error::Error;
 use super::reply::Reply;
+use super::value_type::type_name;
 use crate::config::Config;
 use crate::store::{Db, Key, Store};
 use weir_resp::Argv;
@@ -27,6 +28,13 @@ pub struct Cx<'a> {
     pub effects: &'a mut Effects,
     /// Thresholds and limits.
     pub config: &'a Config,
+}
+
+/// What a new value replaces.
+#[derive(Clone, Copy, Default, Debug)]
+pub(super) struct Replaced {
+    overwritten: bool,
+    type_changed: bool,
 }
 
 impl<'a> Cx<'a> {
@@ -67,6 +75,35 @@ impl<'a> Cx<'a> {
     #[inline]
     pub fn int(&self, at: usize) -> Result<i64, Error> {
         super::args::int(self.arg(at))
+    }
+
+    /// Whether a key has a value that one of type `new` is to replace as a whole, and whether that is of another type; only if
+    /// somebody listens to that.
+    #[inline]
+    pub(super) fn replaces(&self, db: usize, key: Key<'_>, new: &'static str) -> Replaced {
+        if !self.effects.wants(EventClass::OVERWRITTEN | EventClass::TYPE_CHANGED) {
+            return Replaced::default();
+        }
+        let old = self.store.view(db, key).map(type_name);
+        Replaced { overwritten: old.is_some(), type_changed: old.is_some_and(|old| old != new) }
+    }
+
+    /// Tells what [`Cx::replaces`] has found.
+    #[inline]
+    pub(super) fn tell_replaced(&mut self, replaced: Replaced, db: usize, key: Key<'_>) {
+        if replaced.overwritten {
+            self.effects.event(EventClass::OVERWRITTEN, "overwritten", key.name, db);
+        }
+        if replaced.type_changed {
+            self.effects.event(EventClass::TYPE_CHANGED, "type_changed", key.name, db);
+        }
+    }
+
+    /// Both, before a key of the client's database gets another value of type `new`.
+    #[inline]
+    pub(super) fn overwrites(&mut self, key: Key<'_>, new: &'static str) {
+        let replaced = self.replaces(self.db_index, key, new);
+        self.tell_replaced(replaced, self.db_index, key);
     }
 
     /// Asks to wait for data, where there is none. A client that may not wait (in a transaction, in a script) gets the

@@ -32,6 +32,10 @@ bitflags::bitflags! {
         const STREAM = 1 << 9;
         /// `e`: a key was evicted.
         const EVICTED = 1 << 10;
+        /// `o`: a key was given another value as a whole.
+        const OVERWRITTEN = 1 << 11;
+        /// `c`: a key was given a value of another type.
+        const TYPE_CHANGED = 1 << 12;
     }
 }
 

@@ -25,6 +25,7 @@ pub mod spec;
 pub mod stream;
 pub mod string;
 pub mod table;
+mod value_type;
 pub mod zset;
 
 pub use cx::Cx;

@@ -418,7 +418,11 @@ impl NotifyFlags {
     pub const MODULE: Self = Self(1 << 12);
     /// `n`: new keys.
     pub const NEW: Self = Self(1 << 13);
-    /// `A`: all classes but `m` and `n`.
+    /// `o`: values replaced as a whole.
+    pub const OVERWRITTEN: Self = Self(1 << 14);
+    /// `c`: values replaced by such of another type.
+    pub const TYPE_CHANGED: Self = Self(1 << 15);
+    /// `A`: all classes but `m`, `n`, `o` and `c`.
     pub const ALL: Self = Self(0b0001_0111_1111_1100);
 
     /// Letters in the order in which they are shown when `A` does not cover them.
@@ -435,7 +439,13 @@ impl NotifyFlags {
         ('d', Self::MODULE),
         ('n', Self::NEW),
     ];
-    const TAIL: [(char, Self); 3] = [('K', Self::KEYSPACE), ('E', Self::KEYEVENT), ('m', Self::KEY_MISS)];
+    const TAIL: [(char, Self); 5] = [
+        ('K', Self::KEYSPACE),
+        ('E', Self::KEYEVENT),
+        ('m', Self::KEY_MISS),
+        ('o', Self::OVERWRITTEN),
+        ('c', Self::TYPE_CHANGED),
+    ];
 
     /// Reads a string of letters; `None` when one is unknown.
     pub fn parse(text: &str) -> Option<Self> {

@@ -23,7 +23,7 @@ pub(super) struct Wanted {
     recorded: EventClass,
 }
 
-const CLASSES: [(NotifyFlags, EventClass); 11] = [
+const CLASSES: [(NotifyFlags, EventClass); 13] = [
     (NotifyFlags::GENERIC, EventClass::GENERIC),
     (NotifyFlags::STRING, EventClass::STRING),
     (NotifyFlags::LIST, EventClass::LIST),
@@ -35,6 +35,8 @@ const CLASSES: [(NotifyFlags, EventClass); 11] = [
     (NotifyFlags::STREAM, EventClass::STREAM),
     (NotifyFlags::KEY_MISS, EventClass::MISS),
     (NotifyFlags::NEW, EventClass::NEW),
+    (NotifyFlags::OVERWRITTEN, EventClass::OVERWRITTEN),
+    (NotifyFlags::TYPE_CHANGED, EventClass::TYPE_CHANGED),
 ];
 
 /// What the store records.

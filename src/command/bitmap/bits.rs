@@ -275,6 +275,7 @@ fn bitop_command(cx: &mut Cx<'_>) -> Result<(), Error> {
         }
     } else {
         let value = if len > BLOB_MIN { NewStr::Blob(Arc::new(result)) } else { NewStr::Raw(&result) };
+        cx.overwrites(target, "string");
         let is_new = cx.db().set(target, value, ExpireChange::Clear);
         cx.effects.changed(1);
         if is_new {

@@ -6,8 +6,9 @@ use crate::command::args;
 use crate::command::effects::EventClass;
 use crate::command::spec::{Acl, Arg, ArgKind, DatabaseArgs, Flags, Group, KeyFlags, KeySpec, Spec};
 use crate::command::table::{DataFn, Row};
+use crate::command::value_type::type_name;
 use crate::command::{Cx, Error};
-use crate::store::{EntryRef, Key, Kind, Removal, TakenValue};
+use crate::store::{EntryRef, Key, Removal, TakenValue};
 
 const READONLY_FAST: Flags = Flags::READONLY.union(Flags::FAST);
 const WRITE_FAST: Flags = Flags::WRITE.union(Flags::FAST);
@@ -123,18 +124,6 @@ pub const COMMANDS: &[Row<DataFn>] = &[
 /// Expired keys that RANDOMKEY removes before it gives up picking and takes the first live key there is.
 const RANDOM_TRIES: usize = 1000;
 
-/// The type of a value, as TYPE replies it.
-pub(super) fn type_name(entry: EntryRef<'_>) -> &'static str {
-    match entry.kind() {
-        Kind::Int | Kind::Str | Kind::StrRaw | Kind::Blob => "string",
-        Kind::HashPacked | Kind::Hash => "hash",
-        Kind::SetInts | Kind::SetPacked | Kind::Set => "set",
-        Kind::ZsetPacked | Kind::Zset => "zset",
-        Kind::ListPacked | Kind::List => "list",
-        Kind::Stream => "stream",
-    }
-}
-
 fn del_command(cx: &mut Cx<'_>) -> Result<(), Error> {
     delete(cx, cx.config.lazyfree_lazy_user_del)
 }
@@ -236,12 +225,15 @@ fn rename(cx: &mut Cx<'_>, only_to_free_name: bool) -> Result<bool, Error> {
     if from.name == to.name || (only_to_free_name && cx.db().get_mut(to).is_some()) {
         return Ok(false);
     }
+    let renamed = cx.store.view(cx.db_index, from).map_or("", type_name);
+    let replaced = cx.replaces(cx.db_index, to, renamed);
     let Some(taken) = cx.db().get_mut(from).map(|entry| entry.take()) else { return Err(Error::NO_SUCH_KEY) };
     put(cx, cx.db_index, to, taken);
     cx.effects.changed(1);
     cx.effects.event(EventClass::NEW, "new", to.name, cx.db_index);
     cx.effects.event(EventClass::GENERIC, "rename_from", from.name, cx.db_index);
     cx.effects.event(EventClass::GENERIC, "rename_to", to.name, cx.db_index);
+    cx.tell_replaced(replaced, cx.db_index, to);
     Ok(true)
 }
 
@@ -276,10 +268,13 @@ fn copy_command(cx: &mut Cx<'_>) -> Result<(), Error> {
         cx.reply.int(0);
         return Ok(());
     }
+    let copied = cx.store.view(cx.db_index, from).map_or("", type_name);
+    let replaced = cx.replaces(to_db, to, copied);
     put(cx, to_db, to, copy);
     cx.effects.changed(1);
     cx.effects.event(EventClass::NEW, "new", to.name, to_db);
     cx.effects.event(EventClass::GENERIC, "copy_to", to.name, to_db);
+    cx.tell_replaced(replaced, to_db, to);
     cx.reply.int(1);
     Ok(())
 }

@@ -1,9 +1,9 @@
 //! Commands that find keys: SCAN a bit at a time, KEYS all at once. Expired keys that SCAN meets are removed.
 
-use super::keys::type_name;
 use crate::command::cursor::{self, Found, ScanOptions, Walked};
 use crate::command::spec::{Acl, Arg, ArgKind, Flags, Group, Spec};
 use crate::command::table::{DataFn, Row};
+use crate::command::value_type::type_name;
 use crate::command::{Cx, Error};
 use weir_structs::glob::GlobPattern;
 

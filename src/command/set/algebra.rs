@@ -236,13 +236,14 @@ fn store(cx: &mut Cx<'_>, operation: Operation) -> Result<(), Error> {
         SetMut::new(&mut built, &limits).make_big();
     }
 
-    let db = cx.store.db(cx.db_index);
     if len == 0 {
-        if db.remove(target) == Removal::Removed {
+        if cx.db().remove(target) == Removal::Removed {
             cx.effects.changed(1);
             cx.effects.event(EventClass::GENERIC, "del", target.name, cx.db_index);
         }
     } else {
+        cx.overwrites(target, "set");
+        let db = cx.store.db(cx.db_index);
         let is_new = match built.into_form() {
             SetForm::Ints(bytes) => db.put_packed(target, PackedKind::SetInts, &bytes),
             SetForm::Packed(bytes) => db.put_packed(target, PackedKind::Set, &bytes),

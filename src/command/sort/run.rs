@@ -380,6 +380,7 @@ fn store(cx: &mut Cx<'_>, key: Key<'_>, output: &[Option<Span>], arena: &Arena) 
         i64::from(cx.config.list_max_listpack_size),
         usize::try_from(cx.config.list_compress_depth).unwrap_or(usize::MAX),
     );
+    cx.overwrites(key, "list");
     let is_new = cx.db().put_packed(key, PackedKind::List, &[]);
     if let Some(mut entry) = cx.db().get_mut(key)
         && let Some(mut list) = ListMut::of(&mut entry.value_mut(), limits)

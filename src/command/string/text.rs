@@ -83,6 +83,7 @@ pub(super) fn to_store(bytes: &[u8]) -> NewStr<'_> {
 /// Sets a key to a string and tells so: one change, and the events of SET.
 #[inline]
 pub(super) fn set_and_tell(cx: &mut Cx<'_>, key: Key<'_>, value: &[u8], expiry: ExpireChange) {
+    cx.overwrites(key, "string");
     let is_new = cx.db().set(key, to_store(value), expiry);
     changed(cx, key, is_new, "set");
     if let ExpireChange::At(_) = expiry {

@@ -83,6 +83,7 @@ impl Rows {
             return Ok(());
         }
         let limits = place::limits(cx.config);
+        cx.overwrites(key, "zset");
         let is_new = cx.db().put_packed(key, PackedKind::Zset, &[]);
         if let Some(mut write) = cx.db().get_mut(key)
             && let Some(mut zset) = ZsetMut::of(&mut write.value_mut(), limits)
