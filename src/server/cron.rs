@@ -53,8 +53,12 @@ impl Server {
         self.stats.turn_begins();
     }
 
-    /// Reads the clock again in the middle of a long turn, between commands of different clients.
+    /// Reads the clock again in the middle of a long turn, between commands of different clients. Not for those of a script,
+    /// for which time stands still.
     pub fn refresh_time(&mut self) {
+        if self.effects.in_script {
+            return;
+        }
         self.store.set_now((self.facts.wall_clock_us)() / 1000);
     }
 

@@ -17,6 +17,7 @@ mod limits;
 mod listening;
 mod protocol;
 mod pubsub;
+mod scripts;
 mod slow_and_hostile;
 mod start_and_end;
 mod tls;

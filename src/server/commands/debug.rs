@@ -416,8 +416,7 @@ fn sleep(cx: &mut ServerCx<'_>) -> Result<(), Error> {
     let seconds = float(cx.arg(2)).ok().filter(|seconds| *seconds > 0.0).unwrap_or(0.0);
     if let Ok(time) = Duration::try_from_secs_f64(seconds) {
         (cx.server.facts.sleep)(time);
-        let now_us = (cx.server.facts.wall_clock_us)();
-        cx.server.store.set_now(now_us / 1000);
+        cx.server.refresh_time();
     }
     cx.reply.ok();
     Ok(())
