@@ -518,7 +518,7 @@ extern "C-unwind" fn math_random(l: State) -> c_int {
         2 => (l.check_number(1).trunc(), l.check_number(2).trunc()),
         _ => l.raise_at_caller(b"wrong number of arguments"),
     };
-    if !(low <= high) {
+    if low > high || low.is_nan() || high.is_nan() {
         l.raise_argument(l.top(), c"interval is empty");
     }
     l.push_number((unit * (high - low + 1.0)).floor() + low);

@@ -55,7 +55,7 @@ impl Steps {
 extern "C-unwind" fn repeat(l: State) -> c_int {
     let text = l.check_bytes(1);
     let count = l.check_number(2);
-    if !(count >= 1.0) || text.is_empty() {
+    if count < 1.0 || count.is_nan() || text.is_empty() {
         l.push_string(b"");
         return 1;
     }

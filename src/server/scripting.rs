@@ -306,10 +306,7 @@ impl Server {
                     self.ask_from_script();
                     Answer::Go
                 }
-                Ask::Slice => match self.script_slice() {
-                    Some(answer) => answer,
-                    None => return None,
-                },
+                Ask::Slice => self.script_slice()?,
             };
             ask = self.resume_script(answer);
         }
