@@ -13,7 +13,8 @@
 use super::db::{Db, Key};
 use super::expiry::Deadlines;
 use super::{AccessClock, EntryRef, Env, Store};
-use rand::RngCore;
+use rand::rngs::SmallRng;
+use rand::{RngCore, SeedableRng};
 use weir_structs::expiry_wheel::Drawn;
 
 /// Candidates that are remembered.
@@ -75,7 +76,7 @@ struct Candidate {
 }
 
 /// What is kept between steps.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Evictor {
     /// Best last.
     pool: Vec<Candidate>,
@@ -89,15 +90,37 @@ pub(super) struct Evictor {
     walk_cursor: u64,
     name: Vec<u8>,
     drawn: Vec<Drawn>,
+    /// Of its own, so that what it will give next is known one step ahead.
+    rng: SmallRng,
 }
 
 impl Evictor {
-    /// Takes a candidate in, if it is better than the worst of a full pool.
-    fn offer(&mut self, candidate: Candidate) {
-        let place = self.pool.partition_point(|c| c.rank > candidate.rank);
-        if place == 0 && self.pool.len() == POOL_MAX {
-            return;
+    /// With nothing in the pool.
+    pub(super) fn new(random_seed: u64) -> Evictor {
+        Evictor {
+            pool: Vec::with_capacity(POOL_MAX),
+            pooled_by: None,
+            lots: Vec::new(),
+            lots_total: 0,
+            lots_left: 0,
+            walk_db: 0,
+            walk_cursor: 0,
+            name: Vec::new(),
+            drawn: Vec::new(),
+            rng: SmallRng::seed_from_u64(random_seed),
         }
+    }
+
+    /// Takes a candidate in, if it is better than the worst of a full pool.
+    #[inline]
+    fn offer(&mut self, rank: i64, db: usize, position48: impl FnOnce() -> u64) {
+        if self.pool.len() < POOL_MAX || self.pool.first().is_some_and(|worst| rank < worst.rank) {
+            self.take_in(Candidate { rank, db, position48: position48() });
+        }
+    }
+
+    fn take_in(&mut self, candidate: Candidate) {
+        let place = self.pool.partition_point(|c| c.rank > candidate.rank);
         let same = |c: &Candidate| c.position48 == candidate.position48 && c.db == candidate.db;
         if self.pool.iter().any(same) {
             return;
@@ -115,9 +138,9 @@ impl Store {
     /// One step of eviction: samples at least `samples` entries if it can, and removes the best candidate. Entries whose
     /// deadline has come are removed as expired ones. Large values are freed elsewhere: [`Store::garbage_bytes`].
     pub fn evict_step(&mut self, scope: EvictionScope, order: EvictionOrder, samples: usize) -> Eviction {
-        let mut evictor = std::mem::take(&mut self.evictor);
+        let Some(mut evictor) = self.evictor.take() else { return Eviction::Searching };
         let done = self.step(&mut evictor, scope, order, samples);
-        self.evictor = evictor;
+        self.evictor = Some(evictor);
         done
     }
 
@@ -180,8 +203,8 @@ impl Store {
             let cursor = evictor.walk_cursor;
             evictor.walk_cursor = database.keys.scan(cursor, &mut |entry: EntryRef<'_>| {
                 if entry.expire_at().is_some() {
-                    let position48 = database.keys.position(entry.key()) >> 16;
-                    evictor.offer(Candidate { rank: rank(&self.env.access, order, entry), db: index, position48 });
+                    let rank = rank(&self.env.access, order, entry);
+                    evictor.offer(rank, index, || database.keys.position(entry.key()) >> 16);
                 }
             });
             if evictor.walk_cursor == 0 {
@@ -213,20 +236,21 @@ impl Db<'_> {
         samples: usize,
     ) -> bool {
         let Db { keys, env, index, .. } = self;
-        let Env { access, rng, .. } = &mut **env;
+        let mut rng = evictor.rng.clone();
         let mut seen = 0;
         for _ in 0..samples + BUCKETS_MAX {
             keys.sample(&mut || rng.next_u64(), &mut |entry: EntryRef<'_>| {
                 if scope == EvictionScope::All || entry.expire_at().is_some() {
                     seen += 1;
-                    let position48 = keys.position(entry.key()) >> 16;
-                    evictor.offer(Candidate { rank: rank(access, order, entry), db: *index, position48 });
+                    evictor.offer(rank(&env.access, order, entry), *index, || keys.position(entry.key()) >> 16);
                 }
             });
             if seen >= samples {
                 break;
             }
         }
+        evictor.rng = rng.clone();
+        keys.prefetch_samples(&mut || rng.next_u64());
         seen > 0
     }
 
@@ -237,8 +261,7 @@ impl Db<'_> {
         for _ in 0..BUCKETS_MAX * MANY_VOLATILE {
             let Some(entry) = keys.random(&mut || rng.next_u64()) else { return };
             if scope == EvictionScope::All || entry.expire_at().is_some() {
-                let position48 = keys.position(entry.key()) >> 16;
-                return evictor.offer(Candidate { rank: rank(access, order, entry), db: *index, position48 });
+                return evictor.offer(rank(access, order, entry), *index, || keys.position(entry.key()) >> 16);
             }
         }
     }
@@ -266,8 +289,7 @@ impl Db<'_> {
             keys.find_by_position48(record.position48(), &mut |entry: EntryRef<'_>| {
                 stale &= Deadlines::of(entry).is_none();
                 if entry.expire_at().is_some() {
-                    let rank = rank(&env.access, order, entry);
-                    evictor.offer(Candidate { rank, db: *index, position48: record.position48() });
+                    evictor.offer(rank(&env.access, order, entry), *index, || record.position48());
                 }
             });
             if stale {

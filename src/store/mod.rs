@@ -62,7 +62,8 @@ impl Garbage {
             Garbage::Big(big) => big.memory_bytes() - big.mapped_bytes(),
             Garbage::Keyspace(keys) => keys.live_bytes() - keys.mapped_bytes(),
             Garbage::Deadlines(wheel) => wheel.memory_bytes(),
-            Garbage::Names(names) => names.iter().map(|name| name.len()).sum(),
+            // Not looked at one by one: there may be many.
+            Garbage::Names(names) => names.capacity() * size_of::<Box<[u8]>>(),
         }
     }
 }
@@ -267,7 +268,8 @@ pub struct Store {
     databases: Vec<Database>,
     env: Env,
     list_apart_from: Option<usize>,
-    evictor: Evictor,
+    /// Taken out while it works.
+    evictor: Option<Box<Evictor>>,
     /// No database from here on has ever been used.
     used: usize,
 }
@@ -299,7 +301,7 @@ impl Store {
                 rng: rand::SeedableRng::seed_from_u64(random_seed),
             },
             list_apart_from: None,
-            evictor: Evictor::default(),
+            evictor: Some(Box::new(Evictor::new(random_seed))),
             used: 0,
         }
     }

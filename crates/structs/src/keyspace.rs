@@ -317,6 +317,11 @@ impl Keyspace {
         self.dict.sample(rng, |block| visit(unsafe { EntryRef::new(block) }))
     }
 
+    /// Hints what the next two calls of [`Keyspace::sample`] will look at, if `rng` gives the numbers that theirs will.
+    pub fn prefetch_samples(&self, rng: &mut dyn FnMut() -> u64) {
+        self.dict.prefetch_samples(rng);
+    }
+
     /// All entries, in no meaningful order.
     pub fn iter(&self) -> impl Iterator<Item = EntryRef<'_>> {
         // SAFETY: a block in the table is complete, and stays while the keyspace is borrowed.

@@ -214,6 +214,12 @@ impl Segment {
         unsafe { self.bucket_ptr(bucket).read() }.slots
     }
 
+    /// Requests a bucket's memory.
+    #[inline]
+    pub(super) fn prefetch(self, bucket: usize) {
+        crate::prefetch(self.bucket_ptr(bucket).as_ptr().cast());
+    }
+
     #[inline]
     fn slot_ptr(self, bucket: usize, slot: usize) -> NonNull<u64> {
         debug_assert!(slot < SLOTS);

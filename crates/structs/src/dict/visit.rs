@@ -90,12 +90,7 @@ impl<L: Layout> Dict<L> {
             return 0;
         }
         for _ in 0..RANDOM_TRIES {
-            let (segment, shared_bits) = self.segment_by_chance(rng());
-            // One draw for both: the bucket's number, if it is one that this segment has.
-            let number = below(rng(), (self.nb_largest as u64) << shared_bits) as usize;
-            if number >= segment.nb() {
-                continue;
-            }
+            let Some((segment, number)) = self.bucket_by_chance(rng) else { return 0 };
             let slots = segment.slots(number);
             let items = slots.into_iter().take_while(|&slot| slot != 0);
             for slot in items.clone() {
@@ -108,6 +103,35 @@ impl<L: Layout> Dict<L> {
             }
         }
         0
+    }
+
+    /// Requests the memory that the next two calls of [`Dict::sample`] will read, if `rng` gives what theirs will and the
+    /// table stays as it is: the items of the next bucket, which was requested the last time, and the bucket after that.
+    pub fn prefetch_samples(&self, rng: &mut dyn FnMut() -> u64) {
+        if self.is_empty() {
+            return;
+        }
+        if let Some((segment, number)) = self.bucket_by_chance(rng) {
+            for slot in segment.slots(number).into_iter().take_while(|&slot| slot != 0) {
+                prefetch(block_of(slot).as_ptr());
+            }
+        }
+        if let Some((segment, number)) = self.bucket_by_chance(rng) {
+            segment.prefetch(number);
+        }
+    }
+
+    /// A bucket by chance, each with the same probability, empty ones included. `None` only if guessing does not work.
+    fn bucket_by_chance(&self, rng: &mut dyn FnMut() -> u64) -> Option<(Segment, usize)> {
+        for _ in 0..RANDOM_TRIES {
+            let (segment, shared_bits) = self.segment_by_chance(rng());
+            // One draw for both: the bucket's number, if it is one that this segment has.
+            let number = below(rng(), (self.nb_largest as u64) << shared_bits) as usize;
+            if number < segment.nb() {
+                return Some((segment, number));
+            }
+        }
+        None
     }
 
     /// All items, in no meaningful order.
