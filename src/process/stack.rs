@@ -204,7 +204,8 @@ mod tests {
         Stack::prepare();
         let mut told = String::new();
         Stack::here().tell(&mut told).unwrap();
-        assert!(told.contains("the_own_stack_has_names"), "{told}");
+        // Others may have been inlined.
+        assert!(told.contains("weir::process::stack::Stack::here"), "{told}");
     }
 
     #[test]
