@@ -40,7 +40,7 @@ use std::ptr::NonNull;
 use weir_resp::{Argv, Batch};
 
 /// Bytes of the C stack that a script runs on. Only what was used of it takes memory.
-const STACK_BYTES: usize = 4 << 20;
+const STACK_BYTES: usize = 16 << 20;
 
 /// Instructions of Lua after which the server is asked whether to go on.
 pub(super) const SLICE_INSTRUCTIONS: c_int = 1000;
