@@ -245,8 +245,6 @@ pub(super) enum Wait {
     Output,
     /// The last command that ran waits for data.
     Data,
-    /// They will be in the next turn.
-    Turn,
 }
 
 impl Connection {
@@ -444,11 +442,7 @@ impl Connection {
     /// Whether there is something to be done for it: bytes that may have come in, or commands to be cut from those that
     /// are here. A batch that is full of commands takes no more until those are executed.
     pub(super) fn wants_turn(&self) -> bool {
-        match self.wait {
-            Wait::Nothing => self.uncut || self.readable,
-            Wait::Turn => false,
-            _ => !self.uncut && self.readable,
-        }
+        if self.uncut { self.wait == Wait::Nothing } else { self.readable }
     }
 
     /// Whether the peer has gone and reading would not show it: there are commands enough, or something that is no command,

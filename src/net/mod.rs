@@ -12,8 +12,7 @@
 //!
 //! Fairness: a connection is read once a turn, at most [`READ_BYTES`] (more for one big argument), and written to about
 //! as much as fits between two others; who has more comes again in the next turn, behind everybody else. A turn that
-//! lasts long stops taking in more and leaves commands that it has taken in for the next one, so that others, new
-//! connections, timers and signals have theirs.
+//! lasts long stops taking in more, so that new connections, timers and signals have theirs.
 //!
 //! What must stay true: every list of connections to be looked at names them by slot and number, since a slot may have
 //! been taken over when its turn comes; a connection has at most one job at a time.
@@ -57,8 +56,8 @@ const EVENTS: usize = 1024;
 const OUTPUT_PAUSE_BYTES: usize = 16 * 1024 * 1024;
 /// Heap that a buffer may keep when it goes back to be used again.
 const BUFFER_KEEP_BYTES: usize = 64 * 1024;
-/// A turn takes in no more than one wave after so many microseconds.
-const TURN_US: u64 = 1_000;
+/// A turn takes in no more after so many microseconds.
+const TURN_US: u64 = 10_000;
 /// What does not answer a command of this turn waits for the next one after so many microseconds.
 const WRITE_US: u64 = 1_000;
 /// How often, in ms, connections with replies that wait are looked at although nothing happens to them.
@@ -85,7 +84,7 @@ pub struct EventLoop {
     /// Connections that may have something to read.
     ready: VecDeque<Named>,
     /// Connections whose commands can go on.
-    resumable: VecDeque<Named>,
+    resumable: Vec<Named>,
     /// Connections that take more than they were given.
     writable: VecDeque<Named>,
     jobs: Vec<Job>,
@@ -128,7 +127,7 @@ impl EventLoop {
             first_listener: 0,
             signals,
             ready: VecDeque::new(),
-            resumable: VecDeque::new(),
+            resumable: Vec::new(),
             writable: VecDeque::new(),
             jobs: Vec::with_capacity(WAVE),
             spare_batches: Vec::new(),
@@ -189,23 +188,17 @@ impl EventLoop {
     /// Everything that one look at the system's events leads to.
     fn turn(&mut self) {
         self.flush_writable();
-        for _ in 0..self.resumable.len() {
+        for named in std::mem::take(&mut self.resumable) {
+            self.resume(named);
             if self.jobs.len() == WAVE {
                 self.execute();
-                if self.server.turn_us() >= TURN_US {
-                    break;
-                }
-            }
-            if let Some(named) = self.resumable.pop_front() {
-                self.resume(named);
             }
         }
         // Jobs that were resumed run before their connections are read again.
         self.execute();
         // Who is ready now is served now; who has more comes in the next turn.
         let mut left = self.ready.len();
-        let mut first = true;
-        while left > 0 && (std::mem::take(&mut first) || self.server.turn_us() < TURN_US) {
+        while left > 0 && self.server.turn_us() < TURN_US {
             let wave = left.min(WAVE);
             left -= wave;
             for _ in 0..wave {
@@ -469,19 +462,8 @@ impl EventLoop {
             // Whoever sees its connection end finds that there is nobody to connect to any more.
             self.listeners.clear();
         }
-        let mut unfinished = Vec::new();
         for job in jobs.drain(..) {
-            if job.state == JobState::Unfinished {
-                unfinished.push(job.slot);
-            }
             self.settle(job);
-        }
-        // Who was interrupted comes again behind those who were not served at all.
-        let interrupted = usize::from(!unfinished.is_empty());
-        unfinished.rotate_left(interrupted);
-        for slot in unfinished {
-            let connection = self.connections.get(slot.0 as usize).and_then(Option::as_deref);
-            self.resumable.extend(connection.map(|connection| (slot, connection.id)));
         }
         self.jobs = jobs;
         self.do_orders();
@@ -496,7 +478,6 @@ impl EventLoop {
         match state {
             JobState::Paused => connection.wait = Wait::Pause,
             JobState::Full => connection.wait = Wait::Output,
-            JobState::Unfinished => connection.wait = Wait::Turn,
             JobState::Blocked if connection.ended || connection.has_gone_unread() => {
                 // It will never read the reply.
                 self.close(named);
@@ -649,7 +630,7 @@ impl EventLoop {
             let hard_bytes = self.server.output_limit(named.0).hard_bytes;
             let enough = if hard_bytes == 0 { OUTPUT_PAUSE_BYTES as u64 / 2 } else { hard_bytes };
             if (waiting as u64) < enough {
-                self.resumable.push_back(named);
+                self.resumable.push(named);
             }
         }
     }
@@ -730,7 +711,7 @@ impl EventLoop {
                     }
                     Order::Answer(id, out) => {
                         if let Some(named) = self.server.clients.slot_of(id).map(|slot| (slot, id)) {
-                            self.resumable.push_back(named);
+                            self.resumable.push(named);
                             if self.server.turn_us() < WRITE_US {
                                 self.send(named, out);
                             } else {

@@ -26,9 +26,6 @@ use weir_resp::Argv;
 /// cache.
 const WINDOW: usize = 64;
 
-/// No other command begins after so many microseconds: what is left is for the next turn, so that everybody else has theirs.
-const RUN_US: u64 = 500;
-
 /// A command of the window.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Planned {
@@ -57,8 +54,7 @@ pub(super) struct Call<'a> {
 }
 
 impl Server {
-    /// Executes jobs, in order, until each is done or has to wait, or time is over. The store's time must have been set for this
-    /// turn.
+    /// Executes jobs, in order, until each is done or has to wait. The store's time must have been set for this turn.
     pub fn run(&mut self, jobs: &mut [Job]) {
         let now_ms = self.store.now_ms();
         for job in &mut *jobs {
@@ -70,9 +66,7 @@ impl Server {
         }
         let mut plan = std::mem::take(&mut self.plan);
         let (mut at_job, mut at_command) = (0, jobs.first().map_or(0, |j| j.next));
-        let mut began = self.stats.now();
-        let enough = began.saturating_add(self.stats.ticks_of_us(RUN_US));
-        while began < enough {
+        loop {
             plan.clear();
             let names_members = self.plan_window(jobs, &mut at_job, &mut at_command, &mut plan);
             if plan.is_empty() {
@@ -87,11 +81,8 @@ impl Server {
             if names_members && plan.len() > 1 {
                 self.prefetch_members(jobs, &plan);
             }
-            began = self.stats.now();
+            let mut began = self.stats.now();
             for planned in &plan {
-                if began >= enough {
-                    break;
-                }
                 let job = &mut jobs[planned.job];
                 if job.state == JobState::Ready {
                     if self.outbox.is_full() {
@@ -585,10 +576,6 @@ impl Server {
         }
         self.weigh(job.slot);
         if job.state != JobState::Ready {
-            return;
-        }
-        if job.next < job.batch.len() {
-            job.state = JobState::Unfinished;
             return;
         }
         job.state = JobState::Done;

@@ -43,8 +43,6 @@ pub enum JobState {
     Blocked,
     /// The rest waits until replies have gone out, or messages that it made.
     Full,
-    /// The rest waits for the next turn: this one has lasted long.
-    Unfinished,
     /// The connection ends when the replies have gone out.
     CloseAfterReply,
 }

@@ -95,11 +95,6 @@ pub struct Facts {
     pub still_turns: fn(),
     /// Lets the allocator do what it has put off, such as giving back pages that have been unused for a while. Quick.
     pub tidy_memory: fn(),
-    /// Has the calling thread, which frees what others have allocated, do so in portions, and wait for `tidy_memory` between
-    /// them.
-    pub free_in_portions: fn(),
-    /// Whether such a thread waits.
-    pub tidy_is_awaited: fn() -> bool,
     /// What the allocator says of itself (MEMORY MALLOC-STATS).
     pub allocator_report: fn() -> String,
     /// Whether the addresses of the second configuration can be listened on by a server that listens on those of the first.
@@ -185,7 +180,6 @@ impl Server {
     pub fn new(config: Config, facts: Facts, hash_seed: u64) -> Server {
         let now_ms = facts.started_ms;
         let random_seed = std::hash::BuildHasher::hash_one(&foldhash::quality::FixedState::default(), &facts.run_id);
-        let background = Background::start(facts.free_in_portions);
         let mut server = Server {
             store: Store::new(config.databases as usize, hash_seed, random_seed, now_ms),
             pubsub: PubSub::new(hash_seed.rotate_left(17)),
@@ -205,7 +199,7 @@ impl Server {
             replication_id: String::new(),
             listeners: Vec::new(),
             tls: None,
-            background,
+            background: Background::start(),
             waiters: blocking::Waiters::default(),
             scripts: scripting::Scripts::default(),
             functions: Functions::default(),
