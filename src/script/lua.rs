@@ -212,20 +212,11 @@ impl State {
         unsafe { ffi::lua_pushlstring_(self.raw(), bytes.as_ptr().cast(), bytes.len()) }
     }
 
-    /// Pushes a number as a command's argument: an integer as such, anything else in 17 digits.
+    /// Pushes a number as a command's argument: in the fewest digits that say it.
     pub(super) fn push_number_text(self, value: f64) {
         let mut text = [0u8; NUMBER_TEXT_MAX];
-        let room = text.len();
-        let start = text.as_mut_ptr().cast();
-        let integer = value as i64;
-        let len = if integer as f64 == value {
-            // SAFETY: it writes no more than it has room for; the format takes what it is given.
-            unsafe { libc::snprintf(start, room, c"%lld".as_ptr(), integer) }
-        } else {
-            // SAFETY: as above.
-            unsafe { libc::snprintf(start, room, c"%.17g".as_ptr(), value) }
-        };
-        self.push_string(text.get(..len.max(0) as usize).unwrap_or_default());
+        let len = write_number(value, &mut text);
+        self.push_string(text.get(..len).unwrap_or_default());
     }
 
     /// Pushes a function with the topmost `values` as values of its own, which are popped.
@@ -583,4 +574,44 @@ impl Fault {
             _ => Err(Fault::Raised),
         }
     }
+}
+
+/// Writes a number as the peers do: an integer as such, others with the fewest digits that say it, and with an exponent
+/// where that is shorter. Returns the length.
+fn write_number(value: f64, text: &mut [u8; NUMBER_TEXT_MAX]) -> usize {
+    use std::io::Write;
+    let room = text.len();
+    let mut rest = &mut text[..];
+    let integer = value as i64;
+    // There is room for the longest of them; writing what does not fit would leave it out.
+    if !value.is_finite() {
+        let infinity = if value > 0.0 { "inf" } else { "-inf" };
+        let _ = rest.write_all(if value.is_nan() { "nan" } else { infinity }.as_bytes());
+        return room - rest.len();
+    }
+    if integer as f64 == value {
+        let _ = write!(rest, "{integer}");
+        return room - rest.len();
+    }
+    let mut scientific = [0u8; NUMBER_TEXT_MAX];
+    let mut left = &mut scientific[..];
+    let _ = write!(left, "{:e}", value.abs());
+    let used = NUMBER_TEXT_MAX - left.len();
+    let scientific = std::str::from_utf8(&scientific[..used]).unwrap_or_default();
+    let (mantissa, exponent) = scientific.split_once('e').unwrap_or((scientific, "0"));
+    let exponent: i32 = exponent.parse().unwrap_or(0);
+    let (first, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+    let digits = i32::try_from(1 + fraction.len()).unwrap_or(0);
+    let last = exponent - (digits - 1);
+    if value < 0.0 {
+        let _ = rest.write_all(b"-");
+    }
+    if (last >= 0 && exponent < digits + 7) || (last < 0 && (last > -7 || exponent.abs() < 4)) {
+        let _ = write!(rest, "{}", value.abs());
+    } else if fraction.is_empty() {
+        let _ = write!(rest, "{first}e{exponent:+}");
+    } else {
+        let _ = write!(rest, "{first}.{fraction}e{exponent:+}");
+    }
+    room - rest.len()
 }

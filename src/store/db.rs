@@ -107,7 +107,7 @@ impl Meta {
     }
 
     pub(super) fn memory_bytes(&self) -> usize {
-        self.expiry.memory_bytes() + self.sizes.memory_bytes() + self.memory_sizes.memory_bytes()
+        self.expiry.memory_bytes()
     }
 }
 

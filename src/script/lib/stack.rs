@@ -153,8 +153,9 @@ impl<'l> Stack<'l> {
 
     /// Makes room for `count` more values. False: the function would have more than Lua allows (8,000).
     pub(super) fn reserve(self, count: i32) -> bool {
+        // Five more, for what raising an error pushes where the stack is full otherwise.
         // SAFETY: may raise a memory error, and moves the stack, to which nobody here holds pointers.
-        unsafe { ffi::lua_checkstack(self.state, count + ERROR_SLOTS) != 0 }
+        unsafe { ffi::lua_checkstack(self.state, count.saturating_add(5)) != 0 }
     }
 
     /// Like [`Stack::reserve`], or raises `stack overflow (what)`.
