@@ -31,8 +31,6 @@ const INCOMING_BYTES_MAX: usize = 32 * 1024;
 const HANDSHAKE_READ_BYTES: usize = 16 * 1024;
 /// How a record begins that belongs to a handshake, as the first one does.
 const RECORD_OF_HANDSHAKE: u8 = 22;
-/// Alerts that are told of one error at most.
-const ALERTS_MAX: usize = 4;
 
 /// Buffers that the connections of a thread share.
 #[derive(Default)]
@@ -211,7 +209,7 @@ impl TlsStream {
                 Ok(_) => return Ok(at + discard),
                 Err(error) => {
                     self.ended = true;
-                    self.collect_alerts(&mut input[at + discard..]);
+                    self.collect_alert(&mut input[at + discard..]);
                     return Err(io::Error::other(error));
                 }
             }
@@ -219,18 +217,12 @@ impl TlsStream {
         }
     }
 
-    /// After an error: what the peer is to be told of it.
-    fn collect_alerts(&mut self, input: &mut [u8]) {
-        for _ in 0..ALERTS_MAX {
-            match self.session.process_tls_records(input).state {
-                Ok(ConnectionState::EncodeTlsData(data)) => {
-                    if encode(data, &mut self.outgoing).is_err() {
-                        return;
-                    }
-                }
-                Ok(ConnectionState::TransmitTlsData(data)) => data.done(),
-                _ => return,
-            }
+    /// After an error: what the peer is to be told of it. The session is asked once: what it has to say comes first, and
+    /// then it would go on with the input that it has just refused.
+    fn collect_alert(&mut self, input: &mut [u8]) {
+        if let Ok(ConnectionState::EncodeTlsData(data)) = self.session.process_tls_records(input).state {
+            // Without it the peer only sees that the connection ends.
+            let _ = encode(data, &mut self.outgoing);
         }
     }
 

@@ -430,7 +430,8 @@ impl Store {
         if !deadlines.is_empty() {
             self.env.discard(Garbage::Deadlines(Box::new(deadlines)), 0);
         }
-        if count > 0 {
+        // Keys that have gone one by one leave a table and pages behind.
+        if keys.has_memory() {
             let old = std::mem::replace(keys, Keyspace::new(hasher));
             self.env.discard(Garbage::Keyspace(Box::new(old)), if lazily { count } else { 0 });
         }

@@ -77,6 +77,7 @@ fn what_waits_behind_a_slow_script_is_done_when_it_is_over() {
     let slow = "local t = redis.call('time') local n = 0 while n < 30000000 do n = n + 1 end return 'slow'";
     let (mut caller, mut waiting, mut seen) = (weir.wire(), weir.wire(), weir.wire());
     waiting.send(request(&["BLPOP", "list", "0"]));
+    eventually("somebody waits", || weir.info("blocked_clients") == 1);
     let script = format!("redis.call('rpush', 'list', 'a') {slow}");
     // Commands before and behind it, in one go.
     caller.send([request(&["SET", "k", "1"]), request(&["EVAL", &script, "0"]), request(&["INCR", "k"])].concat());
@@ -99,10 +100,10 @@ fn a_transaction_goes_on_behind_a_slow_script() {
     caller.call(&["EVAL", "while true do pcall(error) end", "0"]);
     caller.call(&["INCR", "k"]);
     caller.send(request(&["EXEC"]));
-    for _ in 0..2 {
-        eventually("one can be killed", || weir.wire().call(&["SCRIPT", "KILL"]) == "+OK");
-        eventually("it is over", || weir.wire().call(&["SCRIPT", "KILL"]).starts_with("-"));
-    }
+    eventually("both have been killed", || {
+        weir.wire().call(&["SCRIPT", "KILL"]);
+        weir.wire().call(&["GET", "k"]) == "$1 3"
+    });
     let reply = caller.reply();
     assert!(reply.starts_with("*5 +OK -ERR Error running script: Script killed"), "{reply}");
     assert!(reply.ends_with(":3"), "{reply}");
@@ -144,7 +145,7 @@ fn memory_that_a_script_takes_is_bounded_and_comes_back() {
         ),
         ("local t = {} for i = 1, 1e7 do t[i] = i end return cjson.encode(t)", "not enough memory"),
         ("local t = {} for i = 1, 1e7 do t[i] = i end return cmsgpack.pack(t)", "not enough memory"),
-        ("table.insert({}, 2147483646, 1)", "not enough memory"),
+        ("table.insert({}, 2147483646, 1)", "$-1"),
         ("return loadstring('return ' .. string.rep('{', 1e6))", ""),
         ("return string.format('%99999d', 1)", "invalid format"),
         ("return ('x'):rep(1e6):gsub('x', ('y'):rep(1000))", "not enough memory"),

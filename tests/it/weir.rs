@@ -348,7 +348,10 @@ impl Drop for Weir {
         if thread::panicking() {
             let log = self.log();
             let lines: Vec<&str> = log.lines().collect();
-            eprintln!("--- the end of the server's log\n{}\n---", lines[lines.len().saturating_sub(30)..].join("\n"));
+            // From its own panic on, if there was one.
+            let from = lines.iter().position(|line| line.contains("panicked at")).unwrap_or(usize::MAX);
+            let from = from.min(lines.len().saturating_sub(30));
+            eprintln!("--- the end of the server's log\n{}\n---", lines[from..].join("\n"));
         }
     }
 }

@@ -49,8 +49,11 @@ struct Client {
 impl World {
     /// A server that has just started. There is one a thread at most, for they share the thread's clock.
     pub(super) fn start() -> World {
-        let host = InProcess::start(&OPTIONS, Facts { sleep, ..facts() });
-        let (settings, empty_bytes) = (host.server.config.clone(), host.server.store.live_bytes());
+        let mut host = InProcess::start(&OPTIONS, Facts { sleep, ..facts() });
+        let settings = host.server.config.clone();
+        // A database that has never been used has no table yet.
+        (0..host.server.store.databases()).for_each(|index| drop(host.server.store.db(index)));
+        let empty_bytes = host.server.store.live_bytes();
         World { host, clients: Vec::new(), settings, empty_bytes }
     }
 
@@ -193,6 +196,7 @@ impl World {
         self.host.server.cron_paused = false;
         self.host.server.config = self.settings.clone();
         self.host.server.config_changed();
+        self.host.server.users.set_default_password(None);
     }
 
     fn check_pings(&mut self) {
@@ -213,9 +217,11 @@ impl World {
             let connection = &self.host.connections[number];
             let known = self.host.server.clients.get(connection.slot);
             let locked_out = known.is_some_and(|known| !known.is_authenticated());
-            let wanted: &[u8] = if locked_out { b"-NOAUTH " } else { b"+PONG\r\n" };
             let silent = known.is_some_and(|known| known.flags.contains(ClientFlags::REPLY_OFF));
-            let served = connection.received.windows(wanted.len()).any(|window| window == wanted);
+            let answers = |wanted: &[u8]| connection.received.windows(wanted.len()).any(|window| window == wanted);
+            // Subscribers who speak RESP2 are answered in the form of a message, transactions when they are executed.
+            let pong = [&b"+PONG\r\n"[..], b"*2\r\n$4\r\npong\r\n", b"+QUEUED\r\n"].into_iter().any(answers);
+            let served = if locked_out { answers(b"-NOAUTH ") } else { pong };
             assert!(served || locked_out && silent, "client {number} is not served: {}", shown(&connection.received));
             self.turn();
         }

@@ -347,6 +347,11 @@ impl Keyspace {
         self.slab.live_bytes() + self.heap.long_bytes + self.heap.owned.bytes + self.table_bytes()
     }
 
+    /// Whether it has more than a new one: entries, or memory that has been kept for more of them.
+    pub fn has_memory(&self) -> bool {
+        self.dict.has_segments() || self.slab.pages() > 0 || self.heap.long_bytes > 0
+    }
+
     /// Bytes of the table.
     pub fn table_bytes(&self) -> usize {
         self.dict.memory_bytes()

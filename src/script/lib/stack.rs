@@ -153,9 +153,8 @@ impl<'l> Stack<'l> {
 
     /// Makes room for `count` more values. False: the function would have more than Lua allows (8,000).
     pub(super) fn reserve(self, count: i32) -> bool {
-        // Five more, for what raising an error pushes where the stack is full otherwise.
         // SAFETY: may raise a memory error, and moves the stack, to which nobody here holds pointers.
-        unsafe { ffi::lua_checkstack(self.state, count.saturating_add(5)) != 0 }
+        unsafe { ffi::lua_checkstack(self.state, count) != 0 }
     }
 
     /// Like [`Stack::reserve`], or raises `stack overflow (what)`.
@@ -369,8 +368,10 @@ impl<'l> Stack<'l> {
     pub(super) fn raise(self, text: fmt::Arguments<'_>) -> ! {
         let mut written = Text::new();
         let _ = written.write_fmt(text);
-        // SAFETY: Lua leaves room for raising an error on every stack; nothing on the way out has a destructor.
+        // SAFETY: the stack, which may be full, is emptied first: the text is written already, and nobody will see the
+        // values again. Nothing on the way out has a destructor.
         unsafe {
+            ffi::lua_settop(self.state, 0);
             ffi::luaL_where(self.state, 1);
             self.push_bytes(written.as_bytes());
             ffi::lua_concat(self.state, 2);

@@ -354,7 +354,14 @@ fn bits_are_those_of_signed_numbers_of_32_bits() {
 fn any_bytes_are_read_or_refused() {
     let lua = engine();
     let decode: mlua::Function = lua
-        .load("return function(text) pcall(cjson.decode, text) pcall(cmsgpack.unpack, text) pcall(struct.unpack, text, text) pcall(struct.pack, text, 1, 2, text) end")
+        .load(
+            "return function(text)
+                -- Thousands of results are not passed through pcall: Lua 5.1 leaves no room for its own one then.
+                local function try(read, ...) pcall(function(...) local _ = {read(...)} end, ...) end
+                try(cjson.decode, text) try(cmsgpack.unpack, text)
+                try(struct.unpack, text, text) try(struct.pack, text, 1, 2, text)
+            end",
+        )
         .eval()
         .expect("a function");
     let mut state = 0x2545_F491_4F6C_DD1Du64;

@@ -172,6 +172,11 @@ impl<L: Layout> Dict<L> {
         self.directory.capacity() * size_of::<DirEntry>() + self.segment_bytes
     }
 
+    /// Whether there is, or was, anything in it.
+    pub fn has_segments(&self) -> bool {
+        self.segment_bytes > 0
+    }
+
     /// The part of [`Dict::memory_bytes`] in arena pages. A table of a single small segment has none; of a bigger one
     /// every segment is taken for one, which a few small ones may not be.
     pub fn mapped_bytes(&self) -> usize {
