@@ -52,7 +52,9 @@ impl World {
         let mut host = InProcess::start(&OPTIONS, Facts { sleep, ..facts() });
         let settings = host.server.config.clone();
         // A database that has never been used has no table yet.
-        (0..host.server.store.databases()).for_each(|index| drop(host.server.store.db(index)));
+        for index in 0..host.server.store.databases() {
+            host.server.store.db(index);
+        }
         let empty_bytes = host.server.store.live_bytes();
         World { host, clients: Vec::new(), settings, empty_bytes }
     }
