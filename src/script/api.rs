@@ -246,7 +246,7 @@ extern "C-unwind" fn setresp(l: State) -> c_int {
     if l.top() != 1 {
         return fail(l, b"redis.setresp() requires one argument.");
     }
-    let resp = match l.number(1) {
+    let resp = match l.number(1).trunc() {
         2.0 => Resp::V2,
         3.0 => Resp::V3,
         _ => return fail(l, b"RESP version must be 2 or 3."),

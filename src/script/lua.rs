@@ -576,6 +576,9 @@ impl Fault {
     }
 }
 
+/// Integers up to so much are written with all their digits; beyond, with those that tell them from others: 2^62.
+const INTEGER_MAX: f64 = (1_u64 << 62) as f64;
+
 /// Writes a number as the peers do: an integer as such, others with the fewest digits that say it, and with an exponent
 /// where that is shorter. Returns the length.
 fn write_number(value: f64, text: &mut [u8; NUMBER_TEXT_MAX]) -> usize {
@@ -585,11 +588,16 @@ fn write_number(value: f64, text: &mut [u8; NUMBER_TEXT_MAX]) -> usize {
     let integer = value as i64;
     // There is room for the longest of them; writing what does not fit would leave it out.
     if !value.is_finite() {
-        let infinity = if value > 0.0 { "inf" } else { "-inf" };
-        let _ = rest.write_all(if value.is_nan() { "nan" } else { infinity }.as_bytes());
+        let text = match (value.is_nan(), value.is_sign_negative()) {
+            (true, false) => "nan",
+            (true, true) => "-nan",
+            (false, false) => "inf",
+            (false, true) => "-inf",
+        };
+        let _ = rest.write_all(text.as_bytes());
         return room - rest.len();
     }
-    if integer as f64 == value {
+    if integer as f64 == value && value.abs() <= INTEGER_MAX {
         let _ = write!(rest, "{integer}");
         return room - rest.len();
     }
