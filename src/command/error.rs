@@ -518,6 +518,8 @@ impl Error {
     pub const EXEC_ABORT: Error = Error::fixed("EXECABORT Transaction discarded because of previous errors.");
     /// MONITOR in a transaction or a script.
     pub const MONITOR_DENIED: Error = Error::fixed("ERR MONITOR isn't allowed for DENY BLOCKING client");
+    /// A command with keys, of a client in MONITOR: the peers count that as a replica.
+    pub const NO_KEYS_IN_MONITOR: Error = Error::fixed("ERR Replica can't interact with the keyspace");
     /// SSUBSCRIBE in a transaction.
     pub const SSUBSCRIBE_DENIED: Error = Error::fixed("ERR SSUBSCRIBE isn't allowed for a DENY BLOCKING client");
     /// A command that cannot be queued.
@@ -605,8 +607,8 @@ impl Error {
     pub const NO_SUCH_FUNCTION: Error = Error::fixed("ERR Function not found");
     /// See above.
     pub const FUNCTION_NUMKEYS: Error = Error::fixed("ERR Bad number of keys provided");
-    /// FCALL_RO.
-    pub const FUNCTION_WRITES: Error = Error::fixed("ERR Can not execute a script with write flag using *_ro command.");
+    /// FCALL_RO, and EVAL_RO of a script with flags.
+    pub const SCRIPT_WRITES: Error = Error::fixed("ERR Can not execute a script with write flag using *_ro command.");
     /// FUNCTION LIST LIBRARYNAME without a name.
     pub const LIBRARY_PATTERN_MISSING: Error = Error::fixed("ERR library name argument was not given");
     /// FUNCTION FLUSH.

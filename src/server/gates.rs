@@ -28,6 +28,8 @@ bitflags::bitflags! {
         const MULTI = 1 << 3;
         /// The client subscribes to something, in RESP2.
         const SUBSCRIBED = 1 << 4;
+        /// The client is in MONITOR.
+        const MONITOR = 1 << 5;
         /// The client's user may not do everything.
         const ACL = 1 << 6;
         /// A script has been running for long.
@@ -66,7 +68,7 @@ pub(super) struct Asking<'a> {
 type Gate = fn(&mut Server, Asking<'_>) -> Verdict;
 
 /// In the order in which Redis checks.
-const GATES: &[Gate] = &[protected, auth, no_multi, acl, memory, subscribed, busy, pause, multi, serving];
+const GATES: &[Gate] = &[protected, auth, no_multi, acl, memory, subscribed, busy, monitor, pause, multi, serving];
 
 /// Asks every gate.
 #[cold]
@@ -163,6 +165,16 @@ fn busy(server: &mut Server, asking: Asking<'_>) -> Verdict {
         Some(error) if !asking.flags.contains(Flags::ALLOW_BUSY) => Verdict::Refuse(error),
         _ => Verdict::Pass,
     }
+}
+
+/// Who is shown every command has data of nobody: its replies and what it is shown would be hard to tell apart.
+fn monitor(server: &mut Server, asking: Asking<'_>) -> Verdict {
+    let armed = server.clients.get(asking.slot).is_some_and(|client| client.armed.contains(Armed::MONITOR));
+    let keyspace = Flags::READONLY.union(Flags::WRITE).union(Flags::MAY_REPLICATE);
+    if armed && asking.flags.intersects(keyspace) {
+        return Verdict::Refuse(Error::NO_KEYS_IN_MONITOR);
+    }
+    Verdict::Pass
 }
 
 fn pause(server: &mut Server, asking: Asking<'_>) -> Verdict {

@@ -13,8 +13,8 @@
 //! script or the server. Until then no command runs that could see what is half done ([`Armed::BUSY`]). What was queued
 //! behind the script by MULTI runs when it is over.
 //!
-//! What must stay true: at most one script is on its way; the clock that commands see stands still from its beginning to its
-//! end; its client is in the table of clients until then, even if the connection has gone.
+//! What must stay true: at most one script is on its way; the clock by which keys expire stands still from its beginning to
+//! its end, and what TIME tells a script until that is suspended, so that one that waits for a moment ends; its client is in the table of clients until then, even if the connection has gone.
 
 use super::client::{ClientFlags, Slot};
 use super::exec::Call;
@@ -91,8 +91,10 @@ struct Running {
     /// Its client's database, which SELECT changes for the script alone.
     db: usize,
     may_block: bool,
-    /// The time that its commands see, in microseconds since 1970.
+    /// The time by which keys expire for its commands, in microseconds since 1970.
     now_us: i64,
+    /// What TIME tells it: the same, and with every slice anew once it is suspended.
+    told_us: i64,
     /// When it began, in ticks.
     began: u64,
     /// When the slice began that is on.
@@ -177,9 +179,9 @@ impl Scripts {
         self.just_suspended
     }
 
-    /// The time that commands of a script see.
-    pub(super) fn frozen_us(&self) -> Option<i64> {
-        self.running.as_ref().map(|running| running.now_us)
+    /// What TIME tells the script that runs.
+    pub(super) fn told_us(&self) -> Option<i64> {
+        self.running.as_ref().map(|running| running.told_us)
     }
 }
 
@@ -272,6 +274,7 @@ impl Server {
             db,
             may_block: std::mem::replace(&mut self.effects.may_block, false),
             now_us,
+            told_us: now_us,
             began,
             slice_began: began,
             kill: None,
@@ -506,6 +509,7 @@ impl Server {
     pub(super) fn go_on_with_script(&mut self) {
         let Some(running) = self.scripts.running.as_mut().filter(|running| running.suspended.is_some()) else { return };
         running.slice_began = self.stats.now();
+        running.told_us = (self.facts.wall_clock_us)();
         let real_ms = self.store.now_ms();
         let frozen_ms = running.now_us / 1000;
         self.store.set_now(frozen_ms);
@@ -610,15 +614,15 @@ impl Server {
         let Some(running) = self.scripts.running.as_mut().filter(|running| running.suspended.is_some()) else {
             return Err(Error::SCRIPT_NOT_BUSY);
         };
-        if running.kind != kind {
-            return Err(busy_error(running.kind));
-        }
         if running.has_written {
             return Err(Error::SCRIPT_UNKILLABLE);
         }
+        if running.kind != kind {
+            return Err(busy_error(running.kind));
+        }
         running.kill = Some(match kind {
-            Kind::Scripts => "Error running script: Script killed by user with SCRIPT KILL.",
-            Kind::Functions => "Error running script: Script killed by user with FUNCTION KILL.",
+            Kind::Scripts => "Script killed by user with SCRIPT KILL.",
+            Kind::Functions => "Script killed by user with FUNCTION KILL.",
         });
         Ok(())
     }

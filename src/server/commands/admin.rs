@@ -7,6 +7,7 @@ use crate::command::spec::{Acl, Arg, ArgKind, Flags, Group, Spec};
 use crate::command::table::Row;
 use crate::server::ServerFn;
 use crate::server::client::ClientFlags;
+use crate::server::gates::Armed;
 use crate::server::{ServerCx, ShutdownRequest};
 
 const ACL_ADMIN_SLOW_DANGEROUS: Acl = Acl::ADMIN.union(Acl::SLOW).union(Acl::DANGEROUS);
@@ -129,7 +130,7 @@ fn shutdown_command(cx: &mut ServerCx<'_>) -> Result<(), Error> {
 }
 
 fn time_command(cx: &mut ServerCx<'_>) -> Result<(), Error> {
-    let now_us = cx.server.scripts.frozen_us().unwrap_or_else(cx.server.facts.wall_clock_us);
+    let now_us = cx.server.scripts.told_us().unwrap_or_else(cx.server.facts.wall_clock_us);
     cx.reply.array(2);
     cx.reply.bulk_int(now_us / 1_000_000);
     cx.reply.bulk_int(now_us % 1_000_000);
@@ -168,6 +169,7 @@ fn monitor_command(cx: &mut ServerCx<'_>) -> Result<(), Error> {
         return Ok(());
     }
     client.flags.insert(ClientFlags::MONITOR);
+    client.armed.insert(Armed::MONITOR);
     cx.server.clients.monitors.push(slot);
     cx.reply.ok();
     Ok(())

@@ -172,7 +172,7 @@ fn call_function(cx: &mut ServerCx<'_>, read_only: bool) -> Result<(), Error> {
     }
     let keys = usize::try_from(keys).map_err(|_| Error::KEYS_NEGATIVE)?;
     if read_only && !function.flags.contains(ScriptFlags::NO_WRITES) {
-        return Err(Error::FUNCTION_WRITES);
+        return Err(Error::SCRIPT_WRITES);
     }
     let call = ScriptCall {
         kind: Kind::Functions,

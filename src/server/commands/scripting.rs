@@ -185,6 +185,9 @@ fn eval_command(cx: &mut ServerCx<'_>) -> Result<(), Error> {
     };
     let (compiled, mut flags) = cx.server.script_to_run(&sha).ok_or(Error::NO_SCRIPT)?;
     if command.contains(Flags::READONLY) {
+        if !flags.intersects(ScriptFlags::UNDECLARED | ScriptFlags::NO_WRITES) {
+            return Err(Error::SCRIPT_WRITES);
+        }
         flags |= ScriptFlags::NO_WRITES;
     }
     let call = ScriptCall {
