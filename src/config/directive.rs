@@ -153,8 +153,6 @@ pub enum Effect {
 
 /// The pieces that bring what is accepted without effect today, in the order of their arrival.
 pub(super) mod piece {
-    /// What clients share besides data.
-    pub(in crate::config) const SERVICES: &str = "transactions, pub/sub, scripting, ACL, tracking, eviction, TLS";
     /// RDB and AOF.
     pub(in crate::config) const PERSISTENCE: &str = "persistence";
     /// Primary and replicas.

@@ -42,7 +42,7 @@ impl Listener {
         let mut all = Listener::open_tcp_all(config)?;
         if let Some(path) = &config.unixsocket {
             let path = Path::new(path);
-            let opened = open_unix(path, config.unixsocketperm);
+            let opened = open_unix(path, config.unixsocketperm, config.unixsocketgroup.as_deref());
             all.push(opened.map_err(|error| ListenError { address: path.display().to_string(), error })?);
         }
         Ok(all)
@@ -300,16 +300,37 @@ fn open_tcp(place: &Place<'_>, config: &Config) -> io::Result<Listener> {
     })
 }
 
-fn open_unix(path: &Path, mode: u32) -> io::Result<Listener> {
+/// Where groups have their names.
+const GROUPS_FILE: &str = "/etc/group";
+
+fn open_unix(path: &Path, mode: u32, group: Option<&str>) -> io::Result<Listener> {
+    let group = group.map(group_id).transpose()?;
     // A socket that a server left behind when it was killed stands in the way of its successor.
     if fs::symlink_metadata(path).is_ok_and(|m| m.file_type().is_socket()) {
         fs::remove_file(path)?;
     }
     let listener = UnixListener::bind(path)?;
+    if group.is_some() {
+        std::os::unix::fs::chown(path, None, group)?;
+    }
     if mode != 0 {
         fs::set_permissions(path, fs::Permissions::from_mode(mode))?;
     }
     Ok(Listener::Unix(listener, path.to_path_buf()))
+}
+
+/// The number of a group, which may be given itself.
+fn group_id(name: &str) -> io::Result<u32> {
+    if let Ok(id) = name.parse() {
+        return Ok(id);
+    }
+    let groups = fs::read_to_string(GROUPS_FILE)?;
+    // Name, password, number, members.
+    let found = groups.lines().map(|line| line.split(':')).find_map(|mut words| {
+        let is_it = words.next() == Some(name);
+        words.nth(1).filter(|_| is_it)?.parse().ok()
+    });
+    found.ok_or_else(|| io::Error::other(format!("there is no group {name} in {GROUPS_FILE}")))
 }
 
 /// Asks the system to probe a silent peer after `seconds`, and to give up after about as long again; 0: never.

@@ -5,7 +5,7 @@ use crate::wire::Wire;
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, TcpListener, TcpStream, UdpSocket};
-use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixStream;
 
 #[test]
@@ -66,6 +66,18 @@ fn a_unix_socket_has_the_permissions_asked_for_and_goes_with_the_server() {
     assert!(TcpStream::connect((Ipv4Addr::LOCALHOST, weir.port)).is_err(), "port 0 means no TCP");
     let folder = weir.stop();
     assert!(!folder.path().join("weir.sock").exists(), "the socket is still there");
+}
+
+#[test]
+fn a_unix_socket_has_the_group_asked_for_if_there_is_one() {
+    let group = fs::metadata(".").expect("a folder").gid().to_string();
+    let weir = Weir::with(["--unixsocket", "{dir}/weir.sock", "--unixsocketgroup", &group]);
+    let socket = fs::metadata(weir.dir().join("weir.sock")).expect("a socket");
+    assert_eq!(socket.gid().to_string(), group);
+    let options = ["--unixsocket", "{dir}/weir.sock", "--unixsocketgroup", "no such group"];
+    let (status, log) = Start::new().options(options).fail();
+    assert_eq!(status.code(), Some(1), "{log}");
+    assert!(log.contains("there is no group no such group"), "{log}");
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Directives of data types, events and scripts.
 
 use super::super::directive::Kind::Special;
-use super::super::directive::{Apply, Directive, INT_MAX, LONG_MAX, choice, flag, int, memory, piece, row};
+use super::super::directive::{Apply, Directive, INT_MAX, LONG_MAX, choice, flag, int, memory, row};
 use super::super::special;
 use super::super::values::SanitizeDump;
 
@@ -42,7 +42,6 @@ pub(super) static ROWS: &[Directive] = &[
         .doc("Checks serialized values deeply before use."),
     row("notify-keyspace-events", Special(&special::NOTIFY_KEYSPACE_EVENTS), "")
         .apply(Apply::Notifications)
-        .until(piece::SERVICES, "there are no channels to publish to yet")
         .doc("Events on keys that are published, one letter a class; empty publishes none."),
     row("busy-reply-threshold", int!(busy_reply_threshold, 0, LONG_MAX), "5000")
         .alias("lua-time-limit")

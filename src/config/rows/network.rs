@@ -25,8 +25,7 @@ pub(super) static ROWS: &[Directive] = &[
         .doc("Mode of the Unix socket; 0 leaves it to the umask."),
     row("unixsocketgroup", optional_text!(unixsocketgroup), "")
         .immutable()
-        .until(piece::SERVICES, "the socket keeps the group of the process")
-        .doc("Group that owns the Unix socket."),
+        .doc("Group that owns the Unix socket: its name in `/etc/group`, or its number."),
     row("tcp-backlog", int!(tcp_backlog, 0, INT_MAX), "511")
         .immutable()
         .doc("Connections the kernel may queue before they are accepted."),
