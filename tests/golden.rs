@@ -62,6 +62,7 @@ transcripts! {
     functions_load: "functions-load.txt",
     functions_manage: "functions-manage.txt",
     functions_register: "functions-register.txt",
+    generic_dump: "generic-dump.txt",
     generic_expire: "generic-expire.txt",
     generic_keys: "generic-keys.txt",
     geo_index: "geo-index.txt",

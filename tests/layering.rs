@@ -290,9 +290,13 @@ fn every_room_is_in_the_table_and_lower_rooms_stand_first() {
 
 #[test]
 fn leaf_crates_know_nothing_of_the_server() {
-    for source in sources(&["crates/resp/src", "crates/structs/src"]) {
-        let other = if source.path.starts_with("crates/resp") { "weir_structs::" } else { "weir_resp::" };
-        for name in ["weir::", other] {
+    for source in sources(&["crates/rdb/src", "crates/resp/src", "crates/structs/src"]) {
+        let others: &[&str] = match source.path.split('/').nth(1) {
+            Some("rdb") => &["weir_resp::"],
+            Some("resp") => &["weir_rdb::", "weir_structs::"],
+            _ => &["weir_rdb::", "weir_resp::"],
+        };
+        for name in others.iter().chain(&["weir::"]) {
             assert!(rooms_named(&source.code(), name).is_empty(), "{} uses {name}", source.path);
         }
     }
@@ -315,7 +319,7 @@ fn unsafe_code_is_only_where_it_is_listed() {
 
 #[test]
 fn the_system_is_asked_for_the_time_only_where_it_is_listed() {
-    let sources = sources(&["src", "crates/resp/src", "crates/structs/src"]);
+    let sources = sources(&["src", "crates/rdb/src", "crates/resp/src", "crates/structs/src"]);
     let asking: BTreeSet<&str> = sources
         .iter()
         .filter(|source| ["Instant", "SystemTime"].iter().any(|clock| has_word(&source.code(), clock)))

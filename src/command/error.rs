@@ -279,6 +279,18 @@ impl Error {
     pub const WRONG_TYPE: Error = Error::fixed("WRONGTYPE Operation against a key holding the wrong kind of value");
     /// Options that do not go together or are not known.
     pub const SYNTAX: Error = Error::fixed("ERR syntax error");
+    /// RESTORE: there is such a key.
+    pub const BUSYKEY: Error = Error::fixed("BUSYKEY Target key name already exists.");
+    /// RESTORE: the time to live.
+    pub const INVALID_TTL: Error = Error::fixed("ERR Invalid TTL value, must be >= 0");
+    /// RESTORE: the time since the last use.
+    pub const INVALID_IDLETIME: Error = Error::fixed("ERR Invalid IDLETIME value, must be >= 0");
+    /// RESTORE: the frequency of use.
+    pub const INVALID_FREQ: Error = Error::fixed("ERR Invalid FREQ value, must be >= 0 and <= 255");
+    /// RESTORE: what is around the value.
+    pub const BAD_PAYLOAD: Error = Error::fixed("ERR DUMP payload version or checksum are wrong");
+    /// RESTORE: the value.
+    pub const BAD_DATA_FORMAT: Error = Error::fixed("ERR Bad data format");
     /// An argument or a stored value is no 64-bit integer.
     pub const NOT_INTEGER: Error = Error::fixed("ERR value is not an integer or out of range");
     /// An argument or a stored value is no number.

@@ -37,6 +37,7 @@ pub const FAMILIES: &[&[Row<DataFn>]] = &[
     bitmap::bitfield::COMMANDS,
     bitmap::bits::COMMANDS,
     generic::database::COMMANDS,
+    generic::dump::COMMANDS,
     generic::expire::COMMANDS,
     generic::keys::COMMANDS,
     generic::object::COMMANDS,

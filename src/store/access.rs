@@ -157,6 +157,14 @@ impl AccessClock {
         (scale << LRU_BITS) as u16 | (then & LRU_MASK) as u16
     }
 
+    /// Of an entry of which one of these is known; `None` if the policy keeps another.
+    pub fn with(&self, idle_s: Option<u64>, frequency: Option<u8>) -> Option<u16> {
+        match self.policy {
+            AccessPolicy::Lru | AccessPolicy::Lrm => idle_s.map(|idle_s| self.with_idle_s(idle_s)),
+            AccessPolicy::Lfu { .. } => frequency.map(|frequency| self.lfu(frequency)),
+        }
+    }
+
     /// The frequency counter now, after its decay; 0 under LRU.
     pub fn frequency(&self, clock: u16) -> u8 {
         match self.policy {

@@ -643,6 +643,13 @@ impl<'a> Write<'a> {
         self.meta.moved(self.position, old, Deadlines::default());
     }
 
+    /// Sets for how many seconds it has not been used, or how often it was, where the policy in force keeps that.
+    pub fn set_access(&mut self, idle_s: Option<u64>, frequency: Option<u8>) {
+        if let Some(clock) = self.env.access.with(idle_s, frequency) {
+            self.entry.set_clock(clock);
+        }
+    }
+
     /// Removes the entry and keeps its value and deadline.
     pub fn take(mut self) -> TakenValue {
         let old = Deadlines::of(self.as_ref());

@@ -200,7 +200,7 @@ pub(super) fn look<T>(cx: &mut Cx<'_>, key: Key<'_>, read: impl FnOnce(EntryRef<
     seen
 }
 
-fn tell_miss(cx: &mut Cx<'_>, key: Key<'_>) {
+pub(super) fn tell_miss(cx: &mut Cx<'_>, key: Key<'_>) {
     cx.effects.event(EventClass::MISS, "keymiss", key.name, cx.db_index);
 }
 
@@ -238,7 +238,7 @@ fn rename(cx: &mut Cx<'_>, only_to_free_name: bool) -> Result<bool, Error> {
 }
 
 /// Puts a value at a key, in place of what is there.
-fn put(cx: &mut Cx<'_>, db_index: usize, key: Key<'_>, value: TakenValue) {
+pub(super) fn put(cx: &mut Cx<'_>, db_index: usize, key: Key<'_>, value: TakenValue) {
     cx.store.db(db_index).remove(key);
     cx.store.db(db_index).put(key, value);
 }

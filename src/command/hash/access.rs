@@ -111,7 +111,7 @@ fn apply<'c, T>(
     Ok((changes, Done { result, created: created && !is_empty, removed: is_empty && !created }))
 }
 
-fn limits(config: &Config) -> HashLimits {
+pub(in crate::command) fn limits(config: &Config) -> HashLimits {
     HashLimits {
         fields: usize::try_from(config.hash_max_listpack_entries).unwrap_or(usize::MAX),
         value_bytes: usize::try_from(config.hash_max_listpack_value).unwrap_or(usize::MAX),

@@ -4,7 +4,7 @@
 //! whose deadline has passed. Fields that are due are taken out by the store; where a command meets one that is still there
 //! and sets it anew, it tells that the old one expired.
 
-mod access;
+pub(in crate::command) mod access;
 pub mod expire;
 pub mod read;
 pub mod write;

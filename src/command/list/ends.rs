@@ -9,7 +9,7 @@ use weir_structs::list::{Element, End, Limits, ListMut, ListRef};
 
 /// The limits in force.
 #[inline]
-pub(super) fn limits(cx: &Cx<'_>) -> Limits {
+pub(in crate::command) fn limits(cx: &Cx<'_>) -> Limits {
     let depth = usize::try_from(cx.config.list_compress_depth).unwrap_or(usize::MAX);
     let limits = Limits::new(i64::from(cx.config.list_max_listpack_size), depth);
     match cx.store.list_apart_from() {

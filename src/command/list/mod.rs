@@ -1,7 +1,7 @@
 //! Commands on lists.
 
 pub mod blocking;
-mod ends;
+pub(in crate::command) mod ends;
 pub mod pop;
 pub mod push;
 pub mod read;

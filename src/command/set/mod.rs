@@ -2,5 +2,5 @@
 
 pub mod algebra;
 pub mod members;
-mod place;
+pub(in crate::command) mod place;
 pub mod random;

@@ -246,7 +246,7 @@ impl<'a> AddOptions<'a> {
 }
 
 /// When a block of a stream is full.
-fn node_limits(config: &Config) -> NodeLimits {
+pub(in crate::command) fn node_limits(config: &Config) -> NodeLimits {
     NodeLimits { bytes: config.stream_node_max_bytes, entries: config.stream_node_max_entries }
 }
 

@@ -19,7 +19,7 @@ pub(super) static ROWS: &[Directive] = &[
         .apply(Apply::Save)
         .doc("Takes a snapshot when within so many seconds at least so many changes were made; empty never does."),
     file(row("dbfilename", text!(dbfilename, dbfilename), "dump.rdb")).protected().doc("Name of the snapshot file."),
-    file(row("rdbcompression", flag!(rdbcompression), "yes")).doc("Compresses texts in snapshots."),
+    row("rdbcompression", flag!(rdbcompression), "yes").doc("Compresses texts in snapshots and in what DUMP answers."),
     file(row("rdbchecksum", flag!(rdbchecksum), "yes")).immutable().doc("Guards snapshots by a checksum."),
     file(row("rdb-version-check", choice!(rdb_version_check, RdbVersionCheck), "strict"))
         .doc("Refuses snapshots of a newer format, or tries them."),

@@ -1,0 +1,377 @@
+//! Values of the server as they are written: the type that says how, and the bytes.
+//!
+//! Small collections become one listpack or intset, as they are there; big ones their elements one by one, lists and streams
+//! in blocks of the size that Redis makes them. What is written is complete: an entry borrowed while it is encoded does not
+//! change. For collections that are too big for that there is nothing here.
+
+use crate::value::{Dialect, code};
+use crate::write::{ListpackWriter, VERSION, put_integer, put_length, put_plain_string, put_string};
+use std::ops::ControlFlow;
+use weir_structs::entry::{EntryRef, StrView};
+use weir_structs::hash::HashRef;
+use weir_structs::list::{End, ListRef};
+use weir_structs::packed::Element;
+use weir_structs::set::SetRef;
+use weir_structs::stream::{Entry, Group, Pending, Stream, StreamId};
+use weir_structs::value::ValueRef;
+use weir_structs::zset::ZsetRef;
+
+/// Most bytes of elements in a listpack of a list; a longer element stands alone.
+const LIST_BLOCK_BYTES: usize = 8 * 1024;
+/// A list's element in a listpack takes at most so much more than its text.
+const ELEMENT_OVERHEAD_BYTES: usize = 11;
+/// A block of a list is one element alone, or a listpack.
+const ALONE: u64 = 1;
+const LISTPACK: u64 = 2;
+/// Entries, and bytes of fields and values, in a listpack of a stream.
+const STREAM_BLOCK_ENTRIES: usize = 100;
+const STREAM_BLOCK_BYTES: usize = 4096;
+/// An entry of a stream has the fields of the first in its listpack.
+const SAME_FIELDS: i64 = 2;
+/// Scores whose whole digits are written; others have an exponent.
+const PLAIN_SCORES: std::ops::Range<f64> = 1e-5..1e17;
+
+/// What may be chosen about how values are written.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Forms {
+    /// Whether strings are compressed where that makes them shorter.
+    pub compress: bool,
+    /// Whose form is taken where there is none that both read: for deadlines of fields.
+    pub dialect: Dialect,
+}
+
+/// The version that a reader must know for values of this type.
+pub fn version_of(code: u8, dialect: Dialect) -> u16 {
+    match (code, dialect) {
+        (code::HASH_TTL_OLD.., Dialect::Redis) => 12,
+        (code::HASH_TTL_VALKEY.., Dialect::Valkey) => 80,
+        _ => VERSION,
+    }
+}
+
+/// The type that says how [`put_value`] writes an entry's value.
+pub fn code_of(entry: EntryRef<'_>, forms: Forms) -> u8 {
+    use weir_structs::value::PackedKind;
+    match entry.value() {
+        ValueRef::Str(_) => code::STRING,
+        ValueRef::Packed(PackedKind::Hash, _) => code::HASH_LISTPACK,
+        ValueRef::Packed(PackedKind::SetInts, _) => code::SET_INTSET,
+        ValueRef::Packed(PackedKind::Set, _) => code::SET_LISTPACK,
+        ValueRef::Packed(PackedKind::Zset, _) => code::ZSET_LISTPACK,
+        ValueRef::Packed(PackedKind::List, _) | ValueRef::List(_) => code::LIST_OF_LISTPACKS,
+        ValueRef::Hash(hash) if hash.deadlines() == 0 => code::HASH,
+        ValueRef::Hash(_) => match forms.dialect {
+            Dialect::Redis => code::HASH_TTL,
+            Dialect::Valkey => code::HASH_TTL_VALKEY,
+        },
+        ValueRef::Set(_) => code::SET,
+        ValueRef::Zset(_) => code::ZSET_BINARY,
+        ValueRef::Stream(_) => code::STREAM_3,
+    }
+}
+
+/// Adds the value of an entry in the form of [`code_of`]. O(its size).
+pub fn put_value(to: &mut Vec<u8>, entry: EntryRef<'_>, forms: Forms) {
+    if let ValueRef::Str(string) = entry.value() {
+        match string {
+            StrView::Int(value) => put_integer(to, value),
+            StrView::Bytes(bytes) => put_string(to, bytes, forms.compress),
+            StrView::Blob(blob) => put_string(to, &blob, forms.compress),
+        }
+    } else if let Some(list) = ListRef::of(entry) {
+        put_list(to, list, forms);
+    } else if let Some(set) = SetRef::of(entry) {
+        put_set(to, set, forms);
+    } else if let Some(zset) = ZsetRef::of(entry) {
+        put_zset(to, zset, forms);
+    } else if let Some(hash) = HashRef::of(entry) {
+        put_hash(to, hash, forms);
+    } else if let ValueRef::Stream(stream) = entry.value() {
+        put_stream(to, stream, forms);
+    }
+}
+
+fn put_element(to: &mut Vec<u8>, element: Element<'_>, forms: Forms) {
+    match element {
+        Element::Int(value) => put_integer(to, value),
+        Element::Bytes(bytes) => put_string(to, bytes, forms.compress),
+    }
+}
+
+fn put_list(to: &mut Vec<u8>, list: ListRef<'_>, forms: Forms) {
+    let len = list.len();
+    let stands_alone = |bytes: usize| bytes > LIST_BLOCK_BYTES;
+    let (mut blocks, mut open_bytes) = (0_u64, None);
+    list.visit(0, len, End::Back, |element| {
+        let bytes = element.text().len();
+        open_bytes = match open_bytes {
+            _ if stands_alone(bytes) => {
+                blocks += 1;
+                None
+            }
+            Some(open) if open + bytes <= LIST_BLOCK_BYTES => Some(open + bytes + ELEMENT_OVERHEAD_BYTES),
+            _ => {
+                blocks += 1;
+                Some(bytes + ELEMENT_OVERHEAD_BYTES)
+            }
+        };
+        ControlFlow::Continue(())
+    });
+    put_length(to, blocks);
+    let mut block = ListpackWriter::default();
+    let mut open_bytes = None;
+    let close = |to: &mut Vec<u8>, block: &mut ListpackWriter| {
+        put_length(to, LISTPACK);
+        put_string(to, block.finish(), forms.compress);
+    };
+    list.visit(0, len, End::Back, |element| {
+        let text = element.text();
+        let fits = open_bytes.is_some_and(|open: usize| open + text.len() <= LIST_BLOCK_BYTES);
+        if !fits && open_bytes.is_some() {
+            close(to, &mut block);
+            open_bytes = None;
+        }
+        if stands_alone(text.len()) {
+            put_length(to, ALONE);
+            put_string(to, &text, forms.compress);
+            return ControlFlow::Continue(());
+        }
+        if open_bytes.is_none() {
+            block.begin();
+        }
+        open_bytes = Some(open_bytes.unwrap_or(0) + text.len() + ELEMENT_OVERHEAD_BYTES);
+        block.push(Element::Bytes(&text));
+        ControlFlow::Continue(())
+    });
+    if open_bytes.is_some() {
+        close(to, &mut block);
+    }
+}
+
+fn put_set(to: &mut Vec<u8>, set: SetRef<'_>, forms: Forms) {
+    match set {
+        SetRef::Ints(_) => put_intset(to, set, forms),
+        SetRef::Packed(_) => put_listpack(to, forms, |block| set.iter().for_each(|member| block.push(member))),
+        SetRef::Big(_) => {
+            put_length(to, set.len() as u64);
+            set.iter().for_each(|member| put_element(to, member, forms));
+        }
+    }
+}
+
+/// ```text
+///  bytes of an integer: u32 LE | count: u32 LE | { integer: LE } ..., ascending
+/// ```
+fn put_intset(to: &mut Vec<u8>, set: SetRef<'_>, forms: Forms) {
+    let values: Vec<i64> = set.iter().filter_map(Element::as_i64).collect();
+    let all = |fits: fn(i64) -> bool| values.iter().all(|&value| fits(value));
+    let width: u32 = match () {
+        () if all(|value| i16::try_from(value).is_ok()) => 2,
+        () if all(|value| i32::try_from(value).is_ok()) => 4,
+        () => 8,
+    };
+    let mut bytes = Vec::with_capacity(8 + values.len() * width as usize);
+    bytes.extend_from_slice(&width.to_le_bytes());
+    bytes.extend_from_slice(&u32::try_from(values.len()).unwrap_or(u32::MAX).to_le_bytes());
+    for value in values {
+        bytes.extend_from_slice(&value.to_le_bytes()[..width as usize]);
+    }
+    put_string(to, &bytes, forms.compress);
+}
+
+fn put_listpack(to: &mut Vec<u8>, forms: Forms, fill: impl FnOnce(&mut ListpackWriter)) {
+    let mut block = ListpackWriter::default();
+    block.begin();
+    fill(&mut block);
+    put_string(to, block.finish(), forms.compress);
+}
+
+fn put_zset(to: &mut Vec<u8>, zset: ZsetRef<'_>, forms: Forms) {
+    match zset {
+        ZsetRef::Packed(_) => put_listpack(to, forms, |block| {
+            zset.for_each(|member, score| {
+                block.push(Element::Bytes(member));
+                block.push(Element::Bytes(&score_text(score)));
+            });
+        }),
+        ZsetRef::Big(_) => {
+            put_length(to, zset.len());
+            // From the highest score down: so a skip list is filled at its near end.
+            zset.walk_back(0..zset.len(), |member, score| {
+                put_string(to, member, forms.compress);
+                to.extend_from_slice(&score.to_le_bytes());
+            });
+        }
+    }
+}
+
+/// The shortest text that reads as this score.
+fn score_text(score: f64) -> Vec<u8> {
+    let magnitude = score.abs();
+    let text = if score.is_infinite() {
+        if score > 0.0 { "inf".to_owned() } else { "-inf".to_owned() }
+    } else if magnitude == 0.0 || PLAIN_SCORES.contains(&magnitude) {
+        format!("{score}")
+    } else {
+        format!("{score:e}")
+    };
+    text.into_bytes()
+}
+
+fn put_hash(to: &mut Vec<u8>, hash: HashRef<'_>, forms: Forms) {
+    let table = match hash {
+        HashRef::Packed(packed) => {
+            return put_listpack(to, forms, |block| packed.iter().for_each(|item| block.push(item.element)));
+        }
+        HashRef::Table(table) => table,
+    };
+    let has_deadlines = table.deadlines() > 0;
+    let least = table.members().iter().filter_map(|member| member.extra()).map(u64::cast_signed).min().unwrap_or(0);
+    if has_deadlines && forms.dialect == Dialect::Redis {
+        to.extend_from_slice(&least.to_le_bytes());
+    }
+    put_length(to, table.len() as u64);
+    for member in table.members().iter() {
+        let deadline = member.extra().map(u64::cast_signed);
+        if has_deadlines && forms.dialect == Dialect::Redis {
+            // From the least one on, and one more, for 0 is none.
+            put_length(to, deadline.map_or(0, |at| at.wrapping_sub(least).cast_unsigned().saturating_add(1)));
+        }
+        let (field, value) = member.key_and_value();
+        put_string(to, field, forms.compress);
+        put_string(to, value, forms.compress);
+        if has_deadlines && forms.dialect == Dialect::Valkey {
+            to.extend_from_slice(&deadline.unwrap_or(-1).to_le_bytes());
+        }
+    }
+}
+
+fn put_stream(to: &mut Vec<u8>, stream: &Stream, forms: Forms) {
+    let log = stream.log();
+    let mut blocks = 0;
+    let mut cut = BlockCut::default();
+    log.range(StreamId::MIN, StreamId::MAX).for_each(|entry| blocks += u64::from(cut.begins_block(&entry)));
+    put_length(to, blocks);
+    let mut entries: Vec<Entry<'_>> = Vec::new();
+    let mut cut = BlockCut::default();
+    for entry in log.range(StreamId::MIN, StreamId::MAX) {
+        if cut.begins_block(&entry) && !entries.is_empty() {
+            put_stream_block(to, &entries, forms);
+            entries.clear();
+        }
+        entries.push(entry);
+    }
+    if !entries.is_empty() {
+        put_stream_block(to, &entries, forms);
+    }
+    put_length(to, log.len());
+    put_id(to, log.last_id());
+    put_id(to, log.first_id());
+    put_id(to, log.max_deleted_id());
+    put_length(to, log.entries_added());
+    put_length(to, stream.group_count() as u64);
+    for (name, group) in stream.groups() {
+        put_group(to, name, group, forms);
+    }
+}
+
+/// Where a stream is cut into blocks.
+#[derive(Default)]
+struct BlockCut {
+    entries: usize,
+    bytes: usize,
+}
+
+impl BlockCut {
+    /// Takes the next entry in, and says whether a new block begins with it.
+    fn begins_block(&mut self, entry: &Entry<'_>) -> bool {
+        let bytes: usize =
+            entry.pairs().map(|(field, value)| field.len() + value.with_text(<[u8]>::len)).sum::<usize>();
+        let begins = self.entries == 0
+            || self.entries >= STREAM_BLOCK_ENTRIES
+            || self.bytes.saturating_add(bytes) > STREAM_BLOCK_BYTES;
+        if begins {
+            (self.entries, self.bytes) = (0, 0);
+        }
+        self.entries += 1;
+        self.bytes = self.bytes.saturating_add(bytes);
+        begins
+    }
+}
+
+/// A block: the id of its first entry as a string, and a listpack as [`crate::value`] describes it.
+fn put_stream_block(to: &mut Vec<u8>, entries: &[Entry<'_>], forms: Forms) {
+    let Some(first) = entries.first() else { return };
+    let mut key = [0; 16];
+    key[..8].copy_from_slice(&first.id.ms.to_be_bytes());
+    key[8..].copy_from_slice(&first.id.seq.to_be_bytes());
+    put_plain_string(to, &key);
+    put_listpack(to, forms, |block| {
+        let int = |value: u64| Element::Int(value.cast_signed());
+        block.push(int(entries.len() as u64));
+        block.push(int(0));
+        block.push(int(first.pairs().len() as u64));
+        first.pairs().for_each(|(field, _)| block.push(Element::Bytes(field)));
+        block.push(int(0));
+        for entry in entries {
+            let pairs = entry.pairs();
+            let count = pairs.len() as u64;
+            let is_same = first.pairs().map(|(field, _)| field).eq(pairs.map(|(field, _)| field));
+            block.push(Element::Int(if is_same { SAME_FIELDS } else { 0 }));
+            block.push(int(entry.id.ms.wrapping_sub(first.id.ms)));
+            block.push(int(entry.id.seq.wrapping_sub(first.id.seq)));
+            if !is_same {
+                block.push(int(count));
+            }
+            for (field, value) in entry.pairs() {
+                if !is_same {
+                    block.push(Element::Bytes(field));
+                }
+                value.with_text(|text| block.push(Element::Bytes(text)));
+            }
+            block.push(int(if is_same { count + 3 } else { 2 * count + 4 }));
+        }
+    });
+}
+
+fn put_id(to: &mut Vec<u8>, id: StreamId) {
+    put_length(to, id.ms);
+    put_length(to, id.seq);
+}
+
+fn put_raw_id(to: &mut Vec<u8>, id: StreamId) {
+    to.extend_from_slice(&id.ms.to_be_bytes());
+    to.extend_from_slice(&id.seq.to_be_bytes());
+}
+
+fn put_group(to: &mut Vec<u8>, name: &[u8], group: &Group, forms: Forms) {
+    put_string(to, name, forms.compress);
+    put_id(to, group.last_delivered());
+    // -1 says that it is not known.
+    put_length(to, group.entries_read().unwrap_or(u64::MAX));
+    let all = || group.pending_range(StreamId::MIN, StreamId::MAX);
+    put_length(to, group.pending_count());
+    for Pending { id, delivery_ms, deliveries, .. } in all() {
+        put_raw_id(to, id);
+        to.extend_from_slice(&delivery_ms.to_le_bytes());
+        put_length(to, deliveries);
+    }
+    // Every pending entry is somebody's in this form. Those that were given back are of one who has no name.
+    let released = || all().filter(|pending| pending.consumer.is_none());
+    let released_count = released().count() as u64;
+    put_length(to, group.consumer_count() as u64 + u64::from(released_count > 0));
+    for (slot, consumer) in group.consumers() {
+        put_string(to, consumer.name(), forms.compress);
+        to.extend_from_slice(&consumer.seen_ms().to_le_bytes());
+        to.extend_from_slice(&consumer.active_ms().unwrap_or(u64::MAX).to_le_bytes());
+        put_length(to, consumer.pending_count());
+        group.pending_range_of(slot, StreamId::MIN, StreamId::MAX).for_each(|pending| put_raw_id(to, pending.id));
+    }
+    if released_count > 0 {
+        put_plain_string(to, b"");
+        to.extend_from_slice(&0_u64.to_le_bytes());
+        to.extend_from_slice(&u64::MAX.to_le_bytes());
+        put_length(to, released_count);
+        released().for_each(|pending| put_raw_id(to, pending.id));
+    }
+}

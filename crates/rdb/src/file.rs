@@ -1,0 +1,198 @@
+//! A snapshot file from the front: records, and values for a visitor.
+
+use crate::error::{Error, Problem};
+use crate::source::Source;
+use crate::value::{Buffers, Dialect, Visitor, read_value};
+use std::io::Read;
+
+/// The first version with a checksum at its end.
+const CHECKSUM_SINCE: u32 = 5;
+
+mod opcode {
+    pub(super) const FUNCTION: u8 = 245;
+    pub(super) const FUNCTION_OLD: u8 = 246;
+    pub(super) const SLOT_INFO: u8 = 244;
+    pub(super) const MODULE_AUX: u8 = 247;
+    pub(super) const IDLE: u8 = 248;
+    pub(super) const FREQUENCY: u8 = 249;
+    pub(super) const AUX: u8 = 250;
+    pub(super) const RESIZE: u8 = 251;
+    pub(super) const EXPIRE_MS: u8 = 252;
+    pub(super) const EXPIRE_S: u8 = 253;
+    pub(super) const SELECT: u8 = 254;
+    pub(super) const END: u8 = 255;
+}
+
+/// What a file says in front of a value besides its key.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct KeyFacts {
+    /// The deadline, in Unix ms.
+    pub expire_at_ms: Option<i64>,
+    /// For how many seconds nobody has used it.
+    pub idle_s: Option<u64>,
+    /// How often it is used, as LFU counts.
+    pub frequency: Option<u8>,
+}
+
+/// One record of a file.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Record {
+    /// A fact about the file or its server.
+    Aux {
+        /// Its name.
+        name: Vec<u8>,
+        /// What it says.
+        value: Vec<u8>,
+    },
+    /// The keys that follow are of this database.
+    Database(u64),
+    /// How many keys the database has, and how many of them with a deadline: claims.
+    Size {
+        /// Keys.
+        keys: u64,
+        /// Keys with a deadline.
+        expires: u64,
+    },
+    /// A library of functions: its source.
+    Function(Vec<u8>),
+    /// The data of a module, which was passed over.
+    ModuleAux,
+    /// A key; its value is next, and must be read by [`Snapshot::value`].
+    Key {
+        /// Its name.
+        name: Vec<u8>,
+        /// The type and layout of its value.
+        kind: u8,
+        /// What else is known.
+        facts: KeyFacts,
+    },
+    /// The end; the checksum was right, if there is one.
+    End,
+}
+
+/// Reads a snapshot.
+#[derive(Debug)]
+pub struct Snapshot<R> {
+    source: Source<R>,
+    version: u32,
+    dialect: Dialect,
+    buffers: Buffers,
+}
+
+impl<R: Read> Snapshot<R> {
+    /// Begins with the header.
+    ///
+    /// # Errors
+    /// It is no snapshot, or of a version that is not known.
+    pub fn open(inner: R, with_checksum: bool) -> Result<Snapshot<R>, Error> {
+        let mut source = Source::new(inner, with_checksum);
+        let magic: [u8; 9] = source.array()?;
+        let (dialect, digits) = match &magic {
+            [b'R', b'E', b'D', b'I', b'S', digits @ ..] => (Dialect::Redis, &digits[..]),
+            [b'V', b'A', b'L', b'K', b'E', b'Y', digits @ ..] => (Dialect::Valkey, &digits[..]),
+            _ => return Err(source.error(Problem::NoSnapshot)),
+        };
+        let version = std::str::from_utf8(digits).ok().and_then(|digits| digits.parse().ok());
+        let version: u32 = version.ok_or_else(|| source.error(Problem::NoSnapshot))?;
+        if Dialect::of_version(version) != Some(dialect) {
+            return Err(source.error(Problem::Version(version)));
+        }
+        Ok(Snapshot { source, version, dialect, buffers: Buffers::default() })
+    }
+
+    /// The version.
+    pub fn version(&self) -> u32 {
+        self.version
+    }
+
+    /// Whose layouts it has.
+    pub fn dialect(&self) -> Dialect {
+        self.dialect
+    }
+
+    /// Bytes read so far.
+    pub fn offset(&self) -> u64 {
+        self.source.offset()
+    }
+
+    /// The next record.
+    pub fn next_record(&mut self) -> Result<Record, Error> {
+        let mut facts = KeyFacts::default();
+        loop {
+            match self.source.byte()? {
+                opcode::EXPIRE_MS => facts.expire_at_ms = Some(i64::from_le_bytes(self.source.array()?)),
+                opcode::EXPIRE_S => {
+                    facts.expire_at_ms = Some(i64::from(i32::from_le_bytes(self.source.array()?)) * 1000);
+                }
+                opcode::FREQUENCY => facts.frequency = Some(self.source.byte()?),
+                opcode::IDLE => facts.idle_s = Some(self.source.length()?),
+                opcode::SLOT_INFO => {
+                    // The slot, its keys and those with a deadline: hints for who makes tables beforehand.
+                    for _ in 0..3 {
+                        self.source.length()?;
+                    }
+                }
+                opcode::AUX => return Ok(Record::Aux { name: self.string()?, value: self.string()? }),
+                opcode::SELECT => return Ok(Record::Database(self.source.length()?)),
+                opcode::RESIZE => {
+                    return Ok(Record::Size { keys: self.source.length()?, expires: self.source.length()? });
+                }
+                opcode::FUNCTION => return Ok(Record::Function(self.string()?)),
+                opcode::FUNCTION_OLD => return Err(self.source.error(Problem::UnknownType(opcode::FUNCTION_OLD))),
+                opcode::MODULE_AUX => {
+                    self.skip_module_aux()?;
+                    return Ok(Record::ModuleAux);
+                }
+                opcode::END => {
+                    self.check_end()?;
+                    return Ok(Record::End);
+                }
+                kind => return Ok(Record::Key { name: self.string()?, kind, facts }),
+            }
+        }
+    }
+
+    /// Reads the value behind a [`Record::Key`].
+    pub fn value(&mut self, kind: u8, visitor: &mut impl Visitor) -> Result<(), Error> {
+        read_value(&mut self.source, kind, self.dialect, &mut self.buffers, visitor)
+    }
+
+    fn string(&mut self) -> Result<Vec<u8>, Error> {
+        let mut string = Vec::new();
+        self.source.string(&mut string)?;
+        Ok(string)
+    }
+
+    fn skip_module_aux(&mut self) -> Result<(), Error> {
+        // The module, and when the data would be given to it.
+        self.source.length()?;
+        self.source.length()?;
+        self.source.length()?;
+        loop {
+            match self.source.length()? {
+                0 => return Ok(()),
+                1 | 2 => self.source.length().map(drop)?,
+                3 => self.source.array::<4>().map(drop)?,
+                4 => self.source.array::<8>().map(drop)?,
+                5 => self.string().map(drop)?,
+                _ => return Err(self.source.error(Problem::Module)),
+            }
+        }
+    }
+
+    fn check_end(&mut self) -> Result<(), Error> {
+        if self.version < CHECKSUM_SINCE {
+            return Ok(());
+        }
+        let actual = self.source.checksum();
+        self.source.without_checksum();
+        let stored = u64::from_le_bytes(self.source.array()?);
+        match actual {
+            // 0 says that none was made.
+            Some(actual) if stored != 0 && actual != stored => {
+                Err(self.source.error(Problem::Checksum { stored, actual }))
+            }
+            _ => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,28 @@
+//! RDB: how Redis and Valkey write values into snapshots and payloads, read and written.
+//!
+//! ```text
+//!   a file   ─► Snapshot ─► records ─┐
+//!   a payload ─────────────────────► value::read ─► Visitor: Builder makes a value of it
+//!   an entry ─► encode ─► bytes of a value ─► a file, or a payload
+//! ```
+//!
+//! Everything that either has ever written is read: versions 1 to 13 of Redis and Valkey's 80 and 81, which use the same
+//! numbers of types for other layouts. Written is version 11, which both read, and a newer form only for what version 11
+//! cannot say: fields of hashes that expire.
+//!
+//! Nothing that is read is believed. Lengths allocate no more than what really came, packed forms must agree with
+//! themselves, and whoever reads to the end of a value knows that all of it made sense.
+
+pub mod build;
+pub mod encode;
+mod error;
+mod file;
+mod packed;
+pub mod payload;
+mod source;
+pub mod value;
+pub mod write;
+
+pub use error::{Error, Problem};
+pub use file::{KeyFacts, Record, Snapshot};
+pub use source::Source;

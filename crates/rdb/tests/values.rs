@@ -1,0 +1,313 @@
+//! Values through payloads: made, written, read, made again; in old forms; cut off and spoilt.
+
+use rand::rngs::SmallRng;
+use rand::{Rng, SeedableRng};
+use weir_rdb::Problem;
+use weir_rdb::build::{Builder, Limits};
+use weir_rdb::encode::Forms;
+use weir_rdb::payload;
+use weir_rdb::value::{Collection, Dialect, Id, StreamFigures, Visitor};
+use weir_structs::hash::HashLimits;
+use weir_structs::keyspace::{KeyHasher, Keyspace, TakenValue};
+use weir_structs::list::Limits as ListLimits;
+use weir_structs::packed::Element;
+use weir_structs::set::SetLimits;
+use weir_structs::stream::NodeLimits;
+use weir_structs::zset::ZsetLimits;
+
+const NOW_MS: i64 = 1_700_000_000_000;
+const KEY: &[u8] = b"key";
+
+fn limits() -> Limits {
+    Limits {
+        list: ListLimits::new(-2, 0),
+        set: SetLimits { ints_max: 512, packed_max: 128, packed_len_max: 64 },
+        hash: HashLimits { fields: 512, value_bytes: 64 },
+        zset: ZsetLimits { entries: 128, value_bytes: 64 },
+        stream: NodeLimits { bytes: 4096, entries: 100 },
+    }
+}
+
+fn builder() -> Builder {
+    Builder::new(KeyHasher::new(1), limits(), NOW_MS)
+}
+
+fn dump(value: TakenValue, dialect: Dialect) -> Vec<u8> {
+    let mut keyspace = Keyspace::new(KeyHasher::new(1));
+    let position = keyspace.position(KEY);
+    keyspace.insert_taken(position, KEY, value, 0);
+    let entry = keyspace.get(position, KEY).expect("it was put there");
+    payload::dump(entry, Forms { compress: true, dialect })
+}
+
+/// What a value is told as: each element a line, sorted where the order says nothing.
+#[derive(Default, Debug, PartialEq)]
+struct Told {
+    lines: Vec<String>,
+    is_ordered: bool,
+}
+
+impl Told {
+    fn of(payload: &[u8]) -> Told {
+        let (dialect, value) = payload::open(payload).expect("a whole payload");
+        let mut told = Told::default();
+        payload::read(dialect, value, &mut told).expect("a whole value");
+        if !told.is_ordered {
+            told.lines.sort();
+        }
+        told
+    }
+
+    fn tell(&mut self, line: String) -> Result<(), Problem> {
+        self.lines.push(line);
+        Ok(())
+    }
+}
+
+fn text(element: Element<'_>) -> String {
+    element.text().escape_ascii().to_string()
+}
+
+impl Visitor for Told {
+    fn string(&mut self, value: &[u8]) -> Result<(), Problem> {
+        self.tell(format!("string {}", value.escape_ascii()))
+    }
+
+    fn collection(&mut self, kind: Collection, _: usize) -> Result<(), Problem> {
+        self.is_ordered = kind == Collection::List;
+        self.tell(format!(" {kind:?}"))
+    }
+
+    fn element(&mut self, element: Element<'_>) -> Result<(), Problem> {
+        self.tell(format!("element {}", text(element)))
+    }
+
+    fn scored(&mut self, member: Element<'_>, score: f64) -> Result<(), Problem> {
+        // Minus zero becomes zero in a small sorted set.
+        self.tell(format!("member {} {:?}", text(member), score + 0.0))
+    }
+
+    fn field(&mut self, field: Element<'_>, value: Element<'_>, expire_at_ms: Option<i64>) -> Result<(), Problem> {
+        self.tell(format!("field {} {} {expire_at_ms:?}", text(field), text(value)))
+    }
+
+    fn stream(&mut self) -> Result<(), Problem> {
+        self.is_ordered = true;
+        Ok(())
+    }
+
+    fn entry(&mut self, id: Id, pairs: &[Element<'_>]) -> Result<(), Problem> {
+        let pairs: Vec<String> = pairs.iter().map(|&element| text(element)).collect();
+        self.tell(format!("entry {id:?} {pairs:?}"))
+    }
+
+    fn figures(&mut self, figures: &StreamFigures) -> Result<(), Problem> {
+        self.tell(format!("{figures:?}"))
+    }
+
+    fn group(&mut self, name: &[u8], last_delivered: Id, entries_read: Option<u64>) -> Result<(), Problem> {
+        self.tell(format!("group {} {last_delivered:?} {entries_read:?}", name.escape_ascii()))
+    }
+
+    fn pending(&mut self, id: Id, delivered_ms: u64, deliveries: u64) -> Result<(), Problem> {
+        self.tell(format!("pending {id:?} {delivered_ms} {deliveries}"))
+    }
+
+    fn consumer(&mut self, name: &[u8], seen_ms: u64, active_ms: Option<u64>) -> Result<(), Problem> {
+        self.tell(format!("consumer {} {seen_ms} {active_ms:?}", name.escape_ascii()))
+    }
+
+    fn consumer_pending(&mut self, id: Id) -> Result<(), Problem> {
+        self.tell(format!("consumer's {id:?}"))
+    }
+}
+
+/// A value of a random type, told to a builder.
+fn random_value(rng: &mut SmallRng) -> TakenValue {
+    let mut builder = builder();
+    let count = [1, 3, 40, 200, 600][rng.random_range(0..5)];
+    let told = match rng.random_range(0..6) {
+        0 => builder.string(&random_text(rng, 30_000)),
+        1 => tell_all(&mut builder, Collection::List, count, rng, |builder, _, rng| {
+            builder.element(Element::Bytes(&random_text(rng, 10_000)))
+        }),
+        2 => tell_all(&mut builder, Collection::Set, count, rng, |builder, at, rng| {
+            let rest = if rng.random_bool(0.9) { Vec::new() } else { [b":", &random_text(rng, 100)[..]].concat() };
+            builder.element(Element::Bytes(&[at.to_string().as_bytes(), &rest].concat()))
+        }),
+        3 => tell_all(&mut builder, Collection::Zset, count, rng, |builder, at, rng| {
+            let scores =
+                [0.0, -0.0, 1.0, -17.25, 0.1, 1e300, -1e-300, f64::INFINITY, f64::NEG_INFINITY, 5e-324, at as f64];
+            let score = scores[rng.random_range(0..scores.len())];
+            builder.scored(Element::Bytes(at.to_string().as_bytes()), score)
+        }),
+        4 => tell_all(&mut builder, Collection::Hash, count, rng, |builder, at, rng| {
+            let deadline = rng.random_bool(0.02).then(|| NOW_MS + rng.random_range(1..1 << 40));
+            let (field, value) = (at.to_string(), random_text(rng, 100));
+            builder.field(Element::Bytes(field.as_bytes()), Element::Bytes(&value), deadline)
+        }),
+        _ => tell_stream(&mut builder, count as u64, rng),
+    };
+    told.expect("a value that is right");
+    builder.take().expect("it fits together").expect("it is not empty")
+}
+
+fn tell_all(
+    builder: &mut Builder,
+    kind: Collection,
+    count: usize,
+    rng: &mut SmallRng,
+    tell: impl Fn(&mut Builder, usize, &mut SmallRng) -> Result<(), Problem>,
+) -> Result<(), Problem> {
+    builder.collection(kind, count)?;
+    (0..count).try_for_each(|at| tell(builder, at, rng))
+}
+
+fn tell_stream(builder: &mut Builder, count: u64, rng: &mut SmallRng) -> Result<(), Problem> {
+    builder.stream()?;
+    for at in 0..count {
+        let fields = rng.random_range(1..4);
+        let texts: Vec<Vec<u8>> = (0..2 * fields).map(|_| random_text(rng, 50)).collect();
+        let pairs: Vec<Element<'_>> = texts.iter().map(|text| Element::Bytes(text)).collect();
+        builder.entry((5 + at / 3, at % 3), &pairs)?;
+    }
+    builder.figures(&StreamFigures {
+        len: count,
+        last_id: (5 + count, 0),
+        first_id: Some((5, 0)),
+        max_deleted_id: (2, 7),
+        entries_added: Some(count + 9),
+    })?;
+    for group in 0..rng.random_range(0..3) {
+        let name = format!("group{group}");
+        builder.group(name.as_bytes(), (6, 0), rng.random_bool(0.5).then_some(3))?;
+        let pending = count.min(7);
+        (0..pending).try_for_each(|at| builder.pending((5 + at / 3, at % 3), 1_000 + at, 1 + at * 50))?;
+        builder.consumer(b"somebody", 77, Some(76))?;
+        (0..pending / 2).try_for_each(|at| builder.consumer_pending((5 + at / 3, at % 3)))?;
+        builder.consumer(b"nobody", 78, None)?;
+        // Those that were given back.
+        builder.consumer(b"", 0, None)?;
+        (pending / 2..pending).try_for_each(|at| builder.consumer_pending((5 + at / 3, at % 3)))?;
+    }
+    Ok(())
+}
+
+fn random_text(rng: &mut SmallRng, most: usize) -> Vec<u8> {
+    match rng.random_range(0..4) {
+        0 => rng.random::<i64>().checked_shr(rng.random_range(0..64)).unwrap_or(0).to_string().into_bytes(),
+        1 => (0..rng.random_range(0..20)).map(|_| rng.random()).collect(),
+        2 => vec![b'a'; rng.random_range(0..200)],
+        _ if rng.random_bool(0.02) => vec![rng.random(); rng.random_range(0..most)],
+        _ => b"word".repeat(rng.random_range(0..20)),
+    }
+}
+
+#[test]
+fn what_is_written_reads_as_the_same_in_the_forms_of_both() {
+    let mut rng = SmallRng::seed_from_u64(1);
+    for _ in 0..150 {
+        let value = random_value(&mut rng);
+        let payloads = [Dialect::Redis, Dialect::Valkey].map(|dialect| dump(value.clone(), dialect));
+        assert_eq!(Told::of(&payloads[0]), Told::of(&payloads[1]));
+        for payload in payloads {
+            let (dialect, bytes) = payload::open(&payload).expect("a whole payload");
+            let mut builder = builder();
+            payload::read(dialect, bytes, &mut builder).expect("a whole value");
+            let again = builder.take().expect("it fits together").expect("it is not empty");
+            assert_eq!(Told::of(&dump(again, dialect)), Told::of(&payload));
+        }
+    }
+}
+
+/// The value in one of the forms that older servers wrote.
+fn read_old(code: u8, bytes: &[u8]) -> Result<Vec<String>, Problem> {
+    let mut told = Told::default();
+    payload::read(Dialect::Redis, &[&[code], bytes].concat(), &mut told)?;
+    Ok(told.lines.split_off(1))
+}
+
+#[test]
+fn forms_of_older_servers_are_read() {
+    let ziplist = b"\x14\0\0\0\x0a\0\0\0\x02\0\0\x01a\x03\xfe\x7f\xff....";
+    // Its own length counts the bytes that it has.
+    assert!(read_old(10, &[&[ziplist.len() as u8][..], ziplist].concat()).is_err());
+    let ziplist = b"\x11\0\0\0\x0d\0\0\0\x02\0\0\x01a\x03\xfe\x7f\xff";
+    let ziplist = [&[ziplist.len() as u8][..], ziplist].concat();
+    assert_eq!(read_old(10, &ziplist).unwrap(), ["element a", "element 127"]);
+    assert_eq!(read_old(12, &ziplist).unwrap(), ["member a 127.0"]);
+    assert_eq!(read_old(13, &ziplist).unwrap(), ["field a 127 None"]);
+    assert_eq!(read_old(14, &[b"\x01", &ziplist[..]].concat()).unwrap(), ["element a", "element 127"]);
+    assert_eq!(read_old(9, b"\x08\x01\x01k\x01\x00v\xff\0").unwrap_err(), Problem::BadPacked);
+    assert_eq!(read_old(9, b"\x07\x01\x01k\x01\x00v\xff").unwrap(), ["field k v None"]);
+    assert_eq!(read_old(1, b"\x02\x01a\xc0\x05").unwrap(), ["element a", "element 5"]);
+    assert_eq!(read_old(3, b"\x01\x01a\x041.25").unwrap(), ["member a 1.25"]);
+    assert_eq!(read_old(3, b"\x01\x01a\xff").unwrap(), ["member a -inf"]);
+    assert_eq!(read_old(3, b"\x01\x01a\xfd").unwrap_err(), Problem::BadNumber);
+    assert_eq!(read_old(2, b"\x00").unwrap_err(), Problem::BadCollection);
+    assert_eq!(read_old(7, b"\x00").unwrap_err(), Problem::Module);
+    assert_eq!(read_old(99, b"\x00").unwrap_err(), Problem::UnknownType(99));
+    assert_eq!(read_old(0, b"\x01ab").unwrap_err(), Problem::Trailing);
+}
+
+#[test]
+fn an_element_that_is_there_twice_is_no_value() {
+    for (code, bytes) in
+        [(2, &b"\x02\x01a\x01a"[..]), (4, b"\x02\x01a\x01b\x01a\x01c"), (3, b"\x02\x01a\x011\x01a\x012")]
+    {
+        let mut builder = builder();
+        let read = payload::read(Dialect::Redis, &[&[code], bytes].concat(), &mut builder);
+        assert_eq!(read.unwrap_err(), Problem::BadCollection);
+    }
+}
+
+#[test]
+fn a_hash_whose_fields_have_all_expired_is_no_value() {
+    let mut builder = builder();
+    builder.collection(Collection::Hash, 1).unwrap();
+    builder.field(Element::Bytes(b"f"), Element::Bytes(b"v"), Some(NOW_MS)).unwrap();
+    assert!(builder.take().unwrap().is_none());
+    builder.string(b"next").unwrap();
+    assert!(builder.take().unwrap().is_some());
+}
+
+#[test]
+fn claimed_lengths_allocate_nothing_and_every_cut_is_refused() {
+    let huge = b"\x81\x7f\xff\xff\xff\xff\xff\xff\xff";
+    for code in 0..=25 {
+        let mut builder = builder();
+        assert!(payload::read(Dialect::Redis, &[&[code], &huge[..]].concat(), &mut builder).is_err(), "{code}");
+    }
+    let mut rng = SmallRng::seed_from_u64(2);
+    for _ in 0..40 {
+        let payload = dump(random_value(&mut rng), Dialect::Redis);
+        let (dialect, bytes) = payload::open(&payload).expect("a whole payload");
+        for _ in 0..40 {
+            let cut = rng.random_range(0..bytes.len());
+            assert!(payload::read(dialect, &bytes[..cut], &mut builder()).is_err());
+            assert!(payload::open(&payload[..cut]).is_none());
+        }
+    }
+}
+
+#[test]
+fn spoilt_values_are_refused_or_can_be_written_again() {
+    let mut rng = SmallRng::seed_from_u64(3);
+    for _ in 0..60 {
+        let dialect = if rng.random() { Dialect::Redis } else { Dialect::Valkey };
+        let payload = dump(random_value(&mut rng), dialect);
+        let (dialect, bytes) = payload::open(&payload).expect("a whole payload");
+        for _ in 0..20 {
+            let mut spoilt = bytes.to_vec();
+            for _ in 0..rng.random_range(1..4) {
+                let at = rng.random_range(0..spoilt.len().min(2_000));
+                spoilt[at] = [0, 0xFF, 0x81, 0xC3, rng.random(), spoilt[at] ^ 1][rng.random_range(0..6)];
+            }
+            let mut builder = builder();
+            let taken = payload::read(dialect, &spoilt, &mut builder).and_then(|()| builder.take());
+            if let Ok(Some(value)) = taken {
+                Told::of(&dump(value, dialect));
+            }
+        }
+    }
+}
