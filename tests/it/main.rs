@@ -7,6 +7,7 @@
 //! Every test has a server, a folder and a port of its own, so they run side by side. None waits a fixed time: each waits
 //! for what it wants to see, until a deadline ([`weir::eventually`]).
 
+mod acl;
 mod clients;
 mod configuration;
 mod crash;
