@@ -9,6 +9,7 @@ pub mod command;
 pub mod config;
 pub mod logging;
 pub mod net;
+pub mod persist;
 pub mod process;
 pub mod pubsub;
 pub mod script;

@@ -192,6 +192,7 @@ fn start(mut config: Config, loaded: &Loaded) -> Result<ExitCode, String> {
         return Err("Failed to configure TLS. Check logs for more info.".to_owned());
     }
     server.load_users()?;
+    server.load_snapshot()?;
     let source = SignalSource {
         fd: std::os::fd::AsRawFd::as_raw_fd(&signals),
         take: Box::new(move || signals.take().map(|signal| signal.name())),

@@ -20,9 +20,13 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("store", &[]),
     ("tls", &["config"]),
     ("command", &["config", "store"]),
+    ("persist", &["store"]),
     ("script", &["command", "config"]),
     ("acl", &["command", "config"]),
-    ("server", &["acl", "command", "config", "logging", "pubsub", "script", "stats", "store", "tls", "tracking"]),
+    (
+        "server",
+        &["acl", "command", "config", "logging", "persist", "pubsub", "script", "stats", "store", "tls", "tracking"],
+    ),
     ("net", &["command", "config", "server", "store", "tls"]),
     ("main", &["allocator", "config", "logging", "net", "process", "server", "stats"]),
 ];

@@ -349,6 +349,21 @@ impl ShutdownFlags {
         ("failover", 1 << 5),
     ];
 
+    /// The data are saved, whether or not save points are configured.
+    pub fn saves(self) -> bool {
+        self.0 & 1 != 0
+    }
+
+    /// The data are not saved.
+    pub fn saves_nothing(self) -> bool {
+        self.0 & 1 << 1 != 0
+    }
+
+    /// The process ends even if they could not be saved.
+    pub fn forces(self) -> bool {
+        self.0 & 1 << 3 != 0
+    }
+
     /// Nothing was asked for: save when save points are configured.
     pub fn is_default(self) -> bool {
         self.0 == 0

@@ -34,6 +34,7 @@ mod publish;
 mod redact;
 pub mod running;
 mod scripting;
+mod snapshots;
 mod statistics;
 pub mod table;
 mod tls;
@@ -153,6 +154,7 @@ pub struct Server {
     waiters: blocking::Waiters,
     scripts: scripting::Scripts,
     functions: Functions,
+    snapshots: snapshots::Snapshots,
     /// Subscribers whose commands are running, and perhaps some whose commands have run.
     running_subscribers: Vec<Slot>,
     tracking: tracking::Tracking,
@@ -178,6 +180,7 @@ pub struct ShutdownRequest {
 impl Server {
     /// A server with empty databases. `hash_seed` keys the hash tables; what commands pick at random depends on the run id.
     pub fn new(config: Config, facts: Facts, hash_seed: u64) -> Server {
+        let snapshots = snapshots::Snapshots::new(facts.started_ms / 1000);
         let now_ms = facts.started_ms;
         let random_seed = std::hash::BuildHasher::hash_one(&foldhash::quality::FixedState::default(), &facts.run_id);
         let mut server = Server {
@@ -203,6 +206,7 @@ impl Server {
             waiters: blocking::Waiters::default(),
             scripts: scripting::Scripts::default(),
             functions: Functions::default(),
+            snapshots,
             running_subscribers: Vec::new(),
             tracking: tracking::Tracking::default(),
             client_memory: client_memory::ClientMemory::default(),
@@ -307,8 +311,16 @@ impl Server {
         }
     }
 
-    /// A signal asks for the end.
+    /// A signal asks for the end. It does not come if the data should have been saved and could not be.
     pub fn signalled(&mut self, name: &'static str) {
+        let flags = if name == "SIGINT" { self.config.shutdown_on_sigint } else { self.config.shutdown_on_sigterm };
+        let save = if flags.saves() { Some(true) } else { flags.saves_nothing().then_some(false) };
+        if self.prepare_end(save).is_err() && !flags.forces() {
+            tracing::warn!(
+                "{name} received but errors trying to shut down the server, check the logs for more information"
+            );
+            return;
+        }
         self.shutdown = Some(ShutdownRequest { by: name });
     }
 

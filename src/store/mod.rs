@@ -493,6 +493,11 @@ impl Store {
         self.env.measures_memory = true;
     }
 
+    /// All entries of a database, those included whose time has come.
+    pub fn entries(&self, index: usize) -> impl Iterator<Item = EntryRef<'_>> {
+        self.databases[index].keys.iter()
+    }
+
     /// Figures of a database.
     pub fn figures(&self, index: usize) -> DbFigures {
         let Database { keys, meta } = &self.databases[index];

@@ -1,5 +1,5 @@
-"""Compares what DUMP and RESTORE do: values of every type and encoding are made in one server, carried to the other and read
-there in full, both ways; and payloads that were spoilt, with their checksums put right, are given to ours alone, which must
+"""Compares what DUMP and RESTORE do, and snapshot files: values of every type and encoding are made in one server, carried to
+the other, one by one and in a file, and read there in full, both ways; and payloads that were spoilt, with their checksums put right, are given to ours alone, which must
 take or refuse them and stay up, and whatever it takes it must be able to read and to write again.
 
     python3 tests/differential/payloads.py --ours PATH --peer PATH [--values N] [--spoilt N] [--seed S]
@@ -8,8 +8,10 @@ take or refuse them and stay up, and whatever it takes it must be able to read a
 import argparse
 import pathlib
 import random
+import shutil
 import sys
 import tempfile
+import time
 
 from servers import Server
 from wire import Failure, Lost, Many
@@ -18,6 +20,7 @@ SHOWN_MAX = 20
 # The first version of Redis that reads what ours writes.
 READS_OURS = {"redis": (7, 2), "valkey": (7, 2)}
 EXPIRING_FIELDS = {"redis": (7, 4), "valkey": (9, 0)}
+FUNCTION = b"#!lua name=lib\nredis.register_function('carried', function() return 'arrived' end)"
 POLYNOMIAL = 0x95AC9329AC4BC9B5
 
 
@@ -179,6 +182,48 @@ def carry(maker, source, target, values, found):
     return payloads
 
 
+def carry_file(maker, source, target, values, found):
+    """Makes values in one server, has it write a snapshot, and starts the other with that."""
+    source.call(b"FLUSHALL"), target.call(b"FLUSHALL")
+    keys = [b"key:%d" % number for number in range(values)]
+    for number, key in enumerate(keys):
+        source.connection(2).exchange([[b"SELECT", b"%d" % (number % 3)], *maker.value(key)])
+        if number % 5 == 0:
+            source.call(b"PEXPIREAT", key, b"%d" % (4_000_000_000_000 + number))
+    source.call(b"FUNCTION", b"LOAD", b"REPLACE", FUNCTION)
+    if source.call(b"SAVE") != b"OK":
+        found.append(f"{source.name} cannot save:\n{source.log_tail()}")
+        return 0
+    before = everything(source, keys)
+    target.stop()
+    shutil.copy(source.folder / "dump.rdb", target.folder / "dump.rdb")
+    try:
+        target.start()
+    except SystemExit as error:
+        found.append(f"{target.name} does not load what {source.name} has saved: {error}")
+        (target.folder / "dump.rdb").unlink()
+        target.start()
+        return 0
+    while isinstance(target.call(b"DBSIZE"), Failure):
+        # It is still loading.
+        time.sleep(0.01)
+    after = everything(target, keys)
+    for one, other in zip(before, after):
+        if one != other:
+            found.append(f"{one[0].decode()} in a file from {source.name} to {target.name}:\n    {str(one)[:600]}\n    {str(other)[:600]}")
+    (target.folder / "dump.rdb").unlink()
+    target.call(b"SELECT", b"0"), source.call(b"SELECT", b"0")
+    return len(before)
+
+
+def everything(server, keys):
+    found = [(b"function", plain(server.call(b"FCALL", b"carried", b"0")))]
+    for number, key in enumerate(keys):
+        server.call(b"SELECT", b"%d" % (number % 3))
+        found.append((key, server.call(b"PEXPIRETIME", key), contents(server, key)))
+    return found
+
+
 def spoil(rng, payload):
     body = bytearray(payload[:-8])
     for _ in range(rng.randrange(1, 4)):
@@ -225,12 +270,15 @@ def compare(ours, theirs, options):
         # Fields that expire are written as Redis does, whatever the peer is.
         back = Maker(options.seed + 1, maker.has_expiring_fields and theirs.kind == "redis")
         payloads += carry(back, ours, theirs, options.values, found)
+    files = carry_file(maker, theirs, ours, options.values, found)
+    if theirs.version >= READS_OURS[theirs.kind]:
+        files += carry_file(back, ours, theirs, options.values, found)
     taken = attack(ours, payloads, options.spoilt, rng, found)
     for text in found[:SHOWN_MAX]:
         print(f"--- {text}")
     print(
-        f"payloads: {len(payloads)} values carried to and from {theirs.name}, {options.spoilt} spoilt ones, of which {taken} were "
-        f"taken; {len(found)} findings (seed {options.seed})"
+        f"payloads: {len(payloads)} values carried to and from {theirs.name}, {files} in snapshots; {options.spoilt} spoilt ones, of "
+        f"which {taken} were taken; {len(found)} findings (seed {options.seed})"
     )
     return len(found)
 

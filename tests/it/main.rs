@@ -20,6 +20,7 @@ mod protocol;
 mod pubsub;
 mod scripts;
 mod slow_and_hostile;
+mod snapshots;
 mod start_and_end;
 mod tls;
 mod waiting;

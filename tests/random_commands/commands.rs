@@ -418,7 +418,8 @@ pub(super) fn is_forbidden<'w>(mut words: impl Iterator<Item = &'w [u8]>) -> boo
     const REPEATED_MAX: u64 = 20_000;
     let is = |word: &[u8], name: &str| word.eq_ignore_ascii_case(name.as_bytes());
     let name = words.next().unwrap_or_default();
-    if is(name, "shutdown") {
+    // They would end the process, or write files.
+    if is(name, "shutdown") || is(name, "save") {
         return true;
     }
     if ["srandmember", "zrandmember", "hrandfield"].iter().any(|sampling| is(name, sampling)) {
@@ -435,7 +436,7 @@ pub(super) fn is_forbidden<'w>(mut words: impl Iterator<Item = &'w [u8]>) -> boo
         let (count, size) = (numbers.first().unwrap_or(&0), numbers.get(2).unwrap_or(&0));
         return *count > POPULATE_KEYS_MAX || count.saturating_mul(*size) > POPULATE_BYTES_MAX;
     }
-    is(sub, "panic") || is(sub, "segfault")
+    is(sub, "panic") || is(sub, "segfault") || is(sub, "reload")
 }
 
 fn plain_number(word: &[u8]) -> u64 {

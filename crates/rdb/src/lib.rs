@@ -24,5 +24,5 @@ pub mod value;
 pub mod write;
 
 pub use error::{Error, Problem};
-pub use file::{KeyFacts, Record, Snapshot};
+pub use file::{KeyFacts, Record, Snapshot, SnapshotWriter};
 pub use source::Source;

@@ -5,7 +5,8 @@ use crate::command::effects::EventClass;
 use crate::command::spec::{Acl, Arg, ArgKind, Flags, Group, KeyFlags, KeySpec, Spec};
 use crate::command::table::{DataFn, Row};
 use crate::command::{Cx, Error, args, hash, list, set, stream, zset};
-use crate::store::Removal;
+use crate::config::Config;
+use crate::store::{Removal, Store};
 use weir_rdb::build::{Builder, Limits};
 use weir_rdb::encode::Forms;
 use weir_rdb::payload;
@@ -107,7 +108,7 @@ fn restore_command(cx: &mut Cx<'_>) -> Result<(), Error> {
     }
     let (dialect, value) = payload::open(cx.arg(3)).ok_or(Error::BAD_PAYLOAD)?;
     let now_ms = cx.now_ms();
-    let mut builder = Builder::new(cx.store.hasher().clone(), limits(cx), now_ms);
+    let mut builder = Builder::new(cx.store.hasher().clone(), value_limits(cx.config, cx.store), now_ms);
     let built = payload::read(dialect, value, &mut builder).and_then(|()| builder.take());
     let value = built.map_err(|_| Error::BAD_DATA_FORMAT)?;
     let expire_at = match ttl_ms {
@@ -138,12 +139,12 @@ fn restore_command(cx: &mut Cx<'_>) -> Result<(), Error> {
 }
 
 /// The limits in force for all types.
-fn limits(cx: &Cx<'_>) -> Limits {
+pub fn value_limits(config: &Config, store: &Store) -> Limits {
     Limits {
-        list: list::ends::limits(cx),
-        set: set::place::limits(cx.config),
-        hash: hash::access::limits(cx.config),
-        zset: zset::place::limits(cx.config),
-        stream: stream::append::node_limits(cx.config),
+        list: list::ends::limits_by(config, store),
+        set: set::place::limits(config),
+        hash: hash::access::limits(config),
+        zset: zset::place::limits(config),
+        stream: stream::append::node_limits(config),
     }
 }

@@ -3,16 +3,23 @@
 use crate::command::effects::EventClass;
 use crate::command::reply::Reply;
 use crate::command::{Cx, Error};
+use crate::config::Config;
 use crate::store::{BLOB_MIN, Key, PackedKind, Store, Write};
 use std::ops::ControlFlow;
 use weir_structs::list::{Element, End, Limits, ListMut, ListRef};
 
 /// The limits in force.
 #[inline]
-pub(in crate::command) fn limits(cx: &Cx<'_>) -> Limits {
-    let depth = usize::try_from(cx.config.list_compress_depth).unwrap_or(usize::MAX);
-    let limits = Limits::new(i64::from(cx.config.list_max_listpack_size), depth);
-    match cx.store.list_apart_from() {
+pub(super) fn limits(cx: &Cx<'_>) -> Limits {
+    limits_by(cx.config, cx.store)
+}
+
+/// The same outside of a command.
+#[inline]
+pub(in crate::command) fn limits_by(config: &Config, store: &Store) -> Limits {
+    let depth = usize::try_from(config.list_compress_depth).unwrap_or(usize::MAX);
+    let limits = Limits::new(i64::from(config.list_max_listpack_size), depth);
+    match store.list_apart_from() {
         None => limits,
         Some(bytes) => limits.apart_from(bytes),
     }

@@ -6,7 +6,7 @@ use super::super::special;
 use super::super::values::{AppendFsync, RdbVersionCheck};
 
 const INT_MIN: i128 = i32::MIN as i128;
-const FILES: &str = "data lives in memory only";
+const FILES: &str = "only whole snapshots are written, by the server itself";
 
 /// A row without effect until there are files.
 const fn file(directive: Directive) -> Directive {
@@ -14,13 +14,14 @@ const fn file(directive: Directive) -> Directive {
 }
 
 pub(super) static ROWS: &[Directive] = &[
-    file(row("save", Special(&special::SAVE), "3600 1 300 100 60 10000"))
+    row("save", Special(&special::SAVE), "3600 1 300 100 60 10000")
         .multi_arg()
         .apply(Apply::Save)
+        .until(piece::PERSISTENCE, "a snapshot is written when the server ends, and by SAVE, not yet meanwhile")
         .doc("Takes a snapshot when within so many seconds at least so many changes were made; empty never does."),
-    file(row("dbfilename", text!(dbfilename, dbfilename), "dump.rdb")).protected().doc("Name of the snapshot file."),
+    row("dbfilename", text!(dbfilename, dbfilename), "dump.rdb").protected().doc("Name of the snapshot file."),
     row("rdbcompression", flag!(rdbcompression), "yes").doc("Compresses texts in snapshots and in what DUMP answers."),
-    file(row("rdbchecksum", flag!(rdbchecksum), "yes")).immutable().doc("Guards snapshots by a checksum."),
+    row("rdbchecksum", flag!(rdbchecksum), "yes").immutable().doc("Guards snapshots by a checksum."),
     file(row("rdb-version-check", choice!(rdb_version_check, RdbVersionCheck), "strict"))
         .doc("Refuses snapshots of a newer format, or tries them."),
     file(row("rdb-del-sync-files", flag!(rdb_del_sync_files), "no"))

@@ -79,11 +79,9 @@ pub(super) static ROWS: &[Directive] = &[
         .doc("Seconds for which a shutdown waits for replicas that lag behind."),
     row("shutdown-on-sigint", Special(&special::SHUTDOWN_ON_SIGINT), "default")
         .multi_arg()
-        .until(piece::PERSISTENCE, "there is nothing to save")
         .doc("How to shut down on SIGINT."),
     row("shutdown-on-sigterm", Special(&special::SHUTDOWN_ON_SIGTERM), "default")
         .multi_arg()
-        .until(piece::PERSISTENCE, "there is nothing to save")
         .doc("How to shut down on SIGTERM."),
     row("crash-log-enabled", flag!(crash_log_enabled), "yes")
         .apply(Apply::CrashLog)

@@ -57,6 +57,31 @@ pub(super) const COMMANDS: &[Row<ServerFn>] = &[
         shutdown_command,
     ),
     Row::new(
+        Spec::new(
+            "save",
+            1,
+            Flags::ADMIN.union(Flags::NOSCRIPT).union(Flags::NO_ASYNC_LOADING).union(Flags::NO_MULTI),
+            ACL_ADMIN_SLOW_DANGEROUS,
+            Group::Server,
+            "1.0.0",
+        )
+        .doc("O(N) where N is the number of keys.", "Writes a snapshot of all databases while everybody waits."),
+        save_command,
+    ),
+    Row::new(
+        Spec::new(
+            "lastsave",
+            1,
+            Flags::LOADING.union(Flags::STALE).union(Flags::FAST),
+            Acl::ADMIN.union(Acl::FAST).union(Acl::DANGEROUS),
+            Group::Server,
+            "1.0.0",
+        )
+        .tips(&["nondeterministic_output"])
+        .doc("O(1)", "Tells when the last snapshot was written, in seconds since 1970."),
+        lastsave_command,
+    ),
+    Row::new(
         Spec::new("time", 1, Flags::LOADING.union(Flags::STALE).union(Flags::FAST), Acl::FAST, Group::Server, "2.6.0")
             .tips(&["nondeterministic_output"])
             .doc("O(1)", "Returns the server's clock as Unix seconds and the microseconds within the second."),
@@ -119,13 +144,24 @@ fn shutdown_command(cx: &mut ServerCx<'_>) -> Result<(), Error> {
     if words.contains(ShutdownWords::FAILOVER) {
         return Err(Error::fixed("ERR SHUTDOWN FAILOVER is only supported in cluster mode."));
     }
-    if words.contains(ShutdownWords::SAVE) && !words.contains(ShutdownWords::FORCE) {
-        tracing::warn!("SHUTDOWN SAVE was refused: this version cannot save the data.");
+    let save = words.intersects(contradiction).then(|| words.contains(ShutdownWords::SAVE));
+    if cx.server.prepare_end(save).is_err() && !words.contains(ShutdownWords::FORCE) {
         return Err(Error::fixed("ERR Errors trying to SHUTDOWN. Check logs."));
     }
     cx.server.shutdown = Some(ShutdownRequest { by: "SHUTDOWN" });
     // There is no reply, and what the client sent behind this is not run.
     cx.client().flags.insert(ClientFlags::CLOSE_AFTER_REPLY);
+    Ok(())
+}
+
+fn save_command(cx: &mut ServerCx<'_>) -> Result<(), Error> {
+    cx.server.save_snapshot().map_err(|_| Error::fixed("ERR"))?;
+    cx.reply.ok();
+    Ok(())
+}
+
+fn lastsave_command(cx: &mut ServerCx<'_>) -> Result<(), Error> {
+    cx.reply.int(cx.server.snapshots.last_save_s);
     Ok(())
 }
 

@@ -401,7 +401,25 @@ fn reload(cx: &mut ServerCx<'_>) -> Result<(), Error> {
     if cx.words(2).any(|word| !["MERGE", "NOFLUSH", "NOSAVE"].iter().any(|option| is(word, option))) {
         return Err(Error::fixed("ERR DEBUG RELOAD only supports the MERGE, NOFLUSH and NOSAVE options."));
     }
-    without_persistence(cx)
+    let has = |option: &str| cx.words(2).any(|word| is(word, option));
+    let (merge, flush, save) = (has("MERGE"), !has("NOFLUSH"), !has("NOSAVE"));
+    if save {
+        cx.server.save_snapshot().map_err(|_| Error::fixed("ERR"))?;
+    }
+    if flush {
+        for index in 0..cx.server.store.databases() {
+            cx.server.store.flush(index, false);
+        }
+        cx.server.flush_functions(true);
+    }
+    if let Err(error) = cx.server.add_snapshot(merge) {
+        tracing::error!("{error}");
+        return Err(Error::fixed(
+            "ERR Error trying to load the RDB dump, check server logs and the server log for more details",
+        ));
+    }
+    cx.reply.ok();
+    Ok(())
 }
 
 fn without_persistence(cx: &mut ServerCx<'_>) -> Result<(), Error> {

@@ -286,11 +286,14 @@ fn persistence(server: &Server, fields: &mut Fields) {
     fields.zeros(&["current_save_keys_processed", "current_save_keys_total"]);
     fields.put("rdb_changes_since_last_save", server.dirty);
     fields.put("rdb_bgsave_in_progress", 0);
-    fields.put("rdb_last_save_time", server.facts.started_ms / 1000);
+    fields.put("rdb_last_save_time", server.snapshots.last_save_s);
     fields.put("rdb_last_bgsave_status", "ok");
     fields.put("rdb_last_bgsave_time_sec", -1);
     fields.put("rdb_current_bgsave_time_sec", -1);
-    fields.zeros(&["rdb_saves", "rdb_last_cow_size", "rdb_last_load_keys_expired", "rdb_last_load_keys_loaded"]);
+    fields.put("rdb_saves", server.snapshots.saves);
+    fields.put("rdb_last_cow_size", 0);
+    fields.put("rdb_last_load_keys_expired", server.snapshots.keys_expired);
+    fields.put("rdb_last_load_keys_loaded", server.snapshots.keys_loaded);
     fields.zeros(&["aof_enabled", "aof_rewrite_in_progress", "aof_rewrite_scheduled"]);
     fields.put("aof_last_rewrite_time_sec", -1);
     fields.put("aof_current_rewrite_time_sec", -1);

@@ -1,0 +1,123 @@
+//! Reading a snapshot into the store.
+
+use crate::store::Store;
+use std::fmt;
+use std::fs::File;
+use std::io;
+use std::path::Path;
+use weir_rdb::build::{Builder, Limits};
+use weir_rdb::{Record, Snapshot};
+
+/// What was read.
+#[derive(Debug, Default)]
+pub struct Loaded {
+    /// Keys that are in the store now.
+    pub keys: u64,
+    /// Keys whose time had come.
+    pub expired: u64,
+    /// Bytes of the file.
+    pub bytes: u64,
+    /// Sources of libraries of functions, in order.
+    pub functions: Vec<Vec<u8>>,
+    /// Facts about the file and its server.
+    pub facts: Vec<(Vec<u8>, Vec<u8>)>,
+    /// Modules had data in it, which were passed over.
+    pub had_modules: bool,
+}
+
+/// Why a snapshot could not be read to its end. What had been read by then is in the store.
+#[derive(Debug)]
+pub enum LoadError {
+    /// The file could not be opened.
+    Open(io::Error),
+    /// What is in it is wrong.
+    Format(weir_rdb::Error),
+    /// It has keys of a database that there is not.
+    Database(u64),
+    /// It has a key twice, before this byte.
+    Twice(u64),
+}
+
+impl fmt::Display for LoadError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            LoadError::Open(error) => write!(f, "{error}"),
+            LoadError::Format(error) => write!(f, "{error}"),
+            LoadError::Database(index) => {
+                write!(f, "it has keys of database {index}, and there are not so many: see the directive databases")
+            }
+            LoadError::Twice(offset) => write!(f, "at byte {offset}: a key that was there already"),
+        }
+    }
+}
+
+impl From<weir_rdb::Error> for LoadError {
+    fn from(error: weir_rdb::Error) -> LoadError {
+        LoadError::Format(error)
+    }
+}
+
+/// Adds what is in the file at `path` to the store; `None` if there is no file. Keys that are in the store already are
+/// replaced if `replace` says so, otherwise they are an error, as they are when the file has them twice.
+///
+/// # Errors
+/// See [`LoadError`].
+pub fn load(
+    path: &Path,
+    store: &mut Store,
+    limits: Limits,
+    with_checksum: bool,
+    replace: bool,
+) -> Result<Option<Loaded>, LoadError> {
+    let file = match File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(LoadError::Open(error)),
+    };
+    let mut snapshot = Snapshot::open(file, with_checksum)?;
+    let now_ms = store.now_ms();
+    let mut builder = Builder::new(store.hasher().clone(), limits, now_ms);
+    let (mut loaded, mut database) = (Loaded::default(), 0);
+    loop {
+        match snapshot.next_record()? {
+            Record::Aux { name, value } => loaded.facts.push((name, value)),
+            Record::Database(index) => {
+                let known = usize::try_from(index).ok().filter(|&index| index < store.databases());
+                database = known.ok_or(LoadError::Database(index))?;
+            }
+            // Claims, which the table needs not: it grows in small steps.
+            Record::Size { .. } => {}
+            Record::Function(code) => loaded.functions.push(code),
+            Record::ModuleAux => loaded.had_modules = true,
+            Record::Key { name, kind, facts } => {
+                snapshot.value(kind, &mut builder)?;
+                let value = builder.take().map_err(|problem| snapshot.error(problem))?;
+                let value = value.filter(|_| facts.expire_at_ms.is_none_or(|at| at > now_ms));
+                let Some(mut value) = value else {
+                    loaded.expired += 1;
+                    continue;
+                };
+                value.expire_at = facts.expire_at_ms;
+                let key = store.key(&name);
+                if store.db(database).peek(key).is_some() {
+                    if !replace {
+                        return Err(LoadError::Twice(snapshot.offset()));
+                    }
+                    store.db(database).remove(key);
+                }
+                store.db(database).put(key, value);
+                if facts.idle_s.is_some() || facts.frequency.is_some() {
+                    let key = store.key(&name);
+                    if let Some(mut entry) = store.db(database).get_mut(key) {
+                        entry.set_access(facts.idle_s, facts.frequency);
+                    }
+                }
+                loaded.keys += 1;
+            }
+            Record::End => {
+                loaded.bytes = snapshot.offset();
+                return Ok(Some(loaded));
+            }
+        }
+    }
+}

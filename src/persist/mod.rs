@@ -1,0 +1,10 @@
+//! Data on disk: a snapshot of everything written to a file, and read from one.
+//!
+//! A snapshot replaces the one before as a whole: it is written beside it under another name, forced to disk, and renamed;
+//! then the folder is forced to disk. A crash leaves the old file or the new one.
+
+mod load;
+mod save;
+
+pub use load::{LoadError, Loaded, load};
+pub use save::{Origin, save};

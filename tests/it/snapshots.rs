@@ -1,0 +1,146 @@
+//! Snapshots: what is in them, when they are written and read, and what happens to broken ones.
+
+use crate::weir::{Start, Weir, eventually};
+use std::fs;
+use std::path::Path;
+
+/// Values of every type, with deadlines on keys and on fields, in two databases, and a function.
+fn fill(weir: &Weir) {
+    let mut wire = weir.wire();
+    for request in [
+        "SET text hello",
+        "SET number 12345",
+        "SET short-lived v PX 60",
+        "RPUSH list a 1 bb 70000",
+        "SADD integers 1 -40000 5000000000",
+        "SADD words a b c",
+        "ZADD scores 1.5 a -inf b 1e300 c",
+        "HSET hash f v g 7",
+        "HPEXPIREAT hash 4000000000000 FIELDS 1 g",
+        "XADD stream 5-1 f v",
+        "XGROUP CREATE stream group 0",
+        "XREADGROUP GROUP group consumer STREAMS stream >",
+        "PFADD log a b c",
+        "EXPIREAT text 4000000000",
+        "SELECT 3",
+        "SET elsewhere 1",
+        "SELECT 0",
+    ] {
+        let words: Vec<&str> = request.split(' ').collect();
+        assert!(!wire.call(&words).starts_with('-'), "{request}");
+    }
+    let many: Vec<String> = (0..2000).flat_map(|n| [format!("field{n}"), format!("value{n}")]).collect();
+    let words: Vec<&str> = ["HSET", "big"].into_iter().chain(many.iter().map(String::as_str)).collect();
+    assert_eq!(wire.call(&words), ":2000");
+    let library = "#!lua name=lib\nredis.register_function('f', function() return 'loaded' end)";
+    assert!(wire.call(&["FUNCTION", "LOAD", library]).starts_with('$'));
+    eventually("the short-lived key has gone", || wire.call(&["EXISTS", "short-lived"]) == ":0");
+}
+
+fn digest(weir: &Weir) -> String {
+    weir.wire().call(&["DEBUG", "DIGEST"])
+}
+
+fn in_folder(folder: tempfile::TempDir) -> Start {
+    Start::new().folder(folder).options(["--enable-debug-command", "yes"])
+}
+
+#[test]
+fn what_was_there_at_the_end_is_there_again_at_the_next_start() {
+    let weir = Weir::with(["--enable-debug-command", "yes"]);
+    fill(&weir);
+    let before = digest(&weir);
+    let weir = in_folder(weir.stop()).start();
+    assert_eq!(digest(&weir), before);
+    assert_eq!(weir.info("rdb_last_load_keys_loaded"), 11);
+    let mut wire = weir.wire();
+    assert_eq!(wire.call(&["EXPIRETIME", "text"]), ":4000000000");
+    assert_eq!(wire.call(&["HPEXPIRETIME", "hash", "FIELDS", "2", "f", "g"]), "*2 :-1 :4000000000000");
+    assert_eq!(wire.call(&["XPENDING", "stream", "group"]), "*4 :1 $3 5-1 $3 5-1 *1 *2 $8 consumer $1 1");
+    assert_eq!(wire.call(&["FCALL", "f", "0"]), "$6 loaded");
+}
+
+#[test]
+fn nothing_is_saved_at_the_end_unless_snapshots_are_wanted_or_asked_for() {
+    let folder = {
+        let weir = Weir::with(["--save", ""]);
+        weir.wire().call(&["SET", "k", "v"]);
+        weir.stop()
+    };
+    assert!(!folder.path().join("dump.rdb").exists());
+    let mut weir = Start::new().folder(folder).options(["--save", "", "--dbfilename", "other.rdb"]).start();
+    weir.wire().call(&["SET", "k", "v"]);
+    weir.wire().send(crate::wire::request(&["SHUTDOWN", "SAVE"]));
+    assert!(weir.wait().success());
+    let folder = weir.take_folder();
+    assert!(folder.path().join("other.rdb").exists());
+    let weir = Start::new().folder(folder).options(["--dbfilename", "other.rdb"]).start();
+    assert_eq!(weir.wire().call(&["GET", "k"]), "$1 v");
+}
+
+#[test]
+fn save_replaces_the_file_as_a_whole_and_counts() {
+    let weir = Weir::with(["--enable-debug-command", "yes"]);
+    fill(&weir);
+    let mut wire = weir.wire();
+    assert!(weir.info("rdb_changes_since_last_save") > 0);
+    assert_eq!(wire.call(&["SAVE"]), "+OK");
+    assert_eq!((weir.info("rdb_changes_since_last_save"), weir.info("rdb_saves")), (0, 1));
+    assert_eq!(wire.call(&["LASTSAVE"]), format!(":{}", weir.info("rdb_last_save_time")));
+    let (before, bytes) = (digest(&weir), fs::read(weir.dir().join("dump.rdb")).expect("a snapshot"));
+    assert!(bytes.starts_with(b"REDIS0012"), "fields that expire need it");
+    assert_eq!(wire.call(&["DEBUG", "RELOAD"]), "+OK");
+    assert_eq!(digest(&weir), before);
+    assert_eq!(wire.call(&["FLUSHALL"]), "+OK");
+    assert_eq!(wire.call(&["SET", "k", "v"]), "+OK");
+    assert_eq!(wire.call(&["SAVE"]), "+OK");
+    let bytes = fs::read(weir.dir().join("dump.rdb")).expect("a snapshot");
+    assert!(bytes.starts_with(b"REDIS0011"), "both camps read it");
+    let files: Vec<_> =
+        fs::read_dir(weir.dir()).expect("a folder").map(|file| file.expect("a file").file_name()).collect();
+    assert!(files.iter().all(|name| !name.to_string_lossy().starts_with("temp-")), "{files:?}");
+}
+
+#[test]
+fn a_snapshot_that_cannot_be_written_is_an_error_and_the_server_stays() {
+    let mut weir = Weir::with([]);
+    fs::create_dir(weir.dir().join("dump.rdb")).expect("a folder in its place");
+    fs::write(weir.dir().join("dump.rdb/file"), "").expect("a file");
+    let mut wire = weir.wire();
+    assert_eq!(wire.call(&["SET", "k", "v"]), "+OK");
+    assert_eq!(wire.call(&["SAVE"]), "-ERR");
+    assert!(wire.call(&["SHUTDOWN"]).starts_with("-ERR Errors trying to SHUTDOWN"));
+    weir.signal("TERM");
+    weir.wait_for_log("SIGTERM received but errors trying to shut down");
+    assert_eq!(wire.call(&["GET", "k"]), "$1 v");
+    assert!(weir.log().contains("could not save the data to "));
+    wire.send(crate::wire::request(&["SHUTDOWN", "FORCE"]));
+    assert!(weir.wait().success());
+}
+
+#[test]
+fn a_broken_snapshot_is_a_reason_not_to_start_and_is_left_as_it_is() {
+    let weir = Weir::with([]);
+    fill(&weir);
+    let folder = weir.stop();
+    let path = folder.path().join("dump.rdb");
+    let whole = fs::read(&path).expect("a snapshot");
+    let start = |bytes: &[u8], folder: &Path| {
+        fs::write(folder.join("dump.rdb"), bytes).expect("a snapshot");
+        let (status, log) = Start::new().options(["--dir", &folder.display().to_string()]).fail();
+        assert_eq!(status.code(), Some(1), "{log}");
+        assert_eq!(fs::read(folder.join("dump.rdb")).expect("a snapshot"), bytes);
+        log
+    };
+    let log = start(&whole[..whole.len() - 30], folder.path());
+    assert!(log.contains("dump.rdb cannot be loaded: at byte") && log.contains("the end is missing"), "{log}");
+    let mut spoilt = whole.clone();
+    let middle = spoilt.len() / 2;
+    spoilt[middle] ^= 1;
+    let log = start(&spoilt, folder.path());
+    assert!(log.contains("dump.rdb cannot be loaded: at byte"), "{log}");
+    let log = start(b"not a snapshot", folder.path());
+    assert!(log.contains("does not begin as a snapshot"), "{log}");
+    let log = start(b"REDIS9999", folder.path());
+    assert!(log.contains("a version that is not known: 9999"), "{log}");
+}
