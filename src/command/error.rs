@@ -532,6 +532,8 @@ impl Error {
     pub const MONITOR_DENIED: Error = Error::fixed("ERR MONITOR isn't allowed for DENY BLOCKING client");
     /// A command with keys, of a client in MONITOR: the peers count that as a replica.
     pub const NO_KEYS_IN_MONITOR: Error = Error::fixed("ERR Replica can't interact with the keyspace");
+    /// What only makes sense in a cluster.
+    pub const NO_CLUSTER: Error = Error::fixed("ERR This instance has cluster support disabled");
     /// SSUBSCRIBE in a transaction.
     pub const SSUBSCRIBE_DENIED: Error = Error::fixed("ERR SSUBSCRIBE isn't allowed for a DENY BLOCKING client");
     /// A command that cannot be queued.

@@ -61,6 +61,8 @@ bitflags::bitflags! {
         const PUSHED = 1 << 15;
         /// Subscribes to a channel, a pattern or a shard channel.
         const SUBSCRIBER = 1 << 16;
+        /// READONLY.
+        const READONLY = 1 << 17;
         /// CLIENT TRACKING ON.
         const TRACKING = 1 << 24;
         /// Keys that it reads now are remembered.

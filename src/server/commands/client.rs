@@ -817,6 +817,7 @@ impl Server {
             (self.watched_has_changed(client.slot), 'd'),
             (has(ClientFlags::CLOSE_AFTER_REPLY), 'c'),
             (has(ClientFlags::UNIX_SOCKET), 'U'),
+            (has(ClientFlags::READONLY), 'r'),
             (has(ClientFlags::NO_EVICT), 'e'),
             (has(ClientFlags::NO_TOUCH), 'T'),
             (has(ClientFlags::IMPORT_SOURCE), 'I'),

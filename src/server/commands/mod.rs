@@ -7,6 +7,7 @@ mod admin;
 mod client;
 mod client_filter;
 mod client_tracking;
+mod cluster;
 mod command;
 mod config;
 mod connection;
@@ -31,6 +32,7 @@ pub const FAMILIES: &[&[Row<ServerFn>]] = &[
     acl::COMMANDS,
     admin::COMMANDS,
     client::COMMANDS,
+    cluster::COMMANDS,
     command::COMMANDS,
     config::COMMANDS,
     connection::COMMANDS,
