@@ -225,7 +225,15 @@ impl Path {
                 ends_at_max: false,
             });
         }
-        self.server.run(&mut self.jobs);
+        loop {
+            self.server.run(&mut self.jobs);
+            // What would be left for another turn belongs to this measurement.
+            let left =
+                self.jobs.iter_mut().filter(|job| matches!(job.state, JobState::Unfinished | JobState::Untouched));
+            if left.map(|job| job.state = JobState::Ready).count() == 0 {
+                break;
+            }
+        }
         for (client, mut job) in self.jobs.drain(..).enumerate() {
             job.batch.clear();
             self.batches[client] = job.batch;

@@ -5,10 +5,12 @@
 //! allocates next to nothing.
 
 use std::alloc::{GlobalAlloc, Layout};
+use std::cell::Cell;
 use std::ffi::{CStr, c_char, c_void};
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::{self, Thread};
+use std::time::Duration;
 
 /// Counts, and lets mimalloc do the work.
 pub struct Counting(mimalloc::MiMalloc);
@@ -48,6 +50,44 @@ pub fn give_back() {
     unsafe { libmimalloc_sys::mi_collect(true) };
 }
 
+/// Blocks that a thread which frees for others may free before their owner has taken them back.
+const PORTION_BLOCKS: u32 = 16 * 1024;
+/// How long it waits for that; somebody may sleep, or have ended.
+const PORTION_WAIT: Duration = Duration::from_millis(100);
+
+thread_local! {
+    /// Blocks that this thread may still free before it has to wait; 0 where it never has to.
+    static PORTION_LEFT: Cell<u32> = const { Cell::new(0) };
+}
+
+/// The thread that frees in portions.
+static FREER: OnceLock<Thread> = OnceLock::new();
+/// It waits.
+static TIDY_AWAITED: AtomicBool = AtomicBool::new(false);
+
+/// From now on this thread frees in portions, and waits between them for the next [`tidy`]. A block that was allocated by another
+/// thread goes back to that one, which has work with each: 150,000 at once would hold it up for milliseconds.
+pub fn free_in_portions() {
+    // A second one would be one too many to be woken; it frees as it likes.
+    if FREER.set(thread::current()).is_ok() {
+        PORTION_LEFT.set(PORTION_BLOCKS);
+    }
+}
+
+/// Whether a thread waits for the next [`tidy`].
+pub fn tidy_is_awaited() -> bool {
+    TIDY_AWAITED.load(Ordering::Relaxed)
+}
+
+#[cold]
+fn portion_is_freed() {
+    PORTION_LEFT.set(PORTION_BLOCKS);
+    TIDY_AWAITED.store(true, Ordering::Relaxed);
+    // Waking up for nothing once in a while does no harm.
+    thread::park_timeout(PORTION_WAIT);
+    TIDY_AWAITED.store(false, Ordering::Relaxed);
+}
+
 static PURGER: OnceLock<Thread> = OnceLock::new();
 /// Bytes in use when [`tidy`] was last called.
 static LAST_IN_USE: AtomicUsize = AtomicUsize::new(0);
@@ -73,6 +113,11 @@ pub fn start_purger() -> std::io::Result<()> {
 pub fn tidy() {
     // SAFETY: may be called at any time, from any thread.
     unsafe { libmimalloc_sys::mi_collect(false) };
+    if TIDY_AWAITED.swap(false, Ordering::Relaxed)
+        && let Some(freer) = FREER.get()
+    {
+        freer.unpark();
+    }
     // Where nothing was allocated or freed there is nothing new to give back.
     let in_use = bytes_in_use();
     if LAST_IN_USE.swap(in_use, Ordering::Relaxed) != in_use
@@ -112,7 +157,14 @@ unsafe impl GlobalAlloc for Counting {
     unsafe fn dealloc(&self, ptr: *mut u8, layout: Layout) {
         IN_USE.fetch_sub(layout.size(), Ordering::Relaxed);
         // SAFETY: the caller's promises are passed on.
-        unsafe { self.0.dealloc(ptr, layout) }
+        unsafe { self.0.dealloc(ptr, layout) };
+        let left = PORTION_LEFT.get();
+        if left > 0 {
+            PORTION_LEFT.set(left - 1);
+            if left == 1 {
+                portion_is_freed();
+            }
+        }
     }
 
     unsafe fn realloc(&self, ptr: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {

@@ -180,6 +180,8 @@ fn start(mut config: Config, loaded: &Loaded) -> Result<ExitCode, String> {
         apply: apply_to_process,
         give_back_memory: allocator::give_back,
         tidy_memory: allocator::tidy,
+        free_in_portions: allocator::free_in_portions,
+        tidy_is_awaited: allocator::tidy_is_awaited,
         still_turns: process::feed_watchdog,
         allocator_report: allocator::report,
         can_listen,

@@ -33,6 +33,13 @@ pub(super) enum Stream {
 }
 
 impl Stream {
+    /// Whoever is at the other end takes nothing any more; what it has sent may still be read.
+    fn forget_unsent(&mut self) {
+        if let Stream::Tls(s) = self {
+            s.forget_unsent();
+        }
+    }
+
     /// Bytes that it has taken and that wait for the system to take them.
     fn unsent_bytes(&self) -> usize {
         match self {
@@ -230,6 +237,8 @@ pub(super) struct Connection {
     pub(super) full: bool,
     /// Bytes that the argument which is coming in still lacks.
     pub(super) missing: usize,
+    /// Nothing can be sent to it any more: replies are dropped. What it has sent before is executed.
+    pub(super) deaf: bool,
     /// To be closed when everything has gone out.
     pub(super) closing: bool,
 }
@@ -245,6 +254,10 @@ pub(super) enum Wait {
     Output,
     /// The last command that ran waits for data.
     Data,
+    /// The last command that ran is a script, and in the middle of it.
+    Script,
+    /// Nothing is in the way any more: it is in the list of connections whose commands go on.
+    Turn,
 }
 
 impl Connection {
@@ -267,6 +280,7 @@ impl Connection {
             flushing: false,
             full: false,
             missing: 0,
+            deaf: false,
             closing: false,
         }
     }
@@ -326,6 +340,21 @@ impl Connection {
             pending.bytes -= sent;
         }
         Ok(sent)
+    }
+
+    /// Nothing can be sent any more. What has come in, and waits in the socket, is what is left of it.
+    pub(super) fn deafen(&mut self) {
+        self.deaf = true;
+        self.hung_up = true;
+        self.readable = !self.ended;
+        self.pending = None;
+        self.stream.forget_unsent();
+    }
+
+    /// Whether there is somebody to whom messages can be sent.
+    #[inline]
+    pub(super) fn hears(&self) -> bool {
+        !self.closing && !self.deaf
     }
 
     /// Puts a message behind what waits.
@@ -440,9 +469,14 @@ impl Connection {
     }
 
     /// Whether there is something to be done for it: bytes that may have come in, or commands to be cut from those that
-    /// are here. A batch that is full of commands takes no more until those are executed.
+    /// are here. A batch that is full of commands takes no more until those are executed, and neither does one of which some
+    /// were left by the last turn.
     pub(super) fn wants_turn(&self) -> bool {
-        if self.uncut { self.wait == Wait::Nothing } else { self.readable }
+        match self.wait {
+            Wait::Nothing => self.uncut || self.readable,
+            Wait::Turn => false,
+            _ => !self.uncut && self.readable,
+        }
     }
 
     /// Whether the peer has gone and reading would not show it: there are commands enough, or something that is no command,
@@ -461,7 +495,12 @@ impl Connection {
         let read = match &mut self.stream {
             Stream::Tcp(s) => s.read(buffer),
             Stream::Unix(s) => s.read(buffer),
-            Stream::Tls(s) => return s.read(into, buffer.len(), self.hung_up).unwrap_or((0, ReadEnd::Closed)),
+            Stream::Tls(s) => {
+                return match s.read(into, buffer.len(), self.hung_up) {
+                    Ok((0, ReadEnd::Drained)) if self.deaf => (0, ReadEnd::Closed),
+                    read => read.unwrap_or((0, ReadEnd::Closed)),
+                };
+            }
         };
         match read {
             Ok(0) => (0, ReadEnd::Closed),
@@ -472,7 +511,8 @@ impl Connection {
                 (n, if n == buffer.len() || self.hung_up { ReadEnd::More } else { ReadEnd::Drained })
             }
             Err(e) if e.kind() == io::ErrorKind::Interrupted => (0, ReadEnd::More),
-            Err(e) if e.kind() == io::ErrorKind::WouldBlock => (0, ReadEnd::Drained),
+            // Who takes nothing any more is not waited for either.
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock && !self.deaf => (0, ReadEnd::Drained),
             Err(_) => (0, ReadEnd::Closed),
         }
     }

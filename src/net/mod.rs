@@ -12,7 +12,12 @@
 //!
 //! Fairness: a connection is read once a turn, at most [`READ_BYTES`] (more for one big argument), and written to about
 //! as much as fits between two others; who has more comes again in the next turn, behind everybody else. A turn that
-//! lasts long stops taking in more, so that new connections, timers and signals have theirs.
+//! lasts long stops taking in more and leaves commands that it has taken in for the next one, so that others, new
+//! connections, timers and signals have theirs.
+//!
+//! Who hangs up has what it sent before executed, however many turns that takes, whether anybody takes the replies or not:
+//! its connection stays until nothing is left of that. But a command that would wait for data ends it, and so does the
+//! end of the peer while CLIENT PAUSE holds its commands back.
 //!
 //! What must stay true: every list of connections to be looked at names them by slot and number, since a slot may have
 //! been taken over when its turn comes; a connection has at most one job at a time.
@@ -49,6 +54,8 @@ const READ_BYTES_BIG: usize = 256 * 1024;
 const READS_BIG: usize = 4;
 /// Connections whose commands are executed together.
 const WAVE: usize = 64;
+/// Who has sent more commands than that stands behind those who have not, in a wave.
+const MANY_COMMANDS: usize = 64;
 /// Events taken from the system at once.
 const EVENTS: usize = 1024;
 /// Execution for a connection stops while this many bytes of replies wait for it, unless output limits are configured
@@ -56,8 +63,8 @@ const EVENTS: usize = 1024;
 const OUTPUT_PAUSE_BYTES: usize = 16 * 1024 * 1024;
 /// Heap that a buffer may keep when it goes back to be used again.
 const BUFFER_KEEP_BYTES: usize = 64 * 1024;
-/// A turn takes in no more after so many microseconds.
-const TURN_US: u64 = 10_000;
+/// A turn takes in no more than one wave after so many microseconds.
+const TURN_US: u64 = 1_000;
 /// What does not answer a command of this turn waits for the next one after so many microseconds.
 const WRITE_US: u64 = 1_000;
 /// How often, in ms, connections with replies that wait are looked at although nothing happens to them.
@@ -84,7 +91,7 @@ pub struct EventLoop {
     /// Connections that may have something to read.
     ready: VecDeque<Named>,
     /// Connections whose commands can go on.
-    resumable: Vec<Named>,
+    resumable: VecDeque<Named>,
     /// Connections that take more than they were given.
     writable: VecDeque<Named>,
     jobs: Vec<Job>,
@@ -95,6 +102,13 @@ pub struct EventLoop {
     accept_after_ms: i64,
     /// When the limits on output are next looked at (unix ms).
     limits_check_ms: i64,
+}
+
+/// Where among those who go on they stand for whom no time was left.
+#[derive(Clone, Copy)]
+enum Left {
+    First,
+    Last,
 }
 
 /// A connection on a list.
@@ -127,7 +141,7 @@ impl EventLoop {
             first_listener: 0,
             signals,
             ready: VecDeque::new(),
-            resumable: Vec::new(),
+            resumable: VecDeque::new(),
             writable: VecDeque::new(),
             jobs: Vec::with_capacity(WAVE),
             spare_batches: Vec::new(),
@@ -188,17 +202,23 @@ impl EventLoop {
     /// Everything that one look at the system's events leads to.
     fn turn(&mut self) {
         self.flush_writable();
-        for named in std::mem::take(&mut self.resumable) {
-            self.resume(named);
+        for _ in 0..self.resumable.len() {
             if self.jobs.len() == WAVE {
-                self.execute();
+                self.execute(Left::First);
+                if self.server.turn_us() >= TURN_US {
+                    break;
+                }
+            }
+            if let Some(named) = self.resumable.pop_front() {
+                self.resume(named);
             }
         }
         // Jobs that were resumed run before their connections are read again.
-        self.execute();
+        self.execute(Left::First);
         // Who is ready now is served now; who has more comes in the next turn.
         let mut left = self.ready.len();
-        while left > 0 && self.server.turn_us() < TURN_US {
+        let mut first = true;
+        while left > 0 && (std::mem::take(&mut first) || self.server.turn_us() < TURN_US) {
             let wave = left.min(WAVE);
             left -= wave;
             for _ in 0..wave {
@@ -206,7 +226,9 @@ impl EventLoop {
                     self.read(named);
                 }
             }
-            self.execute();
+            // Who wants little does not wait for those who want much; they have their turns all the same.
+            self.jobs.sort_by_key(|job| job.batch.len() - job.next > MANY_COMMANDS);
+            self.execute(Left::Last);
         }
         self.shake_hands();
         self.accept();
@@ -280,6 +302,16 @@ impl EventLoop {
         }
     }
 
+    /// What commands of a connection have waited for is there: puts it on the list of those that go on.
+    fn resume_later(&mut self, named: Named) {
+        if let Some(connection) = self.connection(named)
+            && !matches!(connection.wait, Wait::Nothing | Wait::Turn)
+        {
+            connection.wait = Wait::Turn;
+            self.resumable.push_back(named);
+        }
+    }
+
     /// Reads a connection: once, or a few times while one big argument is coming in, which is no work for the executor.
     fn read(&mut self, named: Named) {
         for _ in 0..READS_BIG {
@@ -344,7 +376,9 @@ impl EventLoop {
         }
         if connection.ended {
             // What it has sent is still executed, and what it is owed still sent; but for who leaves during a pause.
-            if connection.wait == Wait::Output {
+            let client = self.server.clients.get(named.0);
+            let paused = client.is_none_or(|client| client.flags.contains(ClientFlags::PAUSED));
+            if matches!(connection.wait, Wait::Output | Wait::Script) || connection.wait == Wait::Pause && !paused {
                 connection.held = Some(Box::new((batch, next)));
             } else if waiting {
                 self.close(named);
@@ -373,7 +407,7 @@ impl EventLoop {
             }
             Err(error) => connection.error = Some(error),
         }
-        let held_bytes = if matches!(connection.wait, Wait::Pause | Wait::Data) {
+        let held_bytes = if matches!(connection.wait, Wait::Pause | Wait::Data | Wait::Script) {
             batch.read_buffer().len()
         } else {
             batch.tail().len()
@@ -428,15 +462,9 @@ impl EventLoop {
 
     /// Makes a job of commands that had to wait.
     fn resume(&mut self, named: Named) {
+        let blocked = self.server.clients.get(named.0).is_some_and(|c| c.flags.contains(ClientFlags::BLOCKED));
         let Some(connection) = self.connection(named) else { return };
-        if connection.wait == Wait::Nothing {
-            return;
-        }
-        // It may be on the list for something that was over before it began to wait for data.
-        if self.server.clients.get(named.0).is_some_and(|client| client.flags.contains(ClientFlags::BLOCKED)) {
-            return;
-        }
-        let Some(connection) = self.connection(named) else { return };
+        debug_assert!(connection.wait == Wait::Turn && !blocked, "it goes on once, and not while it waits for data");
         connection.wait = Wait::Nothing;
         if let Some(held) = connection.held.take() {
             let (batch, next) = *held;
@@ -446,8 +474,9 @@ impl EventLoop {
         self.enqueue(named);
     }
 
-    /// Executes the jobs at hand and sends the replies.
-    fn execute(&mut self) {
+    /// Executes the jobs at hand and sends the replies. Those who had no turn stand first or last among those who go on; who was
+    /// interrupted stands behind them.
+    fn execute(&mut self, untouched: Left) {
         self.server.evict_clients();
         if self.jobs.is_empty() {
             return;
@@ -462,9 +491,24 @@ impl EventLoop {
             // Whoever sees its connection end finds that there is nobody to connect to any more.
             self.listeners.clear();
         }
+        let mut first: Vec<Named> = Vec::new();
+        let mut interrupted = None;
         for job in jobs.drain(..) {
+            let (slot, state) = (job.slot, job.state);
             self.settle(job);
+            if !matches!(state, JobState::Unfinished | JobState::Untouched) {
+                continue;
+            }
+            let Some(connection) = self.connections.get(slot.0 as usize).and_then(Option::as_deref) else { continue };
+            let named = (slot, connection.id);
+            match (state, untouched) {
+                (JobState::Unfinished, _) => interrupted = Some(named),
+                (_, Left::First) => first.push(named),
+                (_, Left::Last) => self.resumable.push_back(named),
+            }
         }
+        first.into_iter().rev().for_each(|named| self.resumable.push_front(named));
+        self.resumable.extend(interrupted);
         self.jobs = jobs;
         self.do_orders();
     }
@@ -478,17 +522,19 @@ impl EventLoop {
         match state {
             JobState::Paused => connection.wait = Wait::Pause,
             JobState::Full => connection.wait = Wait::Output,
-            JobState::Blocked if connection.ended || connection.has_gone_unread() => {
+            JobState::Unfinished | JobState::Untouched => connection.wait = Wait::Turn,
+            JobState::Blocked if connection.ended || connection.deaf || connection.has_gone_unread() => {
                 // It will never read the reply.
                 self.close(named);
                 return;
             }
             JobState::Blocked => connection.wait = Wait::Data,
+            JobState::Suspended => connection.wait = Wait::Script,
             JobState::CloseAfterReply => connection.closing = true,
             JobState::Ready | JobState::Done => connection.closing |= connection.ended,
         }
         let left = next < batch.len() || connection.error.is_some();
-        if connection.wait != Wait::Nothing && (left || connection.wait != Wait::Data) {
+        if connection.wait != Wait::Nothing && (left || !matches!(connection.wait, Wait::Data | Wait::Script)) {
             connection.held = Some(Box::new((batch, next)));
         } else if connection.closing || !keep_tail(connection, &mut batch) {
             recycle(&mut self.spare_batches, batch);
@@ -502,7 +548,7 @@ impl EventLoop {
             return;
         }
         let Some(connection) = self.connection(named) else { return };
-        if out.is_empty() {
+        if out.is_empty() || connection.deaf {
             let (buffer, _) = out.into_parts();
             self.keep_output(buffer);
         } else {
@@ -514,11 +560,25 @@ impl EventLoop {
                     }
                 }
                 Err(_) => {
-                    self.close(named);
+                    self.cannot_send(named);
                     return;
                 }
             }
         }
+        self.after_output(named);
+    }
+
+    /// Nothing can be sent to a connection any more. It ends when what it has sent before is executed.
+    #[cold]
+    fn cannot_send(&mut self, named: Named) {
+        let Some(connection) = self.connection(named) else { return };
+        if connection.closing || connection.wait == Wait::Data {
+            self.close(named);
+            return;
+        }
+        connection.deafen();
+        // The rest is still in its socket, and its end.
+        self.enqueue(named);
         self.after_output(named);
     }
 
@@ -535,7 +595,7 @@ impl EventLoop {
         if out.is_empty() || self.ends_at_output_limit(named, out.len()) {
             return;
         }
-        let Some(connection) = self.connection(named) else { return };
+        let Some(connection) = self.connection(named).filter(|connection| !connection.deaf) else { return };
         connection.put_behind(out);
         if !connection.flushing {
             connection.flushing = true;
@@ -574,7 +634,7 @@ impl EventLoop {
                 self.count_sent(named, sent, more);
                 self.after_output(named);
             }
-            Err(_) => self.close(named),
+            Err(_) => self.cannot_send(named),
         }
     }
 
@@ -630,7 +690,7 @@ impl EventLoop {
             let hard_bytes = self.server.output_limit(named.0).hard_bytes;
             let enough = if hard_bytes == 0 { OUTPUT_PAUSE_BYTES as u64 / 2 } else { hard_bytes };
             if (waiting as u64) < enough {
-                self.resumable.push(named);
+                self.resume_later(named);
             }
         }
     }
@@ -703,7 +763,7 @@ impl EventLoop {
                     Order::Push(id, message) => {
                         if let Some(named) = self.server.clients.slot_of(id).map(|slot| (slot, id))
                             && let Some(connection) = self.connection(named)
-                            && !connection.closing
+                            && connection.hears()
                         {
                             connection.push(message);
                             note_pushed(connection, &mut pushed);
@@ -711,7 +771,7 @@ impl EventLoop {
                     }
                     Order::Answer(id, out) => {
                         if let Some(named) = self.server.clients.slot_of(id).map(|slot| (slot, id)) {
-                            self.resumable.push(named);
+                            self.resume_later(named);
                             if self.server.turn_us() < WRITE_US {
                                 self.send(named, out);
                             } else {
@@ -726,7 +786,9 @@ impl EventLoop {
                     }
                     Order::Resume => {
                         let paused = self.connections.iter().flatten().filter(|c| c.wait == Wait::Pause);
-                        self.resumable.extend(paused.map(|c| (c.slot, c.id)));
+                        for named in paused.map(|c| (c.slot, c.id)).collect::<Vec<_>>() {
+                            self.resume_later(named);
+                        }
                     }
                     Order::Listen => self.listen_anew(),
                 }
@@ -749,7 +811,7 @@ impl EventLoop {
             let late = self.server.turn_us() >= WRITE_US;
             let connection = self.connections.get_mut(slot.0 as usize).and_then(Option::as_deref_mut);
             let (Some(connection), Some(client)) = (connection, self.server.clients.get_mut(slot)) else { continue };
-            if connection.closing {
+            if !connection.hears() {
                 continue;
             }
             let message = frames.encoded(client.resp);
@@ -771,7 +833,7 @@ impl EventLoop {
                         note_pushed(connection, pushed);
                     }
                 }
-                Err(_) => self.close(named),
+                Err(_) => self.cannot_send(named),
             }
         }
         self.server.stats.counters.total_net_output_bytes += bytes as u64;

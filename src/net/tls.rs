@@ -90,6 +90,12 @@ impl TlsStream {
         &mut self.socket
     }
 
+    /// Drops what waits: the socket takes nothing any more.
+    pub(super) fn forget_unsent(&mut self) {
+        self.outgoing = Vec::new();
+        self.sent = 0;
+    }
+
     /// Bytes that are encrypted and wait for the socket.
     pub(super) fn unsent_bytes(&self) -> usize {
         self.outgoing.len() - self.sent
@@ -172,7 +178,13 @@ impl TlsStream {
         }
         self.is_new = false;
         let used = self.process(&mut buffer[..kept + count], into);
-        self.flush_unsent()?;
+        if let Err(error) = self.flush_unsent() {
+            if self.session.is_handshaking() {
+                return Err(error);
+            }
+            // What the peer has sent before it went has come all the same. Who writes to it will see.
+            self.forget_unsent();
+        }
         let left = &buffer[used?..kept + count];
         if left.is_empty() {
             self.incoming = Vec::new();

@@ -29,12 +29,13 @@ struct Counts {
 }
 
 impl Background {
-    /// Starts the thread. If the system has none to give, things are freed where they are.
-    pub fn start() -> Background {
+    /// Starts the thread, which calls `begin` first. If the system has none to give, things are freed where they are.
+    pub fn start(begin: fn()) -> Background {
         let (queue, work) = mpsc::channel::<Work>();
         let counts = Arc::new(Counts::default());
         let shared = Arc::clone(&counts);
         let thread = thread::Builder::new().name("weir-free".to_owned()).spawn(move || {
+            begin();
             for work in work {
                 shared.free(work);
             }

@@ -63,6 +63,8 @@ bitflags::bitflags! {
         const SUBSCRIBER = 1 << 16;
         /// READONLY.
         const READONLY = 1 << 17;
+        /// Commands of it are left for the next turn.
+        const UNFINISHED = 1 << 18;
         /// CLIENT TRACKING ON.
         const TRACKING = 1 << 24;
         /// Keys that it reads now are remembered.

@@ -14,6 +14,8 @@ const EXPIRY_SLICE_RECORDS: usize = 256;
 /// Keys that one step of the clock sweep visits at least, in the mean: a bucket's, in a table that is as empty as one gets.
 const SWEEP_STEP_KEYS_MIN: u64 = 3;
 
+/// The same while memory is being freed in portions: how long one takes to be taken back is a tenth of that.
+const TIDY_EVERY_AWAITED_MS: i64 = 5;
 /// How often the allocator is let do what it has put off, in ms: before it does so by itself, in the middle of something.
 const TIDY_EVERY_MS: i64 = 400;
 
@@ -37,8 +39,8 @@ pub(super) struct Cron {
     /// Database and cursor of the clock sweep.
     sweep_db: usize,
     sweep_cursor: u64,
-    /// When memory is next tidied.
-    tidy_ms: i64,
+    /// When memory was last tidied.
+    tidied_ms: i64,
     /// When certificates were last looked at.
     tls_looked_ms: i64,
 }
@@ -96,6 +98,9 @@ impl Server {
             self.stats.cron_took(began);
         }
         if !suspended {
+            if (self.facts.tidy_is_awaited)() && now_ms >= self.cron.tidied_ms + TIDY_EVERY_AWAITED_MS {
+                self.tidy_memory();
+            }
             self.evict_slice();
         }
         let expiring = due || self.cron.expiry_rebuilding || self.cron.expiry_behind && self.expiry_may_go_on();
@@ -128,6 +133,10 @@ impl Server {
         }
         if let Some(timer_ms) = self.waiters.next_timer_ms() {
             next_ms = next_ms.min(timer_ms);
+        }
+        if self.background.pending() > 0 {
+            // What is being freed comes back in portions.
+            next_ms = next_ms.min(self.store.now_ms() + TIDY_EVERY_AWAITED_MS);
         }
         Duration::from_millis(u64::try_from(next_ms - self.store.now_ms()).unwrap_or(0))
     }
@@ -181,15 +190,20 @@ impl Server {
         self.limit_tracking();
         self.sweep_clocks(hz);
         let now_ms = self.store.now_ms();
-        if now_ms >= self.cron.tidy_ms || self.cron.tidy_ms > now_ms + TIDY_EVERY_MS {
-            self.cron.tidy_ms = now_ms + TIDY_EVERY_MS;
-            (self.facts.tidy_memory)();
+        // A clock that was set back must not put it off.
+        if !(0..TIDY_EVERY_MS).contains(&(now_ms - self.cron.tidied_ms)) {
+            self.tidy_memory();
         }
         let every_ms = u64::from(self.config.tls_auto_reload_interval) * 1000;
         if every_ms > 0 && now_ms.abs_diff(self.cron.tls_looked_ms) >= every_ms {
             self.cron.tls_looked_ms = now_ms;
             self.renew_tls();
         }
+    }
+
+    fn tidy_memory(&mut self) {
+        self.cron.tidied_ms = self.store.now_ms();
+        (self.facts.tidy_memory)();
     }
 
     /// For a report of a crash.
@@ -208,7 +222,11 @@ impl Server {
             return;
         }
         let now_ms = self.store.now_ms();
-        let exempt = ClientFlags::MONITOR | ClientFlags::SUBSCRIBER | ClientFlags::PAUSED | ClientFlags::BLOCKED;
+        let exempt = ClientFlags::MONITOR
+            | ClientFlags::SUBSCRIBER
+            | ClientFlags::PAUSED
+            | ClientFlags::BLOCKED
+            | ClientFlags::UNFINISHED;
         let idle: Vec<_> = self
             .clients
             .iter()

@@ -26,6 +26,9 @@ use weir_resp::Argv;
 /// cache.
 const WINDOW: usize = 64;
 
+/// No other command begins after so many microseconds: what is left is for the next turn, so that everybody else has theirs.
+const RUN_US: u64 = 500;
+
 /// A command of the window.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Planned {
@@ -54,19 +57,22 @@ pub(super) struct Call<'a> {
 }
 
 impl Server {
-    /// Executes jobs, in order, until each is done or has to wait. The store's time must have been set for this turn.
+    /// Executes jobs, in order, until each is done or has to wait, or time is over. The store's time must have been set for this
+    /// turn.
     pub fn run(&mut self, jobs: &mut [Job]) {
         let now_ms = self.store.now_ms();
         for job in &mut *jobs {
             if let Some(client) = self.clients.get_mut(job.slot) {
                 client.active_ms = now_ms;
-                client.flags.remove(ClientFlags::PAUSED);
+                client.flags.remove(ClientFlags::PAUSED | ClientFlags::UNFINISHED);
             }
             self.begin_running(job.slot);
         }
         let mut plan = std::mem::take(&mut self.plan);
         let (mut at_job, mut at_command) = (0, jobs.first().map_or(0, |j| j.next));
-        loop {
+        let mut reached = usize::MAX;
+        let enough = self.stats.now().saturating_add(self.stats.ticks_of_us(RUN_US));
+        'run: loop {
             plan.clear();
             let names_members = self.plan_window(jobs, &mut at_job, &mut at_command, &mut plan);
             if plan.is_empty() {
@@ -89,13 +95,17 @@ impl Server {
                         job.state = JobState::Full;
                     } else {
                         self.step(job, *planned, &mut began);
+                        if began >= enough {
+                            reached = planned.job;
+                            break 'run;
+                        }
                     }
                 }
             }
         }
         self.plan = plan;
-        for job in jobs {
-            self.finish(job);
+        for (at, job) in jobs.iter_mut().enumerate() {
+            self.finish(job, at <= reached);
         }
         self.running_subscribers.clear();
         self.settle();
@@ -190,6 +200,7 @@ impl Server {
         let result = self.invoke(Call { slot, db, resp, command, argv, key: planned.key }, out);
         if self.scripts.just_suspended() {
             self.leave_suspended(slot, command, job, planned.index, mark);
+            *began = self.stats.now();
             return;
         }
         let now = self.stats.now();
@@ -421,7 +432,7 @@ impl Server {
             client.flags.remove(ClientFlags::RUNNING);
         }
         job.next = index + 1;
-        job.state = JobState::Blocked;
+        job.state = JobState::Suspended;
     }
 
     /// A command of a client in MULTI was refused. Gives the error for it.
@@ -564,8 +575,8 @@ impl Server {
         }
     }
 
-    /// What is left when a job's commands are done: the protocol error behind them, if there is one.
-    fn finish(&mut self, job: &mut Job) {
+    /// What is left when a job's commands are done: the protocol error behind them, if there is one. `reached`: it had its turn.
+    fn finish(&mut self, job: &mut Job, reached: bool) {
         let now_ms = self.store.now_ms();
         if let Some(client) = self.clients.get_mut(job.slot) {
             client.flags.remove(ClientFlags::RUNNING);
@@ -576,6 +587,13 @@ impl Server {
         }
         self.weigh(job.slot);
         if job.state != JobState::Ready {
+            return;
+        }
+        if job.next < job.batch.len() {
+            job.state = if reached { JobState::Unfinished } else { JobState::Untouched };
+            if let Some(client) = self.clients.get_mut(job.slot) {
+                client.flags.insert(ClientFlags::UNFINISHED);
+            }
             return;
         }
         job.state = JobState::Done;

@@ -37,12 +37,18 @@ pub enum JobState {
     Ready,
     /// Every command is done.
     Done,
-    /// The rest waits for the end of a pause.
+    /// The rest waits for the end of a pause, or until others have been given what is theirs.
     Paused,
     /// The last command that ran waits for data, and so does the rest.
     Blocked,
+    /// The last command that ran is a script, and in the middle of it. It will be answered, and the rest waits for that.
+    Suspended,
     /// The rest waits until replies have gone out, or messages that it made.
     Full,
+    /// The rest waits for the next turn: this one has lasted long.
+    Unfinished,
+    /// All of it does.
+    Untouched,
     /// The connection ends when the replies have gone out.
     CloseAfterReply,
 }
@@ -50,7 +56,7 @@ pub enum JobState {
 /// What the network is to do.
 #[derive(Debug)]
 pub enum Order {
-    /// Send this to a client whose job was [`JobState::Blocked`], and look again at that job.
+    /// Send this to a client whose job was [`JobState::Blocked`] or [`JobState::Suspended`], and look again at that job.
     Answer(ClientId, Output),
     /// Send this to a client, behind what it already gets.
     Push(ClientId, Arc<[u8]>),

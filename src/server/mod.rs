@@ -96,6 +96,11 @@ pub struct Facts {
     pub still_turns: fn(),
     /// Lets the allocator do what it has put off, such as giving back pages that have been unused for a while. Quick.
     pub tidy_memory: fn(),
+    /// Has the calling thread, which frees what others have allocated, do so in portions, and wait for `tidy_memory` between
+    /// them.
+    pub free_in_portions: fn(),
+    /// Whether such a thread waits.
+    pub tidy_is_awaited: fn() -> bool,
     /// What the allocator says of itself (MEMORY MALLOC-STATS).
     pub allocator_report: fn() -> String,
     /// Whether the addresses of the second configuration can be listened on by a server that listens on those of the first.
@@ -183,6 +188,7 @@ impl Server {
         let snapshots = snapshots::Snapshots::new(facts.started_ms / 1000);
         let now_ms = facts.started_ms;
         let random_seed = std::hash::BuildHasher::hash_one(&foldhash::quality::FixedState::default(), &facts.run_id);
+        let background = Background::start(facts.free_in_portions);
         let mut server = Server {
             store: Store::new(config.databases as usize, hash_seed, random_seed, now_ms),
             pubsub: PubSub::new(hash_seed.rotate_left(17)),
@@ -202,7 +208,7 @@ impl Server {
             replication_id: String::new(),
             listeners: Vec::new(),
             tls: None,
-            background: Background::start(),
+            background,
             waiters: blocking::Waiters::default(),
             scripts: scripting::Scripts::default(),
             functions: Functions::default(),

@@ -107,7 +107,7 @@ impl Statistics {
     }
 
     /// So many ticks that no duration below them is that many microseconds long.
-    fn ticks_of_us(&self, us: u64) -> u64 {
+    pub(super) fn ticks_of_us(&self, us: u64) -> u64 {
         let ns_per_1024_ticks = self.ticks.to_ns(1024).max(1);
         let ticks = u128::from(us) * 1000 * 1024 / u128::from(ns_per_1024_ticks);
         // A little less: the ratio is still being measured.

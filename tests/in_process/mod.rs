@@ -64,6 +64,8 @@ pub(crate) fn facts() -> Facts {
         apply: |_, _| Ok(()),
         give_back_memory: || {},
         tidy_memory: || {},
+        free_in_portions: || {},
+        tidy_is_awaited: || false,
         allocator_report: || "the allocator of the tests".to_owned(),
         still_turns: || (),
         can_listen: |_, _| Ok(()),
@@ -234,8 +236,8 @@ impl InProcess {
         connection.next = next;
         match state {
             JobState::Paused => connection.paused = true,
-            JobState::Blocked => connection.blocked = true,
-            JobState::Full => connection.ready = true,
+            JobState::Blocked | JobState::Suspended => connection.blocked = true,
+            JobState::Full | JobState::Unfinished | JobState::Untouched => connection.ready = true,
             JobState::Ready => panic!("the server has left a job without saying why"),
             JobState::Done => {
                 assert_eq!(next, batch.len(), "a job is done when all its commands are");

@@ -23,6 +23,7 @@ mod slow_and_hostile;
 mod snapshots;
 mod start_and_end;
 mod tls;
+mod turns;
 mod waiting;
 mod weir;
 mod wire;

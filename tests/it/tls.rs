@@ -462,3 +462,36 @@ fn thousands_that_never_finish_a_handshake_keep_nobody_outside() {
     weir.weir.comes_to_rest();
     assert!(weir.client(None).is_welcome());
 }
+
+#[test]
+fn what_was_sent_in_front_of_the_end_runs_over_many_turns_also_if_nobody_takes_the_replies() {
+    const STEPS: usize = 40;
+    let weir = TlsWeir::with(["--tls-auth-clients", "no", "--enable-debug-command", "local"]);
+    let steps: String = (1..=STEPS).map(|number| format!("DEBUG SLEEP 0.002\r\nRPUSH log {number}\r\n")).collect();
+    let replies: String = (1..=STEPS).map(|number| format!("+OK\r\n:{number}\r\n")).collect();
+    let log = format!(
+        "*{STEPS} {}",
+        (1..=STEPS).map(|n| format!("${} {n}", n.to_string().len())).collect::<Vec<_>>().join(" ")
+    );
+    let mut other = weir.weir.wire();
+    // It says that it ends, and reads on.
+    let mut half = weir.client(None);
+    half.stream.write_all(steps.as_bytes()).expect("sent");
+    half.stream.conn.send_close_notify();
+    half.stream.flush().expect("sent");
+    half.expect(&replies);
+    assert_eq!(other.call(&["LRANGE", "log", "0", "-1"]), log);
+    eventually("its client has gone", || weir.weir.info("connected_clients") == 2);
+    for takes_some in [false, true] {
+        other.call(&["DEL", "log"]);
+        let mut gone = weir.client(None);
+        gone.ask("PING\r\n", "+PONG\r\n");
+        gone.stream.write_all(steps.as_bytes()).expect("sent");
+        if takes_some {
+            eventually("it has begun", || other.call(&["EXISTS", "log"]) == ":1");
+        }
+        drop(gone);
+        eventually("all of it has run", || other.call(&["LRANGE", "log", "0", "-1"]) == log);
+        eventually("its client has gone", || weir.weir.info("connected_clients") == 2);
+    }
+}
