@@ -348,6 +348,12 @@ impl Server {
         let (argv, Run::Data(run)) = (waiter.batch.command(0), command.run) else { return Again::Waits };
         let resp = self.clients.get(slot).map_or(Resp::V2, |client| client.resp);
         let mut out = Output::default();
+        if let Err(error) = self.check_call(slot, command, argv, db) {
+            Reply::new(&mut out, resp).error(&error);
+            self.waiters.by_client.insert(id, waiter);
+            self.end_waiting(id, out, Some(&error));
+            return Again::Served;
+        }
         // Messages about what it does itself go behind its reply.
         self.begin_running(slot);
         let began = self.stats.now();

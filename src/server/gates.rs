@@ -7,7 +7,6 @@
 use super::Server;
 use super::client::{ClientFlags, Slot};
 use super::pause::Held;
-use super::permissions::refusal_text;
 use super::table::Command;
 use crate::command::error::Error;
 use crate::command::spec::Flags;
@@ -135,12 +134,14 @@ fn no_multi(server: &mut Server, asking: Asking<'_>) -> Verdict {
 fn acl(server: &mut Server, Asking { slot, command, argv, .. }: Asking<'_>) -> Verdict {
     let Some(client) = server.clients.get(slot) else { return Verdict::Pass };
     // Before the login there are only commands that everybody may call.
-    let (Some(user), db) = (client.user, client.db) else { return Verdict::Pass };
-    let Err(denied) = server.acl_check(user, command, argv, db) else { return Verdict::Pass };
-    let error = Error::no_permission(&refusal_text(server.users.get(user), command, denied));
-    let running = Some((command, argv.payload_bytes()));
-    server.note_denied(slot, running, server.context_of(slot), command, argv, denied);
-    Verdict::Refuse(error)
+    if client.user.is_none() {
+        return Verdict::Pass;
+    }
+    let db = client.db;
+    match server.check_call(slot, command, argv, db) {
+        Ok(()) => Verdict::Pass,
+        Err(error) => Verdict::Refuse(error),
+    }
 }
 
 fn memory(server: &mut Server, asking: Asking<'_>) -> Verdict {

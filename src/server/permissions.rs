@@ -244,6 +244,24 @@ impl Server {
         if in_transaction { Context::Multi } else { Context::TopLevel }
     }
 
+    /// A client's call, before it is run: for the first time, or again because it waited. A refusal is written down.
+    ///
+    /// # Errors
+    /// The reply in its place.
+    pub(super) fn check_call(
+        &mut self,
+        slot: Slot,
+        command: &'static Command,
+        argv: Argv<'_>,
+        db: usize,
+    ) -> Result<(), Error> {
+        let user = self.user_of(slot);
+        let Err(denied) = self.acl_check(user, command, argv, db) else { return Ok(()) };
+        let error = Error::no_permission(&refusal_text(self.users.get(user), command, denied));
+        self.note_denied(slot, Some((command, argv.payload_bytes())), self.context_of(slot), command, argv, denied);
+        Err(error)
+    }
+
     /// A command that EXEC is about to run, which was allowed when it was queued.
     ///
     /// # Errors
@@ -267,5 +285,54 @@ impl Server {
         });
         self.stats.command_rejected(Some(command.id), &error);
         Err(error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::command::spec::{BeginSearch, KeyFlags};
+    use crate::server::keys::find_keys;
+    use crate::server::table::{Command, commands};
+    use weir_resp::Batch;
+
+    fn all(commands: &'static [Command]) -> Vec<&'static Command> {
+        commands.iter().flat_map(|command| [command].into_iter().chain(all(&command.subs))).collect()
+    }
+
+    /// A permission on keys would mean nothing where the keys of a call cannot be told.
+    #[test]
+    fn keys_of_every_command_can_be_told() {
+        for command in all(commands()).into_iter().filter(|command| command.has_keys()) {
+            let vague = command.spec.keys.iter().any(|key| {
+                key.flags.intersects(KeyFlags::INCOMPLETE | KeyFlags::VARIABLE_FLAGS)
+                    || key.begin == BeginSearch::Unknown
+            });
+            if !vague {
+                continue;
+            }
+            let mut batch = Batch::new();
+            let words = command.full_name.split('|').map(str::as_bytes);
+            batch.push_command(words.chain([&b"1"[..]; 9])).unwrap();
+            let mut found = Vec::new();
+            let told = find_keys(command.spec, batch.command(0), &mut found);
+            assert!(told.is_ok() && !found.is_empty(), "the keys of {} need a resolver", command.full_name);
+        }
+    }
+
+    #[test]
+    fn what_is_done_with_keys_says_what_permission_it_needs() {
+        let kinds = KeyFlags::RO | KeyFlags::RW | KeyFlags::OW | KeyFlags::RM;
+        let needs = KeyFlags::ACCESS | KeyFlags::INSERT | KeyFlags::DELETE | KeyFlags::UPDATE;
+        for command in all(commands()) {
+            for key in command.spec.keys.iter().filter(|key| !key.flags.contains(KeyFlags::NOT_KEY)) {
+                assert_eq!((key.flags & kinds).bits().count_ones(), 1, "{}", command.full_name);
+                let changes = key.flags.intersects(KeyFlags::RW | KeyFlags::OW | KeyFlags::RM);
+                assert!(
+                    !changes || key.flags.intersects(needs),
+                    "{} changes a key without saying how",
+                    command.full_name
+                );
+            }
+        }
     }
 }
