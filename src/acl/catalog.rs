@@ -61,3 +61,24 @@ impl Catalog {
         Acl::all().iter_names().find(|(known, _)| name.eq_ignore_ascii_case(known.as_bytes())).map(|(_, acl)| acl)
     }
 }
+
+/// A few commands of each kind, for the tests of this room.
+#[cfg(test)]
+pub(super) fn sample() -> &'static Catalog {
+    static SAMPLE: std::sync::OnceLock<Catalog> = std::sync::OnceLock::new();
+    SAMPLE.get_or_init(|| {
+        let row =
+            |name, acl, subs: &[usize]| CommandFacts { name, acl, subs: subs.to_vec(), is_sub: name.contains('|') };
+        Catalog::new(vec![
+            row("get", Acl::READ | Acl::FAST, &[]),
+            row("set", Acl::WRITE | Acl::SLOW, &[]),
+            row("config", Acl::SLOW, &[3, 4]),
+            row("config|get", Acl::SLOW | Acl::DANGEROUS, &[]),
+            row("config|set", Acl::SLOW | Acl::DANGEROUS, &[]),
+            row("select", Acl::FAST, &[]),
+            row("publish", Acl::PUBSUB | Acl::FAST, &[]),
+            row("psubscribe", Acl::PUBSUB | Acl::SLOW, &[]),
+            row("getset", Acl::WRITE | Acl::FAST, &[]),
+        ])
+    })
+}

@@ -198,3 +198,112 @@ fn check_databases(allowed: &[u32], call: Call<'_>) -> Result<(), Denied> {
     let touches_data = call.spec.has_keys() || call.spec.acl.intersects(Acl::KEYSPACE | Acl::READ | Acl::WRITE);
     if touches_data && !allows(call.db) { denied(0) } else { Ok(()) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::catalog::sample;
+    use super::*;
+    use crate::command::spec::Group;
+    use weir_resp::Batch;
+
+    static GET: Spec = Spec::new("get", 2, Flags::READONLY, Acl::READ, Group::String, "1.0.0");
+    static PUBLISH: Spec =
+        Spec::new("publish", 3, Flags::PUBSUB, Acl::PUBSUB, Group::PubSub, "2.0.0").channels(ChannelArgs::First);
+    static PSUBSCRIBE: Spec = Spec::new("psubscribe", -2, Flags::PUBSUB, Acl::PUBSUB, Group::PubSub, "2.0.0")
+        .channels(ChannelArgs::AllPatterns);
+    static AUTH: Spec = Spec::new("auth", -2, Flags::NO_AUTH, Acl::CONNECTION, Group::Connection, "1.0.0");
+    const READ: KeyFlags = KeyFlags::RO.union(KeyFlags::ACCESS);
+
+    fn user(rules: &[&str]) -> User {
+        let mut user = User::new(b"joe", sample(), false);
+        for rule in rules {
+            user.apply(rule.as_bytes(), sample(), false).unwrap();
+        }
+        user
+    }
+
+    fn check(
+        rules: &[&str],
+        spec: &'static Spec,
+        line: &[&[u8]],
+        keys: &[(usize, KeyFlags)],
+    ) -> Result<(), (Reason, usize)> {
+        let mut batch = Batch::new();
+        batch.push_command(line.iter().copied()).unwrap();
+        let id = sample().find(spec.name.as_bytes()).unwrap_or(usize::MAX);
+        let call = Call { spec, id, argv: batch.command(0), db: 0, databases: 16 };
+        user(rules).check(call, keys.iter().copied()).map_err(|denied| (denied.reason, denied.at))
+    }
+
+    #[test]
+    fn a_key_that_is_only_looked_for_needs_any_permission_on_it() {
+        for (flags, rules, allowed) in [
+            (KeyFlags::RO, "%W~a", true),
+            (KeyFlags::RO, "~b", false),
+            (READ, "%W~a", false),
+            (READ, "%R~a", true),
+            (KeyFlags::RW | KeyFlags::INSERT, "%W~a", true),
+            (KeyFlags::RM | KeyFlags::DELETE, "%R~a", false),
+            (KeyFlags::RW | KeyFlags::ACCESS | KeyFlags::UPDATE, "%R~a", false),
+            (KeyFlags::RW | KeyFlags::ACCESS | KeyFlags::UPDATE, "%RW~a", true),
+        ] {
+            assert_eq!(
+                check(&["+get", rules], &GET, &[b"get", b"a"], &[(1, flags)]).is_ok(),
+                allowed,
+                "{flags:?} {rules}"
+            );
+        }
+    }
+
+    #[test]
+    fn kinds_of_access_of_several_patterns_do_not_add_up() {
+        let both = KeyFlags::RW | KeyFlags::ACCESS | KeyFlags::UPDATE;
+        assert!(check(&["+get", "%R~a*", "%W~*b"], &GET, &[b"get", b"ab"], &[(1, both)]).is_err());
+        assert!(check(&["+get", "%R~a", "%W~a"], &GET, &[b"get", b"a"], &[(1, both)]).is_ok());
+    }
+
+    #[test]
+    fn nobody_knows_a_command_without_a_number_and_everybody_may_log_in() {
+        assert_eq!(check(&[], &AUTH, &[b"auth", b"x"], &[]), Ok(()));
+        assert_eq!(check(&[], &GET, &[b"get", b"x"], &[]), Err((Reason::Command, 0)));
+    }
+
+    #[test]
+    fn patterns_to_subscribe_to_must_be_the_very_same() {
+        let rules = ["+@pubsub", "&a*", "&b"];
+        assert_eq!(check(&rules, &PUBLISH, &[b"publish", b"ab", b"x"], &[]), Ok(()));
+        assert_eq!(check(&rules, &PUBLISH, &[b"publish", b"ba", b"x"], &[]), Err((Reason::Channel, 1)));
+        assert_eq!(check(&rules, &PSUBSCRIBE, &[b"psubscribe", b"b", b"a*"], &[]), Ok(()));
+        assert_eq!(check(&rules, &PSUBSCRIBE, &[b"psubscribe", b"b", b"ab"], &[]), Err((Reason::Channel, 2)));
+    }
+
+    /// Bounded by the product of the lengths; a matcher that tried every way to share the text among the stars would not
+    /// come back.
+    #[test]
+    fn patterns_full_of_stars_take_bounded_time() {
+        let pattern = format!("~{}b", "a*".repeat(2_000));
+        let key = "a".repeat(20_000);
+        assert!(check(&["+get", &pattern], &GET, &[b"get", key.as_bytes()], &[(1, READ)]).is_err());
+    }
+
+    #[test]
+    fn any_bytes_are_a_rule_or_are_refused_and_any_key_is_checked() {
+        let mut seed = 7u64;
+        let mut next = move |bound: usize| {
+            seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (seed >> 33) as usize % bound
+        };
+        for _ in 0..20_000 {
+            let mut user = User::new(b"joe", sample(), false);
+            let rule: Vec<u8> = (0..next(12)).map(|_| b"+-@~%RW&()|<>#! get*?[]\\db=,0\"'\xff\0"[next(33)]).collect();
+            let known = user.apply(&rule, sample(), false).is_ok();
+            let line = user.line();
+            assert!(known || line == User::new(b"joe", sample(), false).line());
+            let key: Vec<u8> = (0..next(6)).map(|_| b"get*[\\"[next(6)]).collect();
+            let mut batch = Batch::new();
+            batch.push_command([&b"get"[..], &key]).unwrap();
+            let call = Call { spec: &GET, id: 0, argv: batch.command(0), db: next(3), databases: 2 };
+            let _ = user.check(call, [(1, READ), (9, READ)].into_iter());
+        }
+    }
+}

@@ -128,3 +128,76 @@ pub fn write_file(path: &Path, users: &Users) -> std::io::Result<()> {
     }
     crate::config::replace_file(&path, &text)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::catalog::sample;
+    use super::*;
+
+    fn read(text: &str) -> Result<Vec<String>, String> {
+        let users = parse(text.as_bytes(), "f", &Users::new(sample(), false)).map_err(|error| error.0)?;
+        Ok(users.iter().map(|user| String::from_utf8_lossy(&user.line()).into_owned()).collect())
+    }
+
+    #[test]
+    fn lines_are_users_with_spaces_and_line_ends_as_people_leave_them() {
+        let users = read("\n  user joe   on  nopass \r\n\nuser jim (+get ~a) +set").unwrap();
+        assert_eq!(
+            users,
+            ["joe on nopass resetchannels -@all", "jim off resetchannels -@all +set (~a resetchannels -@all +get)"]
+        );
+        assert_eq!(read("").unwrap(), [""; 0]);
+    }
+
+    #[test]
+    fn all_faults_are_told_with_their_lines() {
+        let told =
+            read("user a on foo bar +no +nix\nuser\n# c\nuser a on\nuser a\tb on\n\nuser x (+get\nuser y (+no)\n")
+                .unwrap_err();
+        let unknown = "Unknown command or category name in ACL";
+        assert_eq!(
+            told,
+            format!(
+                "f:1: Syntax error. f:1: Error in applying operation '+no': {unknown}. f:1: Error in applying operation '+nix': \
+                 {unknown}. f:2 should start with user keyword followed by the username. f:3 should start with user keyword \
+                 followed by the username. WARNING: Duplicate user 'a' found on line 4. f:5: username 'a\tb' contains invalid \
+                 characters. f:7: Unmatched parenthesis in selector definition. f:8: Error in applying operation '(+no)': \
+                 {unknown}. WARNING: ACL errors detected, no change to the previously active ACL rules was performed"
+            )
+        );
+    }
+
+    #[test]
+    fn faults_do_not_fill_memory() {
+        let told = read(&"bad line\n".repeat(100_000)).unwrap_err();
+        assert!(told.len() < 2 * FAULTS_BYTES_MAX, "{}", told.len());
+    }
+
+    #[test]
+    fn what_cannot_be_read_says_so() {
+        let told = read_file(Path::new("/nonexistent/f"), "f", sample(), false).unwrap_err().0;
+        assert_eq!(told, "Error loading ACLs, opening file 'f': No such file or directory");
+        let told = read_file(Path::new("/"), "f", sample(), false).unwrap_err().0;
+        assert_eq!(told, "Error loading ACLs, opening file 'f': Is a directory");
+    }
+
+    #[test]
+    fn what_is_written_reads_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("users.acl");
+        let mut users = Users::new(sample(), false);
+        for (name, rules) in
+            [("joe", &["on", ">a", "~x", "&y", "+get", "(%R~z db=1 +@all)"][..]), ("jim", &["+select|0"])]
+        {
+            let user = users.staged(name.as_bytes(), rules).unwrap();
+            users.put(user);
+        }
+        write_file(&path, &users).unwrap();
+        let read = read_file(&path, "f", sample(), false).unwrap();
+        let lines = |users: &mut dyn Iterator<Item = Vec<u8>>| users.collect::<Vec<_>>();
+        let mut read: Vec<Vec<u8>> = read.iter().map(User::line).collect();
+        read.sort();
+        assert_eq!(read, lines(&mut users.iter().map(User::line)));
+        assert!(write_file(&folder.path().join("no/such"), &users).is_err());
+    }
+}

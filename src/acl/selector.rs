@@ -69,6 +69,13 @@ impl Pattern {
     }
 }
 
+impl KeyPattern {
+    /// Whether it allows everything with every key.
+    fn is_all(&self) -> bool {
+        *self.pattern.text == *b"*" && self.access == Access::all()
+    }
+}
+
 impl Selector {
     /// Nothing is allowed, except, where that is the default, all channels.
     pub fn nothing(catalog: &Catalog, all_channels: bool) -> Selector {
@@ -173,7 +180,7 @@ impl Selector {
         if facts.is_sub {
             return Err(RuleError::FirstArgOfSubcommand);
         }
-        if argument.is_empty() {
+        if argument.is_empty() || has_spaces(argument) {
             return Err(RuleError::Syntax);
         }
         if facts.subs.is_empty() {
@@ -269,7 +276,11 @@ impl Selector {
 
     /// Whether everything is allowed.
     pub fn allows_everything(&self, catalog: &Catalog) -> bool {
-        matches!(self.keys, Patterns::All)
+        let all_keys = match &self.keys {
+            Patterns::All => true,
+            Patterns::Some(patterns) => patterns.iter().any(|one| one.is_all()),
+        };
+        all_keys
             && matches!(self.channels, Patterns::All)
             && self.databases == Databases::All
             && (0..catalog.len()).all(|id| self.allows_command(id))
@@ -308,13 +319,15 @@ impl Selector {
     /// The rules about keys.
     pub fn key_rules(&self) -> Vec<u8> {
         let Patterns::Some(patterns) = &self.keys else { return b"~*".to_vec() };
-        joined(patterns.iter().map(|KeyPattern { pattern, access }| {
-            let sigil: &[u8] = match (access.contains(Access::READ), access.contains(Access::WRITE)) {
+        joined(patterns.iter().map(|one| {
+            let sigil: &[u8] = match (one.access.contains(Access::READ), one.access.contains(Access::WRITE)) {
                 (true, false) => b"%R~",
                 (false, true) => b"%W~",
+                // `~*` among others could not be read back: it allows no pattern behind it.
+                _ if one.is_all() && patterns.len() > 1 => b"%RW~",
                 _ => b"~",
             };
-            [sigil, &*pattern.text].concat()
+            [sigil, &*one.pattern.text].concat()
         }))
     }
 

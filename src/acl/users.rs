@@ -236,3 +236,108 @@ impl Users {
         self.iter().map(|user| size_of::<User>() + user.heap_bytes()).sum()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::catalog::sample;
+    use super::*;
+
+    fn with(rules: &[(&str, &[&str])]) -> Users {
+        let mut users = Users::new(sample(), false);
+        for (name, rules) in rules {
+            let user = users.staged(name.as_bytes(), rules).unwrap();
+            users.put(user);
+        }
+        users
+    }
+
+    fn names(users: &Users) -> Vec<String> {
+        users.iter().map(|user| String::from_utf8_lossy(user.name()).into_owned()).collect()
+    }
+
+    #[test]
+    fn who_somebody_is_takes_name_password_and_being_on() {
+        let users =
+            with(&[("joe", &["on", ">a", ">b"]), ("jim", &[">a"]), ("any", &["on", "nopass"]), ("none", &["on"])]);
+        let is = |name: &str, password: &str| users.authenticate(name.as_bytes(), password.as_bytes()).is_some();
+        assert!(is("joe", "a") && is("joe", "b") && is("any", "") && is("default", "x"));
+        for (name, password) in
+            [("joe", "c"), ("joe", ""), ("JOE", "a"), ("jim", "a"), ("none", ""), ("", ""), ("nobody", "")]
+        {
+            assert!(!is(name, password), "{name} {password}");
+        }
+    }
+
+    #[test]
+    fn an_id_stays_until_its_user_is_removed() {
+        let mut users = with(&[("joe", &["on"]), ("jim", &[])]);
+        let joe = users.find(b"joe").unwrap();
+        let changed = users.staged(b"joe", &["off"]).unwrap();
+        assert_eq!(users.put(changed), joe);
+        assert_eq!(users.remove(b"joe"), Some(joe));
+        assert_eq!((users.remove(b"joe"), users.remove(b"default")), (None, None));
+        let new = users.staged(b"new", &["on"]).unwrap();
+        assert_eq!(users.put(new), joe);
+        assert_eq!(names(&users), ["default", "jim", "new"]);
+    }
+
+    #[test]
+    fn a_failed_change_says_where_and_stages_nothing() {
+        let users = with(&[("joe", &["on"])]);
+        assert_eq!(users.staged(b"joe", &["off", "+nosuch"]).unwrap_err(), (1, RuleError::UnknownName));
+        assert!(users.get(users.find(b"joe").unwrap()).is_enabled());
+    }
+
+    #[test]
+    fn replacing_all_keeps_ids_of_those_that_stay_and_tells_who_is_gone() {
+        let mut users = with(&[("joe", &["on"]), ("jim", &[]), ("default", &[">pw"])]);
+        let (joe, jim) = (users.find(b"joe").unwrap(), users.find(b"jim").unwrap());
+        let next: Vec<User> = with(&[("joe", &["off"]), ("new", &[])]).iter().skip(1).cloned().collect();
+        assert_eq!(users.replace(next), [jim]);
+        assert_eq!(users.find(b"joe"), Some(joe));
+        assert_eq!(names(&users), ["default", "joe", "new"]);
+        assert!(users.is_open(), "a default user that is not among them is what it is at first");
+        assert!(!users.get(joe).is_enabled());
+    }
+
+    #[test]
+    fn the_default_password_is_the_only_one_or_none() {
+        let mut users = with(&[("default", &[">old"])]);
+        assert!(!users.is_open());
+        users.set_default_password(Some(b"new"));
+        let is = |users: &Users, password: &[u8]| users.authenticate(b"default", password).is_some();
+        assert!(is(&users, b"new") && !is(&users, b"old"));
+        users.set_default_password(None);
+        assert!(users.is_open() && is(&users, b"x"));
+    }
+
+    #[test]
+    fn declared_users_begin_anew_and_faults_do_not_tell_passwords() {
+        let mut users = with(&[]);
+        users.set_default_password(Some(b"pw"));
+        let declare = |users: &mut Users, name: &str, rules: &[&str]| {
+            users.declare([(name.as_bytes(), rules.iter().map(|rule| rule.as_bytes().to_vec()).collect())])
+        };
+        declare(&mut users, "default", &["on", "nopass", "(+get", "~a)"]).unwrap();
+        assert_eq!(
+            users.get(UserId::DEFAULT).line(),
+            b"default on nopass resetchannels -@all (~a resetchannels -@all +get)"
+        );
+        for (name, rules, wanted) in [
+            ("a b", &["on"][..], "Spaces not allowed in ACL usernames"),
+            (
+                "a",
+                &["+no"],
+                "Error loading ACL rule '+no' for the user named 'a': Unknown command or category name in ACL",
+            ),
+            (
+                "a",
+                &["<secret"],
+                "Error loading ACLs for the user named 'a': The password you are trying to remove from the user does not exist",
+            ),
+            ("a", &["(+get"], "Error in user declaration 'a': Unmatched parenthesis in selector"),
+        ] {
+            assert_eq!(declare(&mut users, name, rules).unwrap_err(), wanted);
+        }
+    }
+}

@@ -24,6 +24,7 @@ mod snapshots;
 mod start_and_end;
 mod tls;
 mod turns;
+mod users;
 mod waiting;
 mod weir;
 mod wire;

@@ -100,7 +100,7 @@ fn config_rewrite_command(cx: &mut ServerCx<'_>) -> Result<(), Error> {
     let Some(path) = &cx.server.facts.config_file else { return Err(WITHOUT_FILE) };
     // Users of a file of their own are written there, by ACL SAVE.
     let users = cx.server.config.aclfile.is_none();
-    let users: Option<Vec<Vec<u8>>> = users.then(|| cx.server.users.iter().map(|user| user.line()).collect());
+    let users: Option<Vec<Vec<u8>>> = users.then(|| cx.server.users.iter().map(|user| user.quoted_line()).collect());
     match config::rewrite(&cx.server.config, path, users.as_deref()) {
         Ok(()) => tracing::info!("CONFIG REWRITE executed with success."),
         Err(error) => {
