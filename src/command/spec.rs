@@ -135,6 +135,19 @@ impl Spec {
         self.keys.iter().any(|key| !key.flags.contains(KeyFlags::NOT_KEY))
     }
 
+    /// Place of the only key and what is done with it, where that is the same for every call that has one.
+    pub fn only_key(&self) -> Option<(usize, KeyFlags)> {
+        let vague = KeyFlags::NOT_KEY.union(KeyFlags::INCOMPLETE).union(KeyFlags::VARIABLE_FLAGS);
+        match self.keys {
+            [KeySpec { flags, begin: BeginSearch::Index(at), find: FindKeys::Range { last: 0, .. }, .. }]
+                if !flags.intersects(vague) && !self.flags.contains(Flags::FOREIGN_KEYS) =>
+            {
+                Some((usize::from(*at), *flags))
+            }
+            _ => None,
+        }
+    }
+
     /// Whether `argc` arguments (the name included) fit.
     pub const fn arity_fits(&self, argc: usize) -> bool {
         let wanted = self.arity.unsigned_abs() as usize;

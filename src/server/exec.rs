@@ -537,10 +537,16 @@ impl Server {
             Err(_) if armed.contains(Armed::AUTH) => return Admitted::Refuse(None, Error::NO_AUTH),
             Err(missing) => return Admitted::Refuse(None, missing.error(argv)),
         };
-        if armed.is_empty() && !command.flags().intersects(gates::ALWAYS) {
+        let calm = !command.flags().intersects(gates::ALWAYS);
+        if armed.is_empty() && calm {
             return Admitted::Run(command);
         }
-        match gates::check(self, slot, command, argv) {
+        let verdict = if armed == Armed::ACL && calm {
+            gates::check_permissions(self, slot, command, argv)
+        } else {
+            gates::check(self, slot, command, argv)
+        };
+        match verdict {
             Verdict::Pass => Admitted::Run(command),
             Verdict::Refuse(error) => Admitted::Refuse(Some(command), error),
             Verdict::Hold => Admitted::Hold,

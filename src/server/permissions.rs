@@ -167,13 +167,17 @@ impl Server {
         if user.is_unrestricted() {
             return Ok(());
         }
+        let call = Call { spec: command.spec, id: command.id, argv, db, databases: self.store.databases() };
+        // Most commands have one key at a place of its own: nothing need be looked for.
+        if let Some(key) = command.only_key.filter(|&(at, _)| at < argv.len()) {
+            return user.check(call, std::iter::once(key));
+        }
         self.found_keys.clear();
         if command.has_keys() && user.asks_for_keys() {
             // Where the arguments do not have the form of the command, it is the command that says so.
             let _ = find_keys(command.spec, argv, &mut self.found_keys);
         }
         let keys = self.found_keys.iter().map(|key| (key.at, key.flags));
-        let call = Call { spec: command.spec, id: command.id, argv, db, databases: self.store.databases() };
         user.check(call, keys.clone())?;
         if describes_keys {
             self.effects.reads_every_key = user.may_read_every_key(call, keys);
@@ -316,6 +320,24 @@ mod tests {
             let mut found = Vec::new();
             let told = find_keys(command.spec, batch.command(0), &mut found);
             assert!(told.is_ok() && !found.is_empty(), "the keys of {} need a resolver", command.full_name);
+        }
+    }
+
+    /// Permissions on keys are asked for by either way.
+    #[test]
+    fn the_only_key_of_a_command_is_the_one_that_its_key_specs_tell() {
+        let commands: Vec<_> = all(commands()).into_iter().filter(|command| command.only_key.is_some()).collect();
+        assert!(commands.len() > 80, "{}", commands.len());
+        for command in commands {
+            for argc in 1..8 {
+                let mut batch = Batch::new();
+                batch.push_command([&b"x"[..]; 8].into_iter().take(argc)).unwrap();
+                let mut found = Vec::new();
+                let _ = find_keys(command.spec, batch.command(0), &mut found);
+                let only = command.only_key.filter(|&(at, _)| at < argc);
+                let told: Vec<_> = found.iter().map(|key| (key.at, key.flags)).collect();
+                assert_eq!(told, Vec::from_iter(only), "{} of {argc} arguments", command.full_name);
+            }
         }
     }
 

@@ -4,7 +4,7 @@ use super::{ServerFn, commands};
 use crate::acl::{Catalog, CommandFacts};
 use crate::command::FAMILIES;
 use crate::command::error::Error;
-use crate::command::spec::{Acl, Flags, Spec};
+use crate::command::spec::{Acl, Flags, KeyFlags, Spec};
 use crate::command::table::{DataFn, Row};
 use crate::config::Config;
 use hashbrown::HashMap;
@@ -35,6 +35,8 @@ pub struct Command {
     pub subs: Vec<Command>,
     /// Place of the first key among the arguments, where that is the same for every call.
     pub first_key_at: Option<u16>,
+    /// See [`Spec::only_key`].
+    pub only_key: Option<(usize, KeyFlags)>,
 }
 
 impl std::fmt::Debug for Command {
@@ -120,7 +122,15 @@ fn from_row<F: Copy>(row: &'static Row<F>, container: Option<&str>, run: fn(F) -
         }
         _ => None,
     };
-    Command { spec: &row.spec, full_name, id, run: row.run.map_or(Run::Nothing, run), subs, first_key_at }
+    Command {
+        spec: &row.spec,
+        full_name,
+        id,
+        run: row.run.map_or(Run::Nothing, run),
+        subs,
+        first_key_at,
+        only_key: row.spec.only_key(),
+    }
 }
 
 /// Longest name of a command, a new one given by `rename-command` included.
