@@ -172,6 +172,8 @@ impl Start {
         };
         let log_path = folder.path().join("stdout");
         let log = File::create(&log_path).expect("a file for the log");
+        // Where it is not told otherwise it keeps its files in the folder that it is started in.
+        command.current_dir(folder.path());
         command.args(args).stdout(log.try_clone().expect("a second handle")).stderr(log);
         command.stdin(if self.stdin.is_some() { Stdio::piped() } else { Stdio::null() });
         let mut child = command.spawn().expect("the program starts");
