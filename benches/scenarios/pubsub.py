@@ -28,6 +28,8 @@ FILES_BESIDE = 200
 CHANNEL = b"news:art"
 # What a socket takes without being read: less than the default of receive buffers, and less than a subscriber may owe.
 UNREAD_BYTES_MAX = 1 << 20
+# The same in segments: the kernel counts what each needs for itself, and closes the window long before those bytes are there.
+UNREAD_SEGMENTS_MAX = 64
 
 
 def main():
@@ -105,7 +107,7 @@ def publish(server, publisher, readers, pipeline, options):
     batches = max(1, options.deliveries // len(readers) // pipeline)
     spent_ns, spent_seconds, left = 0, 0.0, batches
     while left > 0:
-        now = min(left, max(1, unread_max // pipeline))
+        now = min(left, max(1, unread_max // pipeline), UNREAD_SEGMENTS_MAX)
         left -= now
         cost, began = server.processor_ns(), time.monotonic()
         for _ in range(now):

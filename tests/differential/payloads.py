@@ -114,6 +114,10 @@ class Maker:
         return list(self.random.choice(kinds)(key))
 
 
+def knows_expiring_fields(server):
+    return server.version >= EXPIRING_FIELDS.get(server.kind, (0,))
+
+
 def plain(value):
     """A reply as bytes, numbers and lists."""
     if isinstance(value, Many):
@@ -121,8 +125,8 @@ def plain(value):
     return value
 
 
-def contents(server, key):
-    """All that a key holds, in an order that does not depend on the server."""
+def contents(server, key, with_deadlines):
+    """All that a key holds, in an order that does not depend on the server; with the deadlines of fields if that is asked."""
 
     def call(*args):
         return plain(server.call(*args))
@@ -140,7 +144,7 @@ def contents(server, key):
     if kind == b"hash":
         words = list(map(bytes, call(b"HGETALL", key)))
         pairs = sorted(zip(words[::2], words[1::2]))
-        if server.version < EXPIRING_FIELDS.get(server.kind, (0,)):
+        if not with_deadlines:
             return kind, tuple(pairs)
         deadlines = call(b"HPEXPIRETIME", key, b"FIELDS", b"%d" % len(pairs), *(field for field, _ in pairs))
         return kind, tuple(pairs), repr(deadlines)
@@ -176,7 +180,8 @@ def carry(maker, source, target, values, found):
         if isinstance(reply, Failure):
             found.append(f"{target.name} refuses what {source.name} has made by {commands[0][0].decode()}: {bytes(reply).decode()}\n    {payload[:80]!r}")
             continue
-        before, after = contents(source, key), contents(target, key)
+        both = knows_expiring_fields(source) and knows_expiring_fields(target)
+        before, after = contents(source, key, both), contents(target, key, both)
         if before != after:
             found.append(f"{commands[0][0].decode()} from {source.name} to {target.name}:\n    {str(before)[:600]}\n    {str(after)[:600]}")
     return payloads
@@ -194,7 +199,8 @@ def carry_file(maker, source, target, values, found):
     if source.call(b"SAVE") != b"OK":
         found.append(f"{source.name} cannot save:\n{source.log_tail()}")
         return 0
-    before = everything(source, keys)
+    both = knows_expiring_fields(source) and knows_expiring_fields(target)
+    before = everything(source, keys, both)
     target.stop()
     shutil.copy(source.folder / "dump.rdb", target.folder / "dump.rdb")
     try:
@@ -207,7 +213,7 @@ def carry_file(maker, source, target, values, found):
     while isinstance(target.call(b"DBSIZE"), Failure):
         # It is still loading.
         time.sleep(0.01)
-    after = everything(target, keys)
+    after = everything(target, keys, both)
     for one, other in zip(before, after):
         if one != other:
             found.append(f"{one[0].decode()} in a file from {source.name} to {target.name}:\n    {str(one)[:600]}\n    {str(other)[:600]}")
@@ -216,11 +222,11 @@ def carry_file(maker, source, target, values, found):
     return len(before)
 
 
-def everything(server, keys):
+def everything(server, keys, with_deadlines):
     found = [(b"function", plain(server.call(b"FCALL", b"carried", b"0")))]
     for number, key in enumerate(keys):
         server.call(b"SELECT", b"%d" % (number % 3))
-        found.append((key, server.call(b"PEXPIRETIME", key), contents(server, key)))
+        found.append((key, server.call(b"PEXPIRETIME", key), contents(server, key, with_deadlines)))
     return found
 
 
@@ -248,12 +254,12 @@ def attack(server, payloads, count, rng, found):
                     found.append(f"{bytes(reply).decode()} for {payload[:80]!r}")
                 continue
             taken += 1
-            before = contents(server, b"key")
+            before = contents(server, b"key", True)
             again = server.call(b"DUMP", b"key")
             if again is not None and before[0] != b"none":
                 server.call(b"DEL", b"key")
                 reply = server.call(b"RESTORE", b"key", b"0", bytes(again))
-                if isinstance(reply, Failure) or contents(server, b"key") != before:
+                if isinstance(reply, Failure) or contents(server, b"key", True) != before:
                     found.append(f"is not read again: {bytes(reply).decode()} {payload[:120]!r}")
         except Lost as lost:
             found.append(f"{lost} by {payload!r}\n{server.log_tail()}")
@@ -264,7 +270,7 @@ def attack(server, payloads, count, rng, found):
 def compare(ours, theirs, options):
     found = []
     rng = random.Random(options.seed)
-    maker = Maker(options.seed, theirs.version >= EXPIRING_FIELDS[theirs.kind])
+    maker = Maker(options.seed, knows_expiring_fields(theirs))
     payloads = carry(maker, theirs, ours, options.values, found)
     if theirs.version >= READS_OURS[theirs.kind]:
         # Fields that expire are written as Redis does, whatever the peer is.
