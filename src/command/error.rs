@@ -279,6 +279,8 @@ impl Error {
     pub const WRONG_TYPE: Error = Error::fixed("WRONGTYPE Operation against a key holding the wrong kind of value");
     /// Options that do not go together or are not known.
     pub const SYNTAX: Error = Error::fixed("ERR syntax error");
+    /// SAVE and DEBUG RELOAD: the log says why.
+    pub const NOT_SAVED: Error = Error::fixed("ERR");
     /// RESTORE: there is such a key.
     pub const BUSYKEY: Error = Error::fixed("BUSYKEY Target key name already exists.");
     /// RESTORE: the time to live.

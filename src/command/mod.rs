@@ -30,7 +30,7 @@ pub mod zset;
 
 pub use cx::Cx;
 pub use error::Error;
-pub use generic::dump::value_limits;
+pub use generic::dump::{value_forms, value_limits};
 pub use table::{DataFn, Row};
 
 /// Every family's rows.

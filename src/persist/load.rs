@@ -19,8 +19,6 @@ pub struct Loaded {
     pub bytes: u64,
     /// Sources of libraries of functions, in order.
     pub functions: Vec<Vec<u8>>,
-    /// Facts about the file and its server.
-    pub facts: Vec<(Vec<u8>, Vec<u8>)>,
     /// Modules had data in it, which were passed over.
     pub had_modules: bool,
 }
@@ -80,13 +78,12 @@ pub fn load(
     let (mut loaded, mut database) = (Loaded::default(), 0);
     loop {
         match snapshot.next_record()? {
-            Record::Aux { name, value } => loaded.facts.push((name, value)),
             Record::Database(index) => {
                 let known = usize::try_from(index).ok().filter(|&index| index < store.databases());
                 database = known.ok_or(LoadError::Database(index))?;
             }
-            // Claims, which the table needs not: it grows in small steps.
-            Record::Size { .. } => {}
+            // Facts about the server that wrote it; and claims, which the table needs not: it grows in small steps.
+            Record::Aux { .. } | Record::Size { .. } => {}
             Record::Function(code) => loaded.functions.push(code),
             Record::ModuleAux => loaded.had_modules = true,
             Record::Key { name, kind, facts } => {
@@ -105,13 +102,7 @@ pub fn load(
                     }
                     store.db(database).remove(key);
                 }
-                store.db(database).put(key, value);
-                if facts.idle_s.is_some() || facts.frequency.is_some() {
-                    let key = store.key(&name);
-                    if let Some(mut entry) = store.db(database).get_mut(key) {
-                        entry.set_access(facts.idle_s, facts.frequency);
-                    }
-                }
+                store.db(database).put_used(key, value, facts.idle_s, facts.frequency);
                 loaded.keys += 1;
             }
             Record::End => {

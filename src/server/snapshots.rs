@@ -1,10 +1,8 @@
 //! Snapshots of everything: when they are written and read, and what the server remembers of it.
 
 use super::{REDIS_VERSION, Server};
-use crate::command::value_limits;
+use crate::command::{value_forms, value_limits};
 use crate::persist::{self, Loaded, Origin};
-use weir_rdb::encode::Forms;
-use weir_rdb::value::Dialect;
 
 /// What is known of snapshots.
 #[derive(Debug)]
@@ -38,7 +36,7 @@ impl Server {
             redis_version: REDIS_VERSION,
             now_s,
             used_memory: self.used_memory(),
-            forms: Forms { compress: self.config.rdbcompression, dialect: Dialect::Redis },
+            forms: value_forms(&self.config),
             with_checksum: self.config.rdbchecksum,
             with_access: ["lru", "lrm", "lfu"].iter().any(|clock| self.config.maxmemory_policy.name().ends_with(clock)),
             functions: &functions,

@@ -344,7 +344,14 @@ impl<'a> Db<'a> {
 
     /// Puts a value taken from another key, or another database, at a key that is not there.
     pub fn put(self, key: Key<'_>, taken: TakenValue) {
-        let clock = self.env.access.fresh();
+        self.put_used(key, taken, None, None);
+    }
+
+    /// The same for a value that has not been used for `idle_s` seconds, or was used as often as `frequency` says, where the
+    /// policy in force keeps that.
+    pub fn put_used(self, key: Key<'_>, taken: TakenValue, idle_s: Option<u64>, frequency: Option<u8>) {
+        let access = &self.env.access;
+        let clock = access.with(idle_s, frequency).unwrap_or_else(|| access.fresh());
         let deadline = taken.expire_at;
         self.keys.insert_taken(key.position, key.name, taken, clock);
         let entry = self.keys.get(key.position, key.name);
@@ -641,13 +648,6 @@ impl<'a> Write<'a> {
         let freed = self.entry.remove();
         self.env.free_as(freed, lazily);
         self.meta.moved(self.position, old, Deadlines::default());
-    }
-
-    /// Sets for how many seconds it has not been used, or how often it was, where the policy in force keeps that.
-    pub fn set_access(&mut self, idle_s: Option<u64>, frequency: Option<u8>) {
-        if let Some(clock) = self.env.access.with(idle_s, frequency) {
-            self.entry.set_clock(clock);
-        }
     }
 
     /// Removes the entry and keeps its value and deadline.

@@ -11,12 +11,10 @@ cannot be written, of which the first is named.
 """
 
 import argparse
-import pathlib
 import random
 import sys
-import tempfile
 
-from servers import Server
+from servers import side_by_side
 
 BATCH = 50
 # Servers keep every script.
@@ -272,15 +270,8 @@ def main():
     parser.add_argument("--scripts", type=int, default=20_000, help="how many calls (default %(default)s)")
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="libraries-") as folder:
-        servers = []
-        try:
-            for name, program in (("ours", options.ours), ("theirs", options.peer)):
-                servers.append(Server(program, pathlib.Path(folder) / name))
-            found = compare(*servers, options)
-        finally:
-            for server in servers:
-                server.stop()
+    with side_by_side(options.ours, options.peer) as servers:
+        found = compare(*servers, options)
     sys.exit(1 if found else 0)
 
 

@@ -6,14 +6,12 @@ take or refuse them and stay up, and whatever it takes it must be able to read a
 """
 
 import argparse
-import pathlib
 import random
 import shutil
 import sys
-import tempfile
 import time
 
-from servers import Server
+from servers import side_by_side
 from wire import Failure, Lost, Many
 
 SHOWN_MAX = 20
@@ -297,15 +295,8 @@ def main():
     parser.add_argument("--spoilt", type=int, default=4000, help="payloads that are spoilt (default %(default)s)")
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="payloads-") as folder:
-        servers = []
-        try:
-            for name, program in (("ours", options.ours), ("theirs", options.peer)):
-                servers.append(Server(program, pathlib.Path(folder) / name))
-            found = compare(*servers, options)
-        finally:
-            for server in servers:
-                server.stop()
+    with side_by_side(options.ours, options.peer) as servers:
+        found = compare(*servers, options)
     sys.exit(1 if found else 0)
 
 

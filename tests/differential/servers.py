@@ -4,10 +4,12 @@ A server is reached by a unix socket in its folder only, so that no port needs t
 is a finding); it is then started again with nothing in it.
 """
 
+import contextlib
 import os
 import pathlib
 import re
 import subprocess
+import tempfile
 import time
 
 from wire import Connection, Lost
@@ -95,3 +97,14 @@ class Server:
         """Those of `names` that the server has."""
         replies = self.connection(2).exchange([[b"COMMAND", b"INFO", name.encode()] for name in names])
         return {name for name, reply in zip(names, replies) if getattr(reply.items[0], "items", None)}
+
+
+@contextlib.contextmanager
+def side_by_side(ours, theirs):
+    """Two servers of two programs, each in a folder of its own that goes with them."""
+    with tempfile.TemporaryDirectory(prefix="compared-") as folder, contextlib.ExitStack() as running:
+        servers = []
+        for name, program in (("ours", ours), ("theirs", theirs)):
+            servers.append(Server(program, pathlib.Path(folder) / name))
+            running.callback(servers[-1].stop)
+        yield servers

@@ -52,7 +52,7 @@ pub const COMMANDS: &[Row<DataFn>] = &[
 
 fn dump_command(cx: &mut Cx<'_>) -> Result<(), Error> {
     let key = cx.key(1);
-    let forms = Forms { compress: cx.config.rdbcompression, dialect: Dialect::Redis };
+    let forms = value_forms(cx.config);
     let payload = cx.db().get(key).map(|entry| payload::dump(entry, forms));
     match payload {
         Some(payload) => cx.reply.bulk(&payload),
@@ -127,15 +127,18 @@ fn restore_command(cx: &mut Cx<'_>) -> Result<(), Error> {
         return Ok(());
     };
     value.expire_at = expire_at;
-    super::keys::put(cx, cx.db_index, key, value);
-    if let Some(mut entry) = cx.db().get_mut(key) {
-        entry.set_access(options.idle_s, options.frequency);
-    }
+    cx.db().remove(key);
+    cx.db().put_used(key, value, options.idle_s, options.frequency);
     cx.effects.changed(1);
     cx.effects.event(EventClass::NEW, "new", key.name, cx.db_index);
     cx.effects.event(EventClass::GENERIC, "restore", key.name, cx.db_index);
     cx.reply.ok();
     Ok(())
+}
+
+/// How values are written.
+pub fn value_forms(config: &Config) -> Forms {
+    Forms { compress: config.rdbcompression, dialect: Dialect::Redis }
 }
 
 /// The limits in force for all types.

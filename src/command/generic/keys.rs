@@ -238,7 +238,7 @@ fn rename(cx: &mut Cx<'_>, only_to_free_name: bool) -> Result<bool, Error> {
 }
 
 /// Puts a value at a key, in place of what is there.
-pub(super) fn put(cx: &mut Cx<'_>, db_index: usize, key: Key<'_>, value: TakenValue) {
+fn put(cx: &mut Cx<'_>, db_index: usize, key: Key<'_>, value: TakenValue) {
     cx.store.db(db_index).remove(key);
     cx.store.db(db_index).put(key, value);
 }

@@ -155,7 +155,7 @@ fn shutdown_command(cx: &mut ServerCx<'_>) -> Result<(), Error> {
 }
 
 fn save_command(cx: &mut ServerCx<'_>) -> Result<(), Error> {
-    cx.server.save_snapshot().map_err(|_| Error::fixed("ERR"))?;
+    cx.server.save_snapshot().map_err(|_| Error::NOT_SAVED)?;
     cx.reply.ok();
     Ok(())
 }

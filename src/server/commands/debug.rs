@@ -404,7 +404,7 @@ fn reload(cx: &mut ServerCx<'_>) -> Result<(), Error> {
     let has = |option: &str| cx.words(2).any(|word| is(word, option));
     let (merge, flush, save) = (has("MERGE"), !has("NOFLUSH"), !has("NOSAVE"));
     if save {
-        cx.server.save_snapshot().map_err(|_| Error::fixed("ERR"))?;
+        cx.server.save_snapshot().map_err(|_| Error::NOT_SAVED)?;
     }
     if flush {
         for index in 0..cx.server.store.databases() {
