@@ -336,6 +336,14 @@ impl Keyspace {
         });
     }
 
+    /// The entries with exactly this position: hardly ever more than one.
+    pub fn find_by_position(&self, position: u64, visit: &mut dyn FnMut(EntryRef<'_>)) {
+        self.dict.by_position(position, &|key| self.hasher.position(key), |block| {
+            // SAFETY: a block in the table is complete, and stays while the keyspace is borrowed.
+            visit(unsafe { EntryRef::new(block) });
+        });
+    }
+
     /// The part of [`Keyspace::live_bytes`] that is mapped from the system and so unknown to the global allocator: entries
     /// in slab pages, segments of the table in pages, and what collections have in pages of their own.
     pub fn mapped_bytes(&self) -> usize {

@@ -11,6 +11,7 @@
 //!  members       members of a big hash, set or sorted set: a table of its own
 //!  stream        logs of entries and their consumer groups
 //!  expiry_wheel  which keys are due
+//!  snapshot_walk how far a snapshot of a table has come that changes meanwhile
 //!  packed        small collections as one run of bytes
 //!  intset        small sets of integers: sorted bytes
 //!  list          sequences that are pushed to and popped from at both ends
@@ -49,6 +50,7 @@ pub mod rank_tree;
 pub mod set;
 pub mod sizes;
 pub mod slab;
+pub mod snapshot_walk;
 pub mod stream;
 pub mod value;
 mod widest;

@@ -140,13 +140,17 @@ impl<L: Layout> Dict<L> {
     }
 
     /// The items whose position has these top 48 bits. `position_of` is that of the insertions.
-    pub fn by_position48(
-        &self,
-        prefix48: u64,
-        position_of: &impl Fn(&[u8]) -> u64,
-        mut visit: impl FnMut(NonNull<u8>),
-    ) {
-        let position = prefix48 << 16;
+    pub fn by_position48(&self, prefix48: u64, position_of: &impl Fn(&[u8]) -> u64, visit: impl FnMut(NonNull<u8>)) {
+        self.around(prefix48 << 16, |key| position_of(key) >> 16 == prefix48, visit);
+    }
+
+    /// The items with exactly this position. `position_of` is that of the insertions.
+    pub fn by_position(&self, position: u64, position_of: &impl Fn(&[u8]) -> u64, visit: impl FnMut(NonNull<u8>)) {
+        self.around(position, |key| position_of(key) == position, visit);
+    }
+
+    /// The items with the tag of a position whose key is as `is_meant` says.
+    fn around(&self, position: u64, is_meant: impl Fn(&[u8]) -> bool, mut visit: impl FnMut(NonNull<u8>)) {
         let view = self.segment_at(position);
         let tag = tag_at(position, view.local_depth);
         let mut bucket = view.segment.home(tag);
@@ -155,8 +159,7 @@ impl<L: Layout> Dict<L> {
                 if tag_of(slot) == tag {
                     let block = block_of(slot);
                     // SAFETY: the block is in this table.
-                    let key = unsafe { L::key(block) };
-                    if position_of(key) >> 16 == prefix48 {
+                    if is_meant(unsafe { L::key(block) }) {
                         visit(block);
                     }
                 }
