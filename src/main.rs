@@ -194,7 +194,6 @@ fn start(mut config: Config, loaded: &Loaded) -> Result<ExitCode, String> {
         return Err("Failed to configure TLS. Check logs for more info.".to_owned());
     }
     server.load_users()?;
-    server.load_snapshot()?;
     let source = SignalSource {
         fd: std::os::fd::AsRawFd::as_raw_fd(&signals),
         take: Box::new(move || signals.take().map(|signal| signal.name())),
@@ -203,10 +202,16 @@ fn start(mut config: Config, loaded: &Loaded) -> Result<ExitCode, String> {
     let startup_bytes = event_loop.server().used_memory();
     event_loop.server().facts.startup_bytes = startup_bytes;
     greet(&mut event_loop, &log);
-    supervisor.ready();
-    let ended = event_loop.run();
+    event_loop.server().load_at_start()?;
+    let mut ended = event_loop.run_while_loading();
+    if ended.is_ok() && event_loop.server().shutdown.is_none() {
+        tell_ready(&event_loop);
+        supervisor.ready();
+    }
+    ended = ended.and_then(|()| event_loop.run());
     supervisor.stopping();
-    if let Some(request) = event_loop.server().shutdown {
+    let request = event_loop.server().shutdown;
+    if let Some(request) = request.filter(|request| !request.failed) {
         tracing::warn!("User requested shutdown ({})", request.by);
     }
     drop(event_loop);
@@ -216,11 +221,14 @@ fn start(mut config: Config, loaded: &Loaded) -> Result<ExitCode, String> {
         tracing::warn!("could not remove the pid file: {error}");
     }
     ended.map_err(|e| format!("the event loop failed: {e}"))?;
+    if request.is_some_and(|request| request.failed) {
+        return Ok(ExitCode::FAILURE);
+    }
     tracing::warn!("Weir is now ready to exit, bye bye...");
     Ok(ExitCode::SUCCESS)
 }
 
-/// The picture or the line in its place, and the lines that tools wait for.
+/// The picture or the line in its place, and a line that tools wait for.
 fn greet(event_loop: &mut EventLoop, log: &logging::Handle) {
     let config = &event_loop.server().config;
     let banner = Banner {
@@ -236,6 +244,10 @@ fn greet(event_loop: &mut EventLoop, log: &logging::Handle) {
         banner.log_line();
     }
     tracing::info!("{}", process::SERVER_INITIALIZED);
+}
+
+/// The lines that tools wait for until everything is there.
+fn tell_ready(event_loop: &EventLoop) {
     for kind in event_loop.listening() {
         let ready = match kind {
             "unix" => process::READY_UNIX,

@@ -600,6 +600,11 @@ impl Error {
     /// A value of a script that is nested too deeply.
     pub const SCRIPT_STACK_LIMIT: Error = Error::fixed("ERR reached lua stack limit");
 
+    // Loading
+
+    /// Nearly every command while data are being read.
+    pub const LOADING: Error = Error::fixed("LOADING Redis is loading the dataset in memory");
+
     // Functions
 
     /// A library without its first line.

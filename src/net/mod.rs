@@ -181,11 +181,22 @@ impl EventLoop {
         Ok(())
     }
 
+    /// Runs while the server reads its data, or until it is told to end.
+    pub fn run_while_loading(&mut self) -> io::Result<()> {
+        self.run_while(Server::is_loading)
+    }
+
     /// Runs until the server is told to end.
     pub fn run(&mut self) -> io::Result<()> {
+        self.run_while(|_| true)?;
+        self.flush_all();
+        Ok(())
+    }
+
+    fn run_while(&mut self, goes_on: fn(&Server) -> bool) -> io::Result<()> {
         let mut events = Events::with_capacity(EVENTS);
         self.server.begin_turn();
-        while self.server.shutdown.is_none() {
+        while self.server.shutdown.is_none() && goes_on(&self.server) {
             let timeout = self.timeout();
             match self.poll.poll(&mut events, Some(timeout)) {
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => events.clear(),
@@ -195,7 +206,6 @@ impl EventLoop {
             self.note(&events);
             self.turn();
         }
-        self.flush_all();
         Ok(())
     }
 

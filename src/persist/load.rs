@@ -55,60 +55,98 @@ impl From<weir_rdb::Error> for LoadError {
     }
 }
 
-/// Adds what is in the file at `path` to the store; `None` if there is no file. Keys that are in the store already are
-/// replaced if `replace` says so, otherwise they are an error, as they are when the file has them twice.
-///
-/// # Errors
-/// See [`LoadError`].
-pub fn load(
-    path: &Path,
-    store: &mut Store,
-    limits: Limits,
-    with_checksum: bool,
+/// Reads a snapshot into a store, record by record.
+#[derive(Debug)]
+pub struct Loader {
+    snapshot: Snapshot<File>,
+    builder: Builder,
+    total_bytes: u64,
+    database: usize,
     replace: bool,
-) -> Result<Option<Loaded>, LoadError> {
-    let file = match File::open(path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(LoadError::Open(error)),
-    };
-    let mut snapshot = Snapshot::open(file, with_checksum)?;
-    let now_ms = store.now_ms();
-    let mut builder = Builder::new(store.hasher().clone(), limits, now_ms);
-    let (mut loaded, mut database) = (Loaded::default(), 0);
-    loop {
+    keep_expired: bool,
+    loaded: Loaded,
+}
+
+impl Loader {
+    /// Opens the file at `path`; `None` if there is no file. Keys that are in the store already are replaced if `replace` says
+    /// so, otherwise they are an error, as they are when the file has them twice.
+    ///
+    /// # Errors
+    /// See [`LoadError`].
+    pub fn open(
+        path: &Path,
+        store: &Store,
+        limits: Limits,
+        with_checksum: bool,
+        replace: bool,
+        keep_expired: bool,
+    ) -> Result<Option<Loader>, LoadError> {
+        let file = match File::open(path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(LoadError::Open(error)),
+        };
+        let total_bytes = file.metadata().map_err(LoadError::Open)?.len();
+        let builder = Builder::new(store.hasher().clone(), limits, store.now_ms());
+        let (snapshot, loaded) = (Snapshot::open(file, with_checksum)?, Loaded::default());
+        Ok(Some(Loader { snapshot, builder, total_bytes, database: 0, replace, keep_expired, loaded }))
+    }
+
+    /// Bytes of the file.
+    pub fn total_bytes(&self) -> u64 {
+        self.total_bytes
+    }
+
+    /// Bytes that have been read.
+    pub fn loaded_bytes(&self) -> u64 {
+        self.snapshot.offset()
+    }
+
+    /// What was read, at the end.
+    pub fn take_loaded(&mut self) -> Loaded {
+        std::mem::take(&mut self.loaded)
+    }
+
+    /// Reads one record. Says whether that was the last.
+    ///
+    /// # Errors
+    /// See [`LoadError`].
+    pub fn step(&mut self, store: &mut Store) -> Result<bool, LoadError> {
+        let Loader { snapshot, builder, database, loaded, .. } = self;
         match snapshot.next_record()? {
             Record::Database(index) => {
                 let known = usize::try_from(index).ok().filter(|&index| index < store.databases());
-                database = known.ok_or(LoadError::Database(index))?;
+                *database = known.ok_or(LoadError::Database(index))?;
             }
             // Facts about the server that wrote it; and claims, which the table needs not: it grows in small steps.
             Record::Aux { .. } | Record::Size { .. } => {}
             Record::Function(code) => loaded.functions.push(code),
             Record::ModuleAux => loaded.had_modules = true,
             Record::Key { name, kind, facts } => {
-                snapshot.value(kind, &mut builder)?;
+                snapshot.value(kind, builder)?;
                 let value = builder.take().map_err(|problem| snapshot.error(problem))?;
-                let value = value.filter(|_| facts.expire_at_ms.is_none_or(|at| at > now_ms));
-                let Some(mut value) = value else {
+                let now_ms = store.now_ms();
+                let is_due = facts.expire_at_ms.is_some_and(|at| at <= now_ms) && !self.keep_expired;
+                let Some(mut value) = value.filter(|_| !is_due) else {
                     loaded.expired += 1;
-                    continue;
+                    return Ok(false);
                 };
                 value.expire_at = facts.expire_at_ms;
                 let key = store.key(&name);
-                if store.db(database).peek(key).is_some() {
-                    if !replace {
+                if store.db(*database).peek(key).is_some() {
+                    if !self.replace {
                         return Err(LoadError::Twice(snapshot.offset()));
                     }
-                    store.db(database).remove(key);
+                    store.db(*database).remove(key);
                 }
-                store.db(database).put_used(key, value, facts.idle_s, facts.frequency);
+                store.db(*database).put_used(key, value, facts.idle_s, facts.frequency);
                 loaded.keys += 1;
             }
             Record::End => {
                 loaded.bytes = snapshot.offset();
-                return Ok(Some(loaded));
+                return Ok(true);
             }
         }
+        Ok(false)
     }
 }

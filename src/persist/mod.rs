@@ -6,5 +6,5 @@
 mod load;
 mod save;
 
-pub use load::{LoadError, Loaded, load};
+pub use load::{LoadError, Loaded, Loader};
 pub use save::{Origin, save};

@@ -70,7 +70,8 @@ impl Server {
     /// Whether keys are removed at their deadlines although nobody asks for them. Not during a pause, nor while waiters are
     /// being served: nothing changes then.
     fn expires_actively(&self) -> bool {
-        let undisturbed = self.pause.current().is_none() && !self.scripts.is_suspended() && !self.is_serving();
+        let undisturbed =
+            self.pause.current().is_none() && !self.is_loading() && !self.scripts.is_suspended() && !self.is_serving();
         self.active_expire && undisturbed
     }
 
@@ -101,7 +102,9 @@ impl Server {
             if (self.facts.tidy_is_awaited)() && now_ms >= self.cron.tidied_ms + TIDY_EVERY_AWAITED_MS {
                 self.tidy_memory();
             }
-            self.evict_slice();
+            if !self.is_loading() {
+                self.evict_slice();
+            }
         }
         let expiring = due || self.cron.expiry_rebuilding || self.cron.expiry_behind && self.expiry_may_go_on();
         if expiring && self.expires_actively() {
@@ -111,13 +114,14 @@ impl Server {
             // Keys that have expired may have been waited for, and so may what others were given just now.
             self.serve_waiters();
         }
+        self.go_on_loading();
         self.settle();
         self.stats.turn_ends();
     }
 
     /// How long the loop may wait for events.
     pub fn idle_time(&self) -> Duration {
-        if self.scripts.is_suspended() || self.is_serving() {
+        if self.scripts.is_suspended() || self.is_serving() || self.is_loading() {
             return Duration::ZERO;
         }
         if self.eviction_goes_on() || self.cron.expiry_behind && self.expires_actively() {

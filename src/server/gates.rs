@@ -35,6 +35,8 @@ bitflags::bitflags! {
         const BUSY = 1 << 7;
         /// Waiters of a stream are being served, over several turns.
         const SERVING = 1 << 8;
+        /// Data are being read.
+        const LOADING = 1 << 9;
     }
 }
 
@@ -67,7 +69,8 @@ pub(super) struct Asking<'a> {
 type Gate = fn(&mut Server, Asking<'_>) -> Verdict;
 
 /// In the order in which Redis checks.
-const GATES: &[Gate] = &[protected, auth, no_multi, acl, memory, subscribed, busy, monitor, pause, multi, serving];
+const GATES: &[Gate] =
+    &[protected, auth, no_multi, acl, memory, subscribed, loading, busy, monitor, pause, multi, serving];
 
 /// Asks every gate.
 #[cold]
@@ -102,6 +105,7 @@ impl Server {
     /// Works out which gates have something to check.
     pub(super) fn rearm(&mut self) {
         self.armed.set(Armed::PAUSE, self.pause.current().is_some());
+        self.armed.set(Armed::LOADING, self.is_loading());
         self.store.keep_expired(self.pause.current().is_some());
     }
 }
@@ -164,6 +168,14 @@ fn subscribed(server: &mut Server, Asking { slot, command, flags, .. }: Asking<'
         return Verdict::Pass;
     }
     Verdict::Refuse(Error::only_while_not_subscribed(command.full_name))
+}
+
+/// Not all data are there yet.
+fn loading(server: &mut Server, asking: Asking<'_>) -> Verdict {
+    if server.is_loading() && !asking.command.flags().contains(Flags::LOADING) {
+        return Verdict::Refuse(Error::LOADING);
+    }
+    Verdict::Pass
 }
 
 /// A script is in the middle of what it does, for longer than others want to wait.

@@ -25,6 +25,7 @@ mod functions;
 mod gates;
 mod hot_keys;
 mod keys;
+mod loading;
 pub mod message;
 mod notify;
 pub mod pause;
@@ -160,6 +161,7 @@ pub struct Server {
     scripts: scripting::Scripts,
     functions: Functions,
     snapshots: snapshots::Snapshots,
+    loading: Option<loading::Loading>,
     /// Subscribers whose commands are running, and perhaps some whose commands have run.
     running_subscribers: Vec<Slot>,
     tracking: tracking::Tracking,
@@ -180,6 +182,8 @@ pub struct Server {
 pub struct ShutdownRequest {
     /// Who asked, for the log.
     pub by: &'static str,
+    /// Nobody did: it cannot go on, and the log says why.
+    pub failed: bool,
 }
 
 impl Server {
@@ -213,6 +217,7 @@ impl Server {
             scripts: scripting::Scripts::default(),
             functions: Functions::default(),
             snapshots,
+            loading: None,
             running_subscribers: Vec::new(),
             tracking: tracking::Tracking::default(),
             client_memory: client_memory::ClientMemory::default(),
@@ -320,6 +325,11 @@ impl Server {
     /// A signal asks for the end. It does not come if the data should have been saved and could not be.
     pub fn signalled(&mut self, name: &'static str) {
         let flags = if name == "SIGINT" { self.config.shutdown_on_sigint } else { self.config.shutdown_on_sigterm };
+        if self.is_loading() {
+            // There is nothing yet that could be saved.
+            self.shutdown = Some(ShutdownRequest { by: name, failed: false });
+            return;
+        }
         let save = if flags.saves() { Some(true) } else { flags.saves_nothing().then_some(false) };
         if self.prepare_end(save).is_err() && !flags.forces() {
             tracing::warn!(
@@ -327,7 +337,7 @@ impl Server {
             );
             return;
         }
-        self.shutdown = Some(ShutdownRequest { by: name });
+        self.shutdown = Some(ShutdownRequest { by: name, failed: false });
     }
 
     /// The limit on output that waits for a client. Who is in MONITOR without a limit for normal clients is held to the

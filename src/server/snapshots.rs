@@ -1,8 +1,8 @@
 //! Snapshots of everything: when they are written and read, and what the server remembers of it.
 
 use super::{REDIS_VERSION, Server};
-use crate::command::{value_forms, value_limits};
-use crate::persist::{self, Loaded, Origin};
+use crate::command::value_forms;
+use crate::persist::{self, Origin};
 
 /// What is known of snapshots.
 #[derive(Debug)]
@@ -56,42 +56,6 @@ impl Server {
                 Err(Failed)
             }
         }
-    }
-
-    /// Reads the snapshot file, if there is one, into the store.
-    ///
-    /// # Errors
-    /// What is wrong with it, and what can be done.
-    pub fn load_snapshot(&mut self) -> Result<(), String> {
-        self.add_snapshot(false)
-    }
-
-    /// Adds the snapshot file to what is there; `replace`: keys may be there already.
-    pub(super) fn add_snapshot(&mut self, replace: bool) -> Result<(), String> {
-        let began = self.stats.now();
-        let path = self.config.path_in_dir(&self.config.dbfilename);
-        let limits = value_limits(&self.config, &self.store);
-        let with_checksum = self.config.rdbchecksum;
-        let loaded = persist::load(&path, &mut self.store, limits, with_checksum, replace).map_err(|error| {
-            format!(
-                "{} cannot be loaded: {error}. The file is left as it is. Restore it from a copy, or move it away to start \
-                 with empty databases.",
-                path.display()
-            )
-        })?;
-        let Some(Loaded { keys, expired, bytes, functions, had_modules, .. }) = loaded else { return Ok(()) };
-        for code in functions {
-            self.load_library(&code, replace).map_err(|error| {
-                format!("a library of functions in the snapshot is refused: {}", String::from_utf8_lossy(error.text()))
-            })?;
-        }
-        if had_modules {
-            tracing::warn!("data of modules in the snapshot were passed over: there are no modules here");
-        }
-        (self.snapshots.keys_loaded, self.snapshots.keys_expired) = (keys, expired);
-        let ms = self.stats.ticks.elapsed_ns(began, self.stats.now()) / 1_000_000;
-        tracing::info!("DB loaded from disk: {keys} keys, {expired} expired, {bytes} bytes in {ms} ms");
-        Ok(())
     }
 
     /// Everything that has to be done before the process ends. `save`: whether a snapshot is written; by default it is if

@@ -144,11 +144,13 @@ fn shutdown_command(cx: &mut ServerCx<'_>) -> Result<(), Error> {
     if words.contains(ShutdownWords::FAILOVER) {
         return Err(Error::fixed("ERR SHUTDOWN FAILOVER is only supported in cluster mode."));
     }
-    let save = words.intersects(contradiction).then(|| words.contains(ShutdownWords::SAVE));
+    // What is not all there yet is not to be saved.
+    let loading = cx.server.is_loading();
+    let save = (loading || words.intersects(contradiction)).then(|| !loading && words.contains(ShutdownWords::SAVE));
     if cx.server.prepare_end(save).is_err() && !words.contains(ShutdownWords::FORCE) {
         return Err(Error::fixed("ERR Errors trying to SHUTDOWN. Check logs."));
     }
-    cx.server.shutdown = Some(ShutdownRequest { by: "SHUTDOWN" });
+    cx.server.shutdown = Some(ShutdownRequest { by: "SHUTDOWN", failed: false });
     // There is no reply, and what the client sent behind this is not run.
     cx.client().flags.insert(ClientFlags::CLOSE_AFTER_REPLY);
     Ok(())

@@ -412,7 +412,7 @@ fn reload(cx: &mut ServerCx<'_>) -> Result<(), Error> {
         }
         cx.server.flush_functions(true);
     }
-    if let Err(error) = cx.server.add_snapshot(merge) {
+    if let Err(error) = cx.server.load_snapshot(merge) {
         tracing::error!("{error}");
         return Err(Error::fixed(
             "ERR Error trying to load the RDB dump, check server logs and the server log for more details",

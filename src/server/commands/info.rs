@@ -281,7 +281,8 @@ fn memory(server: &Server, fields: &mut Fields) {
 }
 
 fn persistence(server: &Server, fields: &mut Fields) {
-    fields.zeros(&["loading", "async_loading", "current_cow_peak", "current_cow_size", "current_cow_size_age"]);
+    fields.put("loading", u8::from(server.is_loading()));
+    fields.zeros(&["async_loading", "current_cow_peak", "current_cow_size", "current_cow_size_age"]);
     fields.put("current_fork_perc", "0.00");
     fields.zeros(&["current_save_keys_processed", "current_save_keys_total"]);
     fields.put("rdb_changes_since_last_save", server.dirty);
@@ -302,6 +303,14 @@ fn persistence(server: &Server, fields: &mut Fields) {
     fields.put("aof_last_write_status", "ok");
     fields.zeros(&["aof_last_cow_size", "module_fork_in_progress", "module_fork_last_cow_size"]);
     fields.put("slot_migration_fork_in_progress", 0);
+    if let Some(loading) = &server.loading {
+        fields.put("loading_start_time", loading.began_s);
+        fields.put("loading_total_bytes", loading.total_bytes);
+        fields.put("loading_rdb_used_mem", loading.used_memory_then);
+        fields.put("loading_loaded_bytes", loading.loaded_bytes);
+        fields.put("loading_loaded_perc", format_args!("{:.2}", loading.percent()));
+        fields.put("loading_eta_seconds", loading.eta_s(server.store.now_ms()));
+    }
 }
 
 fn threads(server: &Server, fields: &mut Fields) {
