@@ -7,6 +7,7 @@ pub mod acl;
 pub mod allocator;
 pub mod command;
 pub mod config;
+pub mod disk;
 pub mod logging;
 pub mod net;
 pub mod persist;

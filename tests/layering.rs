@@ -11,7 +11,8 @@ use std::path::{Path, PathBuf};
 /// Each room, lower ones first, and the rooms it may use.
 const ROOMS: &[(&str, &[&str])] = &[
     ("allocator", &[]),
-    ("config", &[]),
+    ("disk", &[]),
+    ("config", &["disk"]),
     ("logging", &[]),
     ("process", &[]),
     ("stats", &[]),
@@ -20,7 +21,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("store", &[]),
     ("tls", &["config"]),
     ("command", &["config", "store"]),
-    ("persist", &["store"]),
+    ("persist", &["disk", "store"]),
     ("script", &["command", "config"]),
     ("acl", &["command", "config"]),
     (

@@ -1,7 +1,7 @@
 //! Writing a snapshot in one go.
 
+use crate::disk::{DataFile, RealDisk, folder_of, replace_file};
 use crate::store::{AccessPolicy, Store};
-use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
 use weir_rdb::SnapshotWriter;
@@ -31,21 +31,10 @@ pub struct Origin<'a> {
 /// # Errors
 /// Those of the file system; the file of before is then intact.
 pub fn save(path: &Path, store: &Store, origin: Origin<'_>) -> io::Result<u64> {
-    let temporary = temporary_beside(path);
-    let done = write(&temporary, store, origin).and_then(|bytes| {
-        fs::rename(&temporary, path)?;
-        File::open(folder_of(path))?.sync_all()?;
-        Ok(bytes)
-    });
-    if done.is_err() {
-        // It may not have been made.
-        let _ = fs::remove_file(&temporary);
-    }
-    done
+    replace_file(&RealDisk, path, &temporary_beside(path), |file| write(file, store, origin))
 }
 
-fn write(path: &Path, store: &Store, origin: Origin<'_>) -> io::Result<u64> {
-    let file = OpenOptions::new().write(true).create(true).truncate(true).open(path)?;
+fn write(file: &mut dyn DataFile, store: &Store, origin: Origin<'_>) -> io::Result<u64> {
     let databases = 0..store.databases();
     let expiring_fields = databases.clone().any(|index| store.figures(index).with_volatile_fields > 0);
     let mut writer = SnapshotWriter::begin(file, origin.forms, expiring_fields, origin.with_checksum)?;
@@ -71,16 +60,11 @@ fn write(path: &Path, store: &Store, origin: Origin<'_>) -> io::Result<u64> {
             writer.entry(entry, idle_s, frequency)?;
         }
     }
-    let (file, bytes) = writer.end()?;
-    file.sync_all()?;
+    let (_, bytes) = writer.end()?;
     Ok(bytes)
 }
 
 /// A name beside `path` that no other process uses.
 fn temporary_beside(path: &Path) -> PathBuf {
     folder_of(path).join(format!("temp-{}.rdb", std::process::id()))
-}
-
-fn folder_of(path: &Path) -> &Path {
-    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
