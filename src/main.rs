@@ -9,6 +9,7 @@ use std::process::ExitCode;
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 use weir::allocator::{self, Counting};
+use weir::check::Tool;
 use weir::config::{self, Apply, Config, Loaded, Sources};
 use weir::logging::{self, Logging};
 use weir::net::{EventLoop, SignalSource, can_listen};
@@ -29,6 +30,9 @@ const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 fn main() -> ExitCode {
     let args: Vec<OsString> = std::env::args_os().collect();
+    if let Some((tool, rest)) = Tool::asked_for(&args) {
+        return tool.run(rest, wall_clock_us() / 1000);
+    }
     let check_only = match command_line(&args) {
         CommandLine::Run => false,
         CommandLine::Check => true,
@@ -79,7 +83,8 @@ fn command_line(args: &[OsString]) -> CommandLine {
         weir --port 7000 --save \"\" --bind 127.0.0.1 ::1\n  \
         weir /etc/weir.conf --loglevel verbose\n  \
         echo 'maxmemory 1gb' | weir -\n\
-        Started through a link named redis-server or valkey-server it does the same.";
+        Started through a link named redis-server or valkey-server it does the same.\n\n\
+        weir check-rdb FILE [--stats] [--salvage OUT] says whether a snapshot can be read, and saves what can be saved.";
     let mut command = Command::new("weir")
         .about(about)
         .after_help(after)

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 /// Each room, lower ones first, and the rooms it may use.
 const ROOMS: &[(&str, &[&str])] = &[
     ("allocator", &[]),
+    ("check", &[]),
     ("disk", &[]),
     ("config", &["disk"]),
     ("logging", &[]),
@@ -29,7 +30,7 @@ const ROOMS: &[(&str, &[&str])] = &[
         &["acl", "command", "config", "logging", "persist", "pubsub", "script", "stats", "store", "tls", "tracking"],
     ),
     ("net", &["command", "config", "server", "store", "tls"]),
-    ("main", &["allocator", "config", "logging", "net", "process", "server", "stats"]),
+    ("main", &["allocator", "check", "config", "logging", "net", "process", "server", "stats"]),
 ];
 
 /// Files outside of `crates/structs` that may hold unsafe code: calls of the operating system and of the allocator.

@@ -46,6 +46,8 @@ pub enum Problem {
         /// As it is.
         actual: u64,
     },
+    /// A key that was there already.
+    KeyTwice,
     /// Bytes behind the end of a payload.
     Trailing,
 }
@@ -68,6 +70,7 @@ impl fmt::Display for Problem {
             Problem::Checksum { stored, actual } => {
                 write!(f, "the checksum is {actual:016x} and should be {stored:016x}")
             }
+            Problem::KeyTwice => write!(f, "a key that was there already"),
             Problem::Trailing => write!(f, "bytes behind the end"),
         }
     }

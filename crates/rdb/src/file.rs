@@ -5,7 +5,7 @@ use crate::error::{Error, Problem};
 use crate::source::Source;
 use crate::value::{Buffers, Dialect, Visitor, code, read_value};
 use crate::write::{put_length, put_string};
-use std::io::{self, Read, Write};
+use std::io::{self, Read, Seek, Write};
 use weir_structs::crc64::crc64;
 use weir_structs::entry::EntryRef;
 
@@ -81,6 +81,8 @@ pub struct Snapshot<R> {
     version: u32,
     dialect: Dialect,
     buffers: Buffers,
+    /// At the end: whether a checksum was there and right. `None` before, and where the version has none.
+    has_checksum: Option<bool>,
 }
 
 impl<R: Read> Snapshot<R> {
@@ -101,7 +103,7 @@ impl<R: Read> Snapshot<R> {
         if Dialect::of_version(version) != Some(dialect) {
             return Err(source.error(Problem::Version(version)));
         }
-        Ok(Snapshot { source, version, dialect, buffers: Buffers::default() })
+        Ok(Snapshot { source, version, dialect, buffers: Buffers::default(), has_checksum: None })
     }
 
     /// The version.
@@ -112,6 +114,11 @@ impl<R: Read> Snapshot<R> {
     /// Whose layouts it has.
     pub fn dialect(&self) -> Dialect {
         self.dialect
+    }
+
+    /// Behind the last record: whether a checksum was there and right. `None` where the version has none.
+    pub fn has_checksum(&self) -> Option<bool> {
+        self.has_checksum
     }
 
     /// Bytes read so far.
@@ -177,16 +184,7 @@ impl<R: Read> Snapshot<R> {
         self.source.length()?;
         self.source.length()?;
         self.source.length()?;
-        loop {
-            match self.source.length()? {
-                0 => return Ok(()),
-                1 | 2 => self.source.length().map(drop)?,
-                3 => self.source.array::<4>().map(drop)?,
-                4 => self.source.array::<8>().map(drop)?,
-                5 => self.string().map(drop)?,
-                _ => return Err(self.source.error(Problem::Module)),
-            }
-        }
+        self.source.skip_module_data()
     }
 
     fn check_end(&mut self) -> Result<(), Error> {
@@ -201,8 +199,22 @@ impl<R: Read> Snapshot<R> {
             Some(actual) if stored != 0 && actual != stored => {
                 Err(self.source.error(Problem::Checksum { stored, actual }))
             }
-            _ => Ok(()),
+            _ => {
+                self.has_checksum = Some(actual.is_some() && stored != 0);
+                Ok(())
+            }
         }
+    }
+}
+
+impl<R: Read + Seek> Snapshot<R> {
+    /// Passes over the value that begins at an offset, after reading it has failed. There will be no checksum any more.
+    ///
+    /// # Errors
+    /// Its end cannot be found.
+    pub fn pass_over_value(&mut self, kind: u8, began: u64) -> Result<(), Error> {
+        self.source.go_back(began)?;
+        self.source.skip_value(kind, self.dialect)
     }
 }
 

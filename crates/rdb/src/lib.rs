@@ -19,6 +19,7 @@ mod error;
 mod file;
 mod packed;
 pub mod payload;
+mod skip;
 mod source;
 pub mod value;
 pub mod write;

@@ -4,7 +4,7 @@
 //! allocates no more than that beyond what really came.
 
 use crate::error::{Error, Problem};
-use std::io::{ErrorKind, Read};
+use std::io::{ErrorKind, Read, Seek, SeekFrom};
 use weir_structs::crc64::crc64;
 use weir_structs::lzf;
 use weir_structs::number::format_i64;
@@ -201,6 +201,16 @@ impl<R: Read> Source<R> {
         self.bytes(packed, &mut input)?;
         let unpacked = usize::try_from(length).ok().and_then(|length| lzf::decompress(&input, length));
         *to = unpacked.ok_or_else(|| self.error(Problem::BadString))?;
+        Ok(())
+    }
+}
+
+impl<R: Read + Seek> Source<R> {
+    /// Goes on at an offset that has been passed. There is no checksum any more.
+    pub(crate) fn go_back(&mut self, offset: u64) -> Result<(), Error> {
+        self.inner.seek(SeekFrom::Start(offset)).map_err(|error| self.error(Problem::Io(error.kind())))?;
+        self.buffer.clear();
+        (self.taken, self.summed, self.before, self.checksum) = (0, 0, offset, None);
         Ok(())
     }
 }

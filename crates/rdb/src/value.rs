@@ -128,6 +128,36 @@ pub mod code {
     pub const HASH_LISTPACK_TTL: u8 = 25;
 }
 
+/// What a type is called, for people.
+pub fn name_of_type(kind: u8) -> &'static str {
+    match kind {
+        code::STRING => "string",
+        code::LIST => "list-linked",
+        code::SET => "set-hashtable",
+        code::ZSET => "zset-v1",
+        code::HASH => "hash-hashtable",
+        code::ZSET_BINARY => "zset-v2",
+        code::MODULE_OLD => "module-pre-release",
+        code::MODULE => "module-value",
+        code::HASH_ZIPMAP => "hash-zipmap",
+        code::LIST_ZIPLIST => "list-ziplist",
+        code::SET_INTSET => "set-intset",
+        code::ZSET_ZIPLIST => "zset-ziplist",
+        code::HASH_ZIPLIST => "hash-ziplist",
+        code::LIST_OF_ZIPLISTS => "quicklist",
+        code::STREAM => "stream",
+        code::HASH_LISTPACK => "hash-listpack",
+        code::ZSET_LISTPACK => "zset-listpack",
+        code::LIST_OF_LISTPACKS => "quicklist-v2",
+        code::STREAM_2 => "stream-v2",
+        code::SET_LISTPACK => "set-listpack",
+        code::STREAM_3 => "stream-v3",
+        code::HASH_TTL_OLD | code::HASH_TTL => "hash-hashtable-md",
+        code::HASH_LISTPACK_TTL_OLD | code::HASH_LISTPACK_TTL => "hash-listpack-md",
+        _ => "unknown",
+    }
+}
+
 /// Buffers that are used for one value after the other.
 #[derive(Debug, Default)]
 pub struct Buffers {
