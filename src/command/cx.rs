@@ -124,4 +124,11 @@ impl<'a> Cx<'a> {
     pub fn now_ms(&self) -> i64 {
         self.store.now_ms()
     }
+
+    /// Deadlines up to this moment have come: [`Cx::now_ms`], but for a command that is repeated from a record, for which none
+    /// has.
+    #[inline]
+    pub fn due_ms(&self) -> i64 {
+        self.store.due_ms()
+    }
 }

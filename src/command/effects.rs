@@ -5,6 +5,7 @@
 
 use super::blocking::Block;
 use crate::store::Sequence;
+use weir_resp::reply_bytes;
 
 bitflags::bitflags! {
     /// Classes of keyspace events, with the letters of `notify-keyspace-events`.
@@ -39,6 +40,9 @@ bitflags::bitflags! {
     }
 }
 
+/// Room for commands in place of others that is kept.
+const FEED_BYTES_KEPT: usize = 64 * 1024;
+
 /// One keyspace event.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct KeyEvent {
@@ -71,6 +75,27 @@ pub struct Effects {
     wanted: EventClass,
     sequence: Sequence,
     events: Vec<KeyEvent>,
+    feed: Feeding,
+}
+
+/// What a command says that is to be repeated in its place.
+#[derive(Debug, Default)]
+struct Feeding {
+    wanted: bool,
+    /// It has said so: the command as it came is not to be repeated.
+    said: bool,
+    commands: usize,
+    /// As multibulk, one command behind the other.
+    bytes: Vec<u8>,
+}
+
+/// What of a command is to be repeated by whoever follows the changes: the append-only file, replicas.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Repeat<'e> {
+    /// The command as it came, if it changed anything.
+    AsItCame,
+    /// So many others, as multibulk; none if that is empty.
+    Others(usize, &'e [u8]),
 }
 
 impl Effects {
@@ -113,9 +138,62 @@ impl Effects {
         std::mem::take(&mut self.events)
     }
 
+    /// Whether anybody repeats commands.
+    #[inline]
+    pub fn feeds(&self) -> bool {
+        self.feed.wanted
+    }
+
+    /// Sets whether anybody repeats commands; what is to be repeated is not even recorded otherwise.
+    pub fn set_feeds(&mut self, wanted: bool) {
+        self.feed.wanted = wanted;
+    }
+
+    /// Says that this is to be repeated in place of the command, behind what was said so before. It must do the same
+    /// whenever it is run on the same data: it neither waits nor fails, and does not look at the clock.
+    #[inline]
+    pub fn feed_as(&mut self, words: &[&[u8]]) {
+        if self.feed.wanted {
+            self.feed_words(words.len(), words.iter().copied());
+        }
+    }
+
+    /// The same with words that are not all there yet. `count`: how many they are.
+    pub fn feed_words<'w>(&mut self, count: usize, words: impl Iterator<Item = &'w [u8]>) {
+        if !self.feed.wanted {
+            return;
+        }
+        self.feed.said = true;
+        self.feed.commands += 1;
+        reply_bytes::array_header(&mut self.feed.bytes, count);
+        let mut written = 0;
+        for word in words {
+            reply_bytes::bulk(&mut self.feed.bytes, word);
+            written += 1;
+        }
+        debug_assert_eq!(written, count, "a command has as many words as it says");
+    }
+
+    /// Says that nothing is to be repeated in place of the command, but for what else it says.
+    #[inline]
+    pub fn feed_nothing(&mut self) {
+        self.feed.said |= self.feed.wanted;
+    }
+
+    /// What the command has said of that.
+    pub fn repeat(&self) -> Repeat<'_> {
+        if self.feed.said { Repeat::Others(self.feed.commands, &self.feed.bytes) } else { Repeat::AsItCame }
+    }
+
     /// Forgets everything.
     #[inline]
     pub fn clear(&mut self) {
+        if self.feed.said {
+            self.feed.said = false;
+            self.feed.commands = 0;
+            self.feed.bytes.clear();
+            self.feed.bytes.shrink_to(FEED_BYTES_KEPT);
+        }
         self.dirty = 0;
         self.block = None;
         if !self.events.is_empty() {

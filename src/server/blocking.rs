@@ -369,7 +369,8 @@ impl Server {
         let elapsed = self.stats.now().wrapping_sub(began);
         waiter.ticks = waiter.ticks.wrapping_add(elapsed);
         let again = self.effects.block.take();
-        self.propagate(Some(slot));
+        self.propagate(slot, db, argv);
+        self.end_feed_unit();
         let tracks = self.clients.get(slot).is_some_and(|client| client.flags.contains(ClientFlags::REMEMBERS));
         if tracks {
             self.remember_keys(slot, command, argv, None);

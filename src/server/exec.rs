@@ -170,6 +170,7 @@ impl Server {
         let argv = batch.command(planned.index);
         if self.mind_memory() {
             // Clients that keep copies hear of it in front of the reply. The time that it took is not the command's.
+            self.feed_departures();
             self.tell_changes(None);
             *began = self.stats.now();
         }
@@ -222,7 +223,8 @@ impl Server {
         if self.stats.command_done(&done) {
             self.log_command(slot, command, argv, &done);
         }
-        self.propagate(Some(slot));
+        self.propagate(slot, db, argv);
+        self.end_feed_unit();
         if flags.contains(ClientFlags::REMEMBERS) {
             self.remember_keys(slot, command, argv, planned.key);
         }
@@ -366,7 +368,7 @@ impl Server {
         if self.stats.command_done(&done) {
             self.log_command(slot, command, argv, &done);
         }
-        self.propagate(Some(slot));
+        self.propagate(slot, call.db, argv);
         if self.clients.get(slot).is_some_and(|client| client.flags.contains(ClientFlags::REMEMBERS)) {
             self.remember_keys(slot, command, argv, call.key);
         }
@@ -458,12 +460,13 @@ impl Server {
         block: Block,
         ticks: u64,
     ) {
-        self.propagate(Some(slot));
         let argv = job.batch.command(planned.index);
+        let db = self.clients.get(slot).map_or(0, |client| client.db);
+        self.propagate(slot, db, argv);
+        self.end_feed_unit();
         if self.clients.get(slot).is_some_and(|client| client.flags.contains(ClientFlags::REMEMBERS)) {
             self.remember_keys(slot, command, argv, planned.key);
         }
-        let db = self.clients.get(slot).map_or(0, |client| client.db);
         self.wait(slot, db, command, argv, block, ticks);
         if !self.clients.monitors.is_empty() {
             self.feed_monitors(slot, command, argv);

@@ -21,6 +21,7 @@ pub mod commands;
 mod cron;
 mod eviction;
 mod exec;
+mod feed;
 mod functions;
 mod gates;
 mod hot_keys;
@@ -170,6 +171,7 @@ pub struct Server {
     /// Keys of the call that is checked; empty in between, kept for its room.
     found_keys: Vec<keys::KeyUse>,
     effects: Effects,
+    feed: feed::Feed,
     events: notify::Wanted,
     memory: eviction::MemoryLimit,
     hot_keys: Option<Box<hot_keys::HotKeys>>,
@@ -224,6 +226,7 @@ impl Server {
             reply_peaks: client::ReplyPeaks::default(),
             found_keys: Vec::new(),
             effects: Effects::waiting_allowed(),
+            feed: feed::Feed::default(),
             events: notify::Wanted::default(),
             memory: eviction::MemoryLimit::default(),
             hot_keys: None,

@@ -21,6 +21,8 @@ pub(super) struct Wanted {
     classes: EventClass,
     /// Classes that are recorded: none while nobody listens.
     recorded: EventClass,
+    /// What the store had recorded when somebody else wanted to know, not told yet.
+    departures: Vec<KeyEvent>,
 }
 
 const CLASSES: [(NotifyFlags, EventClass); 13] = [
@@ -49,7 +51,7 @@ impl Server {
         let flags = self.config.notify_keyspace_events;
         let classes = CLASSES.iter().filter(|(flag, _)| flags.has_all(*flag)).map(|&(_, class)| class).collect();
         let (keyspace, keyevent) = (flags.has_all(NotifyFlags::KEYSPACE), flags.has_all(NotifyFlags::KEYEVENT));
-        self.events = Wanted { keyspace, keyevent, classes, recorded: self.events.recorded };
+        (self.events.keyspace, self.events.keyevent, self.events.classes) = (keyspace, keyevent, classes);
         self.arm_events();
     }
 
@@ -62,7 +64,32 @@ impl Server {
             self.tell_events();
             self.events.recorded = recorded;
             self.effects.want(recorded);
-            self.store.tell_expired(recorded.intersects(STORES));
+            self.arm_store();
+        }
+    }
+
+    /// Has the store record what expires and is evicted as long as anybody wants to know.
+    pub(super) fn arm_store(&mut self) {
+        self.store.tell_expired(self.events.recorded.intersects(STORES) || self.feed.is_wanted());
+    }
+
+    /// The store's records, that somebody else has taken, are to be told as well.
+    pub(super) fn note_departures(&mut self, expired: Vec<Gone>, evicted: Vec<Gone>, fields: Vec<ExpiredFields>) {
+        if self.events.recorded.is_empty() {
+            return;
+        }
+        let records = &mut self.events.departures;
+        for Gone { number, db, key } in expired {
+            records.push(KeyEvent { number, class: EventClass::EXPIRED, name: "expired", key, db });
+        }
+        for Gone { number, db, key } in evicted {
+            records.push(KeyEvent { number, class: EventClass::EVICTED, name: "evicted", key, db });
+        }
+        for ExpiredFields { number, db, key, key_gone, .. } in fields {
+            let emptied = key_gone.then(|| key.clone());
+            records.push(KeyEvent { number, class: EventClass::HASH, name: "hexpired", key, db });
+            let removed = |key| KeyEvent { number, class: EventClass::GENERIC, name: "del", key, db };
+            records.extend(emptied.map(removed));
         }
     }
 
@@ -76,19 +103,12 @@ impl Server {
 
     #[cold]
     fn tell_recorded(&mut self) {
-        let mut records = Vec::new();
-        for Gone { number, db, key } in self.store.take_expired() {
-            records.push(KeyEvent { number, class: EventClass::EXPIRED, name: "expired", key, db });
+        if self.store.has_gone() {
+            let (expired, evicted) = (self.store.take_expired(), self.store.take_evicted());
+            let fields = self.store.take_expired_fields();
+            self.note_departures(expired, evicted, fields);
         }
-        for Gone { number, db, key } in self.store.take_evicted() {
-            records.push(KeyEvent { number, class: EventClass::EVICTED, name: "evicted", key, db });
-        }
-        for ExpiredFields { number, db, key, key_gone, .. } in self.store.take_expired_fields() {
-            let emptied = key_gone.then(|| key.clone());
-            records.push(KeyEvent { number, class: EventClass::HASH, name: "hexpired", key, db });
-            let removed = |key| KeyEvent { number, class: EventClass::GENERIC, name: "del", key, db };
-            records.extend(emptied.map(removed));
-        }
+        let mut records = std::mem::take(&mut self.events.departures);
         let mut events = self.effects.take_events();
         if !records.is_empty() {
             events.append(&mut records);

@@ -1,8 +1,8 @@
 //! Telling everybody what a command changed.
 //!
-//! One place, one order. After each command its changes are counted, clients that keep copies are told, then those who
-//! listen to events, then MONITOR; after the last one of a turn what is to be freed goes to the background. The append-only
-//! file and replicas will stand first in this order, since what they must have comes before what anybody may see of it.
+//! One place, one order. After each command its changes are counted and put into the feed, which comes first since what it
+//! must have comes before what anybody may see of it; then clients that keep copies are told, then those who listen to
+//! events, then MONITOR; after the last one of a turn what is to be freed goes to the background.
 
 use super::client::Slot;
 use super::table::Command;
@@ -13,11 +13,14 @@ use std::sync::Arc;
 use weir_resp::Argv;
 
 impl Server {
-    /// After each command of a client.
+    /// After each command of a client, which has run on database `db`.
     #[inline]
-    pub(super) fn propagate(&mut self, by: Option<Slot>) {
+    pub(super) fn propagate(&mut self, by: Slot, db: usize, argv: Argv<'_>) {
         self.dirty += self.effects.dirty;
-        self.tell_changes(by);
+        if self.feed.is_wanted() {
+            self.feed_command(db, argv);
+        }
+        self.tell_changes(Some(by));
         self.tell_events();
         self.effects.clear();
     }
@@ -25,6 +28,7 @@ impl Server {
     /// After the last command of a turn.
     pub(super) fn settle(&mut self) {
         // What has expired or was evicted between commands.
+        self.feed_departures();
         self.tell_changes(None);
         self.tell_events();
         self.broadcast();

@@ -562,6 +562,7 @@ impl Server {
             let bytes = exec_batch.command_bytes(0);
             self.finish_late(slot, exec, exec_began, &exec_batch, bytes, out.len(), None);
         }
+        self.end_feed_unit();
         self.serve_waiters();
         let Some(client) = self.clients.get_mut(slot) else { return };
         client.flags.remove(ClientFlags::BLOCKED);
@@ -591,7 +592,8 @@ impl Server {
         if self.stats.command_done(&done) {
             self.log_command(slot, command, batch.command(0), &done);
         }
-        self.propagate(Some(slot));
+        let db = self.clients.get(slot).map_or(0, |client| client.db);
+        self.propagate(slot, db, batch.command(0));
         if let Some(client) = self.clients.get_mut(slot) {
             client.last_command = Some(command);
             client.commands += 1;

@@ -157,7 +157,7 @@ impl<'a> Db<'a> {
             return None;
         };
         let deadline = entry.as_ref().expire_at();
-        if deadline.is_some_and(|at| at <= self.env.now_ms) {
+        if deadline.is_some_and(|at| at <= self.env.due_ms) {
             meet_expired(entry, self.meta, self.env, key, self.index);
             self.env.counters.misses += 1;
             return None;
@@ -205,7 +205,7 @@ impl<'a> Db<'a> {
     pub fn get_mut(self, key: Key<'_>) -> Option<Write<'a>> {
         let mut entry = self.keys.get_mut(key.position, key.name)?;
         let deadline = entry.as_ref().expire_at();
-        if deadline.is_some_and(|at| at <= self.env.now_ms) {
+        if deadline.is_some_and(|at| at <= self.env.due_ms) {
             expire(entry, self.meta, self.env, key, self.index);
             return None;
         }
@@ -224,7 +224,7 @@ impl<'a> Db<'a> {
         let fresh = env.access.fresh();
         let (mut entry, created) = keys.get_or_insert(key.position, key.name, || (NewValue::Packed(kind, &[]), fresh));
         let deadline = entry.as_ref().expire_at();
-        let expired = deadline.is_some_and(|at| at <= env.now_ms);
+        let expired = deadline.is_some_and(|at| at <= env.due_ms);
         if expired {
             let old = Deadlines::of(entry.as_ref());
             meta.resized(env.measure(entry.as_ref()), Measure::NOTHING);
@@ -259,10 +259,10 @@ impl<'a> Db<'a> {
 
     #[inline]
     fn set_value(self, key: Key<'_>, value: NewValue<'_>, expire_change: ExpireChange) -> bool {
-        let now_ms = self.env.now_ms;
+        let due_ms = self.env.due_ms;
         if expire_change == ExpireChange::Keep
             && let Some(entry) = self.keys.get_mut(key.position, key.name)
-            && entry.as_ref().expire_at().is_some_and(|at| at <= now_ms)
+            && entry.as_ref().expire_at().is_some_and(|at| at <= due_ms)
         {
             expire(entry, self.meta, self.env, key, self.index);
         }
@@ -291,7 +291,7 @@ impl<'a> Db<'a> {
         };
         let old = Deadlines { key: done.old_expire_at, fields: old_fields };
         self.meta.changed(&mut self.env.changed, key, old, Deadlines::key(new));
-        let expired = done.old_expire_at.is_some_and(|at| at <= now_ms);
+        let expired = done.old_expire_at.is_some_and(|at| at <= due_ms);
         if expired {
             tell_expired(self.env, key.name, self.index);
         }
@@ -421,7 +421,7 @@ fn live<'a>(
     key: Key<'_>,
 ) -> Option<EntryRef<'a>> {
     let entry = keys.get_mut(key.position, key.name)?;
-    if entry.as_ref().expire_at().is_some_and(|at| at <= env.now_ms) {
+    if entry.as_ref().expire_at().is_some_and(|at| at <= env.due_ms) {
         meet_expired(entry, meta, env, key, index);
         return None;
     }
@@ -458,7 +458,7 @@ impl Db<'_> {
     /// Removes a key if its time has come (the active way; [`Db::get`] and its kind do so by themselves).
     pub(super) fn expire_if_due(&mut self, key: Key<'_>) -> bool {
         let Some(entry) = self.keys.get_mut(key.position, key.name) else { return false };
-        let due = entry.as_ref().expire_at().is_some_and(|at| at <= self.env.now_ms);
+        let due = entry.as_ref().expire_at().is_some_and(|at| at <= self.env.due_ms);
         if due {
             expire(entry, self.meta, self.env, key, self.index);
         }

@@ -157,7 +157,7 @@ impl Store {
         let before = self.env.counters.expired;
         let mut db = self.db(index);
         let now_ms = db.env.now_ms;
-        let idle = db.meta.expiry.wheel.is_empty() && db.meta.expiry.due_hashes.is_empty();
+        let idle = db.env.holds_deadlines() || db.meta.expiry.wheel.is_empty() && db.meta.expiry.due_hashes.is_empty();
         if idle && db.meta.expiry.rebuild_at.is_none() {
             return ExpiryProgress::default();
         }
@@ -210,7 +210,7 @@ impl Db<'_> {
         let Db { keys, meta, env, index } = self;
         let Some(mut entry) = keys.get_mut(key.position, key.name) else { return 0 };
         let (old, measured) = (Deadlines::of(entry.as_ref()), env.measure(entry.as_ref()));
-        let now_ms = env.now_ms;
+        let now_ms = env.due_ms;
         let mut fields: Vec<Box<[u8]>> = Vec::new();
         let tell = env.tell_expired;
         let (taken, is_empty) = match entry.hash_mut() {
@@ -283,7 +283,7 @@ struct Due<'a, 'd> {
 
 impl DueKeys for Due<'_, '_> {
     fn fire(&mut self, position48: u64) -> Option<i64> {
-        let now_ms = self.db.env.now_ms;
+        let now_ms = self.db.env.due_ms;
         let mut stays = None;
         self.name.clear();
         let name = &mut self.name;

@@ -39,6 +39,9 @@ const FREE_ELSEWHERE_BYTES: usize = 64 * 1024;
 /// Collections of at least this many pieces are freed there.
 const FREE_ELSEWHERE_ITEMS: usize = 64;
 
+/// No deadline is earlier.
+const HELD_MS: i64 = i64::MIN;
+
 /// Something to be freed away from the executor.
 #[derive(Debug)]
 pub enum Garbage {
@@ -136,6 +139,8 @@ pub struct StoreCounters {
 struct Env {
     hasher: KeyHasher,
     now_ms: i64,
+    /// Deadlines up to this moment have come.
+    due_ms: i64,
     access: AccessClock,
     touch: bool,
     counters: StoreCounters,
@@ -176,6 +181,11 @@ impl Measure {
 }
 
 impl Env {
+    #[inline]
+    fn holds_deadlines(&self) -> bool {
+        self.due_ms == HELD_MS
+    }
+
     #[inline]
     fn measure(&self, entry: EntryRef<'_>) -> Measure {
         Measure::of(entry, self.measures_memory)
@@ -284,6 +294,7 @@ impl Store {
             env: Env {
                 hasher,
                 now_ms,
+                due_ms: now_ms,
                 access: AccessClock::new(AccessPolicy::Lru, now_ms),
                 touch: true,
                 counters: StoreCounters::default(),
@@ -314,8 +325,30 @@ impl Store {
 
     /// Sets the time, once a turn of the loop.
     pub fn set_now(&mut self, now_ms: i64) {
+        if !self.env.holds_deadlines() {
+            self.env.due_ms = now_ms;
+        }
         self.env.now_ms = now_ms;
         self.env.access.set_now(now_ms);
+    }
+
+    /// Up to which moment deadlines of keys and of fields have come: [`Store::now_ms`], or the beginning of time while they
+    /// are held.
+    #[inline]
+    pub fn due_ms(&self) -> i64 {
+        self.env.due_ms
+    }
+
+    /// While deadlines are held none comes: nothing is expired, whatever the time is. So are commands repeated from a record
+    /// in which what expired is removed by commands of its own.
+    pub fn hold_deadlines(&mut self, hold: bool) {
+        self.env.due_ms = if hold { HELD_MS } else { self.env.now_ms };
+    }
+
+    /// Whether deadlines are held.
+    #[inline]
+    pub fn holds_deadlines(&self) -> bool {
+        self.env.holds_deadlines()
     }
 
     /// How accesses are recorded.
@@ -368,7 +401,7 @@ impl Store {
     /// Leaves no trace: counts nothing and removes nothing, but does not show what has expired either.
     pub fn view(&self, db: usize, key: Key<'_>) -> Option<EntryRef<'_>> {
         let entry = self.databases.get(db)?.keys.get(key.position, key.name)?;
-        entry.expire_at().is_none_or(|at| at > self.env.now_ms).then_some(entry)
+        entry.expire_at().is_none_or(|at| at > self.env.due_ms).then_some(entry)
     }
 
     /// Whether a watched key has still a version, as far as is known without looking at the clock.
@@ -463,7 +496,7 @@ impl Store {
 
     /// Removes those keys of database `index` whose time has come and whose namesakes in database `watching` are watched.
     fn expire_watched(&mut self, watching: usize, index: usize) {
-        let (keys, now_ms) = (&self.databases[index].keys, self.env.now_ms);
+        let (keys, now_ms) = (&self.databases[index].keys, self.env.due_ms);
         let mut due: Vec<Box<[u8]>> = Vec::new();
         for position in self.databases[watching].meta.versions.positions() {
             keys.find_by_position48(position >> 16, &mut |entry| {
@@ -553,6 +586,12 @@ impl Store {
     /// Numbers what is recorded here.
     pub fn sequence(&self) -> &Sequence {
         &self.env.sequence
+    }
+
+    /// Whether anything is recorded for the next three.
+    #[inline]
+    pub fn has_gone(&self) -> bool {
+        !(self.env.expired.is_empty() && self.env.evicted.is_empty() && self.env.expired_fields.is_empty())
     }
 
     /// Keys that expired since the last call, in order.
