@@ -174,6 +174,11 @@ impl Effects {
         debug_assert_eq!(written, count, "a command has as many words as it says");
     }
 
+    /// The same with words that follow on a few that are always there.
+    pub fn feed_list<'w>(&mut self, first: &[&'w [u8]], rest: impl ExactSizeIterator<Item = &'w [u8]>) {
+        self.feed_words(first.len() + rest.len(), first.iter().copied().chain(rest));
+    }
+
     /// Says that nothing is to be repeated in place of the command, but for what else it says.
     #[inline]
     pub fn feed_nothing(&mut self) {

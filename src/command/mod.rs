@@ -16,6 +16,7 @@ pub mod generic;
 pub mod geo;
 pub mod hash;
 pub mod hyperloglog;
+mod kept_words;
 pub mod list;
 mod repeats;
 pub mod reply;

@@ -97,6 +97,9 @@ fn flush(cx: &mut Cx<'_>, databases: Range<usize>) -> Result<(), Error> {
     if words.left() > 0 {
         return Err(Error::SYNTAX);
     }
+    // Also where there is nothing to empty.
+    let argv = cx.argv;
+    cx.effects.feed_words(argv.len(), argv.iter());
     for index in databases {
         let keys = cx.store.flush(index, lazily);
         cx.effects.changed(keys as u64);

@@ -11,6 +11,7 @@ use weir_rdb::build::{Builder, Limits};
 use weir_rdb::encode::Forms;
 use weir_rdb::payload;
 use weir_rdb::value::Dialect;
+use weir_structs::number::format_i64;
 
 const ACL_RESTORE: Acl = Acl::KEYSPACE.union(Acl::WRITE).union(Acl::SLOW).union(Acl::DANGEROUS);
 const RESTORE_KEYS: &[KeySpec] = &[KeySpec::range(1, 1, 1, KeyFlags::OW.union(KeyFlags::UPDATE))];
@@ -108,7 +109,7 @@ fn restore_command(cx: &mut Cx<'_>) -> Result<(), Error> {
     }
     let (dialect, value) = payload::open(cx.arg(3)).ok_or(Error::BAD_PAYLOAD)?;
     let now_ms = cx.now_ms();
-    let mut builder = Builder::new(cx.store.hasher().clone(), value_limits(cx.config, cx.store), now_ms);
+    let mut builder = Builder::new(cx.store.hasher().clone(), value_limits(cx.config, cx.store), cx.due_ms());
     let built = payload::read(dialect, value, &mut builder).and_then(|()| builder.take());
     let value = built.map_err(|_| Error::BAD_DATA_FORMAT)?;
     let expire_at = match ttl_ms {
@@ -116,10 +117,11 @@ fn restore_command(cx: &mut Cx<'_>) -> Result<(), Error> {
         at if options.absolute => Some(at),
         after => Some(now_ms.saturating_add(after)),
     };
-    let value = value.filter(|_| expire_at.is_none_or(|at| at > now_ms));
+    let value = value.filter(|_| expire_at.is_none_or(|at| at > cx.due_ms()));
     let Some(mut value) = value else {
         // What would be gone at once is not made. What it replaces goes all the same.
         if cx.db().remove(key) == Removal::Removed {
+            cx.effects.feed_as(&[b"DEL", key.name]);
             cx.effects.changed(1);
             cx.effects.event(EventClass::GENERIC, "del", key.name, cx.db_index);
         }
@@ -127,6 +129,7 @@ fn restore_command(cx: &mut Cx<'_>) -> Result<(), Error> {
         return Ok(());
     };
     value.expire_at = expire_at;
+    feed_restore(cx, options.absolute, expire_at);
     cx.db().remove(key);
     cx.db().put_used(key, value, options.idle_s, options.frequency);
     cx.effects.changed(1);
@@ -134,6 +137,18 @@ fn restore_command(cx: &mut Cx<'_>) -> Result<(), Error> {
     cx.effects.event(EventClass::GENERIC, "restore", key.name, cx.db_index);
     cx.reply.ok();
     Ok(())
+}
+
+/// Has RESTORE repeated with the deadline as a moment.
+fn feed_restore(cx: &mut Cx<'_>, is_absolute: bool, expire_at: Option<i64>) {
+    if !cx.effects.feeds() {
+        return;
+    }
+    let argv = cx.argv;
+    let at_ms = format_i64(expire_at.unwrap_or(0));
+    let absolute = (!is_absolute).then_some(b"ABSTTL".as_slice());
+    let words = argv.iter().take(2).chain([&at_ms[..]]).chain(argv.iter().skip(3)).chain(absolute);
+    cx.effects.feed_words(argv.len() + usize::from(!is_absolute), words);
 }
 
 /// How values are written.

@@ -10,6 +10,7 @@ use crate::command::spec::{Acl, Arg, ArgKind, Flags, Group, KeyFlags, KeySpec, S
 use crate::command::table::{DataFn, Row};
 use crate::command::{Cx, Error};
 use crate::store::Key;
+use weir_structs::number::format_i64;
 
 const READONLY_FAST: Flags = Flags::READONLY.union(Flags::FAST);
 const WRITE_FAST: Flags = Flags::WRITE.union(Flags::FAST);
@@ -205,7 +206,7 @@ fn expire(cx: &mut Cx<'_>, form: TimeForm, command: &str) -> Result<(), Error> {
 /// Sets the deadline of a key, if it is there and the conditions hold, or removes the key if the deadline is past. Returns
 /// whether it did either.
 pub(in crate::command) fn set_deadline(cx: &mut Cx<'_>, key: Key<'_>, expire_at: i64, conditions: Conditions) -> bool {
-    let is_past = expire_at <= cx.now_ms();
+    let is_past = expire_at <= cx.due_ms();
     let changes = match cx.db().get_mut(key) {
         None => false,
         Some(entry) if !conditions.hold(entry.expire_at(), expire_at) => false,
@@ -218,8 +219,11 @@ pub(in crate::command) fn set_deadline(cx: &mut Cx<'_>, key: Key<'_>, expire_at:
     };
     if changes {
         if is_past {
+            // That it is gone is told as of every key that expired.
+            cx.effects.feed_nothing();
             cx.db().expire_now(key);
         } else {
+            cx.effects.feed_as(&[b"PEXPIREAT", key.name, &format_i64(expire_at)]);
             cx.effects.event(EventClass::GENERIC, "expire", key.name, cx.db_index);
         }
         cx.effects.changed(1);
@@ -277,6 +281,7 @@ pub(in crate::command) fn drop_deadline(cx: &mut Cx<'_>, key: Key<'_>) -> bool {
         _ => false,
     };
     if persists {
+        cx.effects.feed_as(&[b"PERSIST", key.name]);
         cx.effects.changed(1);
         cx.effects.event(EventClass::GENERIC, "persist", key.name, cx.db_index);
     }

@@ -305,13 +305,13 @@ fn database(cx: &Cx<'_>, arg: &[u8]) -> Result<usize, Error> {
 }
 
 fn randomkey_command(cx: &mut Cx<'_>) -> Result<(), Error> {
-    let now_ms = cx.now_ms();
+    let due_ms = cx.due_ms();
     for _ in 0..RANDOM_TRIES {
         let Some(entry) = cx.store.db(cx.db_index).random() else {
             cx.reply.null();
             return Ok(());
         };
-        if entry.expire_at().is_none_or(|at| at > now_ms) {
+        if entry.expire_at().is_none_or(|at| at > due_ms) {
             cx.reply.bulk(entry.key());
             return Ok(());
         }
@@ -321,7 +321,7 @@ fn randomkey_command(cx: &mut Cx<'_>) -> Result<(), Error> {
         cx.db().peek(key);
     }
     let db = cx.store.db(cx.db_index);
-    let live = db.iter().find(|entry| entry.expire_at().is_none_or(|at| at > now_ms));
+    let live = db.iter().find(|entry| entry.expire_at().is_none_or(|at| at > due_ms));
     match live {
         Some(entry) => cx.reply.bulk(entry.key()),
         None => cx.reply.null(),

@@ -52,7 +52,7 @@ fn scan_command(cx: &mut Cx<'_>) -> Result<(), Error> {
     let cursor = cursor::parse(cx.arg(1))?;
     let options = ScanOptions::parse(cx.words(2), Walked::Keys)?;
     let (mut found, mut expired) = (Found::default(), Vec::<Box<[u8]>>::new());
-    let now_ms = cx.now_ms();
+    let due_ms = cx.due_ms();
     let db = cx.store.db(cx.db_index);
     let cursor = options.step(cursor, |cursor, seen| {
         db.scan(cursor, &mut |entry| {
@@ -60,7 +60,7 @@ fn scan_command(cx: &mut Cx<'_>) -> Result<(), Error> {
             if !options.fits(entry.key()) || options.wanted_type.is_some_and(|wanted| wanted != type_name(entry)) {
                 return;
             }
-            if entry.expire_at().is_some_and(|at| at <= now_ms) {
+            if entry.expire_at().is_some_and(|at| at <= due_ms) {
                 expired.push(entry.key().into());
                 return;
             }
@@ -87,13 +87,13 @@ fn keys_command(cx: &mut Cx<'_>) -> Result<(), Error> {
         }
         return Ok(());
     }
-    let now_ms = cx.now_ms();
+    let due_ms = cx.due_ms();
     let list = cx.reply.deferred_array();
     let mut found = 0;
     let db = cx.store.db(cx.db_index);
     for entry in db.iter() {
         let name = entry.key();
-        if (pattern.is_all() || pattern.matches(name)) && entry.expire_at().is_none_or(|at| at > now_ms) {
+        if (pattern.is_all() || pattern.matches(name)) && entry.expire_at().is_none_or(|at| at > due_ms) {
             cx.reply.bulk(name);
             found += 1;
         }

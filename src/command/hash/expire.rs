@@ -3,6 +3,7 @@
 //! A hash of which a field gets a deadline becomes a table. A deadline that has passed already removes the field at once.
 
 use super::access::{self, Changes};
+use super::fed::Fed;
 use crate::command::args::{self, ExpiryOption, TimeForm, Words};
 use crate::command::effects::EventClass;
 use crate::command::generic::expire::{Conditions, rounded_seconds};
@@ -11,6 +12,7 @@ use crate::command::spec::{Acl, Arg, ArgKind, Flags, Group, KeyFlags, KeySpec, S
 use crate::command::table::{DataFn, Row};
 use crate::command::{Cx, Error};
 use weir_structs::hash::{FieldDeadline, HashMut, SetField};
+use weir_structs::number::{format_i64, format_u64};
 
 const READONLY_FAST: Flags = Flags::READONLY.union(Flags::FAST);
 const WRITE_DENYOOM_FAST: Flags = Flags::WRITE.union(Flags::DENYOOM).union(Flags::FAST);
@@ -342,12 +344,12 @@ impl Set {
     }
 
     /// Gives a field that is there a deadline.
-    fn set(&mut self, hash: &mut HashMut<'_, '_>, field: &[u8], at_ms: i64, now_ms: i64) {
-        if at_ms <= now_ms {
-            hash.remove(field, now_ms);
+    fn set(&mut self, hash: &mut HashMut<'_, '_>, field: &[u8], at_ms: i64, due_ms: i64) {
+        if at_ms <= due_ms {
+            hash.remove(field, due_ms);
             self.past += 1;
         } else {
-            hash.set_deadline(field, Some(at_ms), now_ms);
+            hash.set_deadline(field, Some(at_ms), due_ms);
             self.later += 1;
         }
     }
@@ -366,29 +368,42 @@ fn expire(cx: &mut Cx<'_>, form: TimeForm, command: &str) -> Result<(), Error> {
     let fields_at = find_fields(cx, 3)?;
     let conditions = Conditions::read(cx.words(3).take(fields_at - 3))?;
     let names = FieldNames::counted(cx, fields_at + 1, 1, Error::NUMFIELDS)?;
-    let now_ms = cx.now_ms();
-    let at_ms = moment(cx.arg(2), form, command, now_ms)?;
+    let due_ms = cx.due_ms();
+    let at_ms = moment(cx.arg(2), form, command, cx.now_ms())?;
+    let mut fed = Fed::new(cx);
     let done = access::change(cx, |reply, hash| {
         let mut set = Set::default();
         reply.array(names.count);
         for field in names.words() {
-            let answer = match hash.as_ref().deadline(field, now_ms) {
+            let answer = match hash.as_ref().deadline(field, due_ms) {
                 None => -2,
                 Some(old) if !conditions.hold(old, at_ms) => 0,
                 Some(_) => {
-                    set.set(hash, field, at_ms, now_ms);
-                    if at_ms <= now_ms { 2 } else { 1 }
+                    set.set(hash, field, at_ms, due_ms);
+                    fed.note(true, field);
+                    if at_ms <= due_ms { 2 } else { 1 }
                 }
             };
             reply.int(answer);
         }
         Ok((set.changes(), set))
     })?;
+    feed_deadline(cx, &fed, at_ms);
     match done {
         Some(done) => done.tell(cx, done.result.events()),
         None => reply_absent(&mut cx.reply, &names),
     }
     Ok(())
+}
+
+/// Has a deadline repeated for fields that were given it, or their removal if it is past.
+fn feed_deadline(cx: &mut Cx<'_>, fed: &Fed<'_>, at_ms: i64) {
+    let key = cx.arg(1);
+    if at_ms <= cx.due_ms() {
+        fed.feed(cx, &[b"HDEL", key]);
+    } else {
+        fed.feed(cx, &[b"HPEXPIREAT", key, &format_i64(at_ms), b"FIELDS", &fed.count()]);
+    }
 }
 
 /// The reply of a command that answers for each field, where there is no such key.
@@ -415,12 +430,12 @@ fn hpexpiretime_command(cx: &mut Cx<'_>) -> Result<(), Error> {
 
 /// Replies for each field with what `shown` makes of its deadline and the time now; -1 for one without, -2 for none.
 fn reply_deadlines(cx: &mut Cx<'_>, shown: impl Fn(i64, i64) -> i64) -> Result<(), Error> {
-    let (names, now_ms) = (FieldNames::at(cx, 2, Error::SYNTAX)?, cx.now_ms());
+    let (names, now_ms, due_ms) = (FieldNames::at(cx, 2, Error::SYNTAX)?, cx.now_ms(), cx.due_ms());
     access::read(cx, |reply, hash| {
         let Some(hash) = hash else { return reply_absent(reply, &names) };
         reply.array(names.count);
         for field in names.words() {
-            reply.int(match hash.deadline(field, now_ms) {
+            reply.int(match hash.deadline(field, due_ms) {
                 None => -2,
                 Some(None) => -1,
                 Some(Some(at_ms)) => shown(at_ms, now_ms),
@@ -430,16 +445,18 @@ fn reply_deadlines(cx: &mut Cx<'_>, shown: impl Fn(i64, i64) -> i64) -> Result<(
 }
 
 fn hpersist_command(cx: &mut Cx<'_>) -> Result<(), Error> {
-    let (names, now_ms) = (FieldNames::at(cx, 2, Error::NUMFIELDS)?, cx.now_ms());
+    let (names, due_ms) = (FieldNames::at(cx, 2, Error::NUMFIELDS)?, cx.due_ms());
+    let mut fed = Fed::new(cx);
     let done = access::change(cx, |reply, hash| {
         let mut persisted = 0;
         reply.array(names.count);
         for field in names.words() {
-            reply.int(match hash.as_ref().deadline(field, now_ms) {
+            reply.int(match hash.as_ref().deadline(field, due_ms) {
                 None => -2,
                 Some(None) => -1,
                 Some(Some(_)) => {
-                    hash.set_deadline(field, None, now_ms);
+                    hash.set_deadline(field, None, due_ms);
+                    fed.note(true, field);
                     persisted += 1;
                     1
                 }
@@ -447,6 +464,7 @@ fn hpersist_command(cx: &mut Cx<'_>) -> Result<(), Error> {
         }
         Ok((Changes { count: persisted, expired: 0 }, persisted))
     })?;
+    fed.feed(cx, &[b"HPERSIST", cx.arg(1), b"FIELDS", &fed.count()]);
     match done {
         Some(done) if done.result > 0 => done.tell(cx, &["hpersist"]),
         Some(_) => {}
@@ -485,25 +503,30 @@ fn hgetex_command(cx: &mut Cx<'_>) -> Result<(), Error> {
         return Err(Error::SYNTAX);
     }
     let names = FieldNames::counted(cx, fields_at + 1, 1, Error::NUMFIELDS)?;
-    let now_ms = cx.now_ms();
+    let due_ms = cx.due_ms();
     // The key's type is an error before the number is.
-    let deadline = Deadline::read(expiry, "hgetex", now_ms);
+    let deadline = Deadline::read(expiry, "hgetex", cx.now_ms());
+    let mut fed = Fed::new(cx);
     let done = access::change(cx, |reply, hash| {
         let deadline = deadline.clone()?;
         let (mut set, mut persisted) = (Set::default(), 0);
         reply.array(names.count);
         for field in names.words() {
-            let Some(value) = hash.as_ref().get(field, now_ms) else {
+            let Some(value) = hash.as_ref().get(field, due_ms) else {
                 reply.null();
                 continue;
             };
             reply.element(value);
             match deadline {
                 Deadline::AsItIs => {}
-                Deadline::At(at_ms) => set.set(hash, field, at_ms, now_ms),
+                Deadline::At(at_ms) => {
+                    set.set(hash, field, at_ms, due_ms);
+                    fed.note(true, field);
+                }
                 Deadline::None => {
-                    if hash.as_ref().deadline(field, now_ms).flatten().is_some() {
-                        hash.set_deadline(field, None, now_ms);
+                    if hash.as_ref().deadline(field, due_ms).flatten().is_some() {
+                        hash.set_deadline(field, None, due_ms);
+                        fed.note(true, field);
                         persisted += 1;
                     }
                 }
@@ -512,6 +535,10 @@ fn hgetex_command(cx: &mut Cx<'_>) -> Result<(), Error> {
         let changes = set.changes();
         Ok((Changes { count: changes.count + persisted, ..changes }, (set, persisted)))
     })?;
+    match deadline {
+        Ok(Deadline::At(at_ms)) => feed_deadline(cx, &fed, at_ms),
+        _ => fed.feed(cx, &[b"HPERSIST", cx.arg(1), b"FIELDS", &fed.count()]),
+    }
     match done {
         Some(done) if done.result.1 > 0 => done.tell(cx, &["hpersist"]),
         Some(done) => done.tell(cx, done.result.0.events()),
@@ -576,15 +603,15 @@ fn hsetex_command(cx: &mut Cx<'_>) -> Result<(), Error> {
         return Err(Error::SYNTAX);
     }
     let names = FieldNames::counted(cx, fields_at + 1, 2, Error::NUMFIELDS)?;
-    let now_ms = cx.now_ms();
+    let due_ms = cx.due_ms();
     // The key's type is an error before the number is.
     let exists = access::exists(cx)?;
     if !conditions.hold_for_key(exists) {
         cx.reply.int(0);
         return Ok(());
     }
-    let deadline = Deadline::read(expiry, "hsetex", now_ms)?;
-    let is_past = matches!(deadline, Deadline::At(at_ms) if at_ms <= now_ms);
+    let deadline = Deadline::read(expiry, "hsetex", cx.now_ms())?;
+    let is_past = matches!(deadline, Deadline::At(at_ms) if at_ms <= due_ms);
     let stands = conditions.may_hold_for_fields(exists);
     if !stands || (is_past && !exists) {
         if stands {
@@ -601,14 +628,15 @@ fn hsetex_command(cx: &mut Cx<'_>) -> Result<(), Error> {
         let mut words = names.words();
         std::iter::from_fn(move || Some((words.next()?, words.next()?)))
     };
+    let mut fed = Fed::new(cx);
     let done = access::change_or_create(cx, |_, hash| {
-        let mut fields = pairs().map(|(field, _)| hash.as_ref().get(field, now_ms).is_some());
+        let mut fields = pairs().map(|(field, _)| hash.as_ref().get(field, due_ms).is_some());
         if conditions.fields_exist.is_some_and(|wanted| fields.any(|exists| exists != wanted)) {
             return Ok((Changes::default(), None));
         }
         if is_past {
             // Events are told of all fields, but only those that were there count as changes.
-            let removed = pairs().filter(|(field, _)| hash.remove(field, now_ms)).count();
+            let removed = pairs().filter(|(field, _)| fed.note(hash.remove(field, due_ms), field)).count();
             return Ok((Changes { count: removed, expired: names.count }, Some(false)));
         }
         let deadline = match deadline {
@@ -616,10 +644,18 @@ fn hsetex_command(cx: &mut Cx<'_>) -> Result<(), Error> {
             _ if keeps => FieldDeadline::Keep,
             _ => FieldDeadline::Clear,
         };
-        let set = pairs().map(|(field, value)| hash.set(field, value, deadline, now_ms));
-        let revived = set.filter(|&set| set == SetField::Revived).count();
+        let set = pairs().map(|(field, value)| (field, hash.set(field, value, deadline, due_ms)));
+        let revived = set.filter(|&(field, set)| fed.note(set == SetField::Revived, field)).count();
         Ok((Changes { count: names.count, expired: revived }, Some(revived > 0)))
     })?;
+    if done.result.is_some() {
+        if is_past {
+            fed.feed(cx, &[b"HDEL", cx.arg(1)]);
+            cx.effects.feed_nothing();
+        } else {
+            feed_hsetex(cx, &names, deadline, keeps, &fed);
+        }
+    }
     if let Some(had_expired) = done.result {
         let events = ["hexpired", "hset", "hexpire", "hexpired"];
         let end = match deadline {
@@ -631,4 +667,27 @@ fn hsetex_command(cx: &mut Cx<'_>) -> Result<(), Error> {
     }
     cx.reply.int(i64::from(done.result.is_some()));
     Ok(())
+}
+
+/// Has HSETEX repeated without its conditions, which hold, and with the deadline as a moment. `revived`: fields that had
+/// expired, which therefore keep no deadline.
+fn feed_hsetex(cx: &mut Cx<'_>, names: &FieldNames<'_>, deadline: Deadline, keeps: bool, revived: &Fed<'_>) {
+    if !cx.effects.feeds() {
+        return;
+    }
+    let (key, count) = (cx.arg(1), format_u64(names.count as u64));
+    let at_ms;
+    let first: &[&[u8]] = match deadline {
+        Deadline::At(at) => {
+            at_ms = format_i64(at);
+            &[b"HSETEX", key, b"PXAT", &at_ms, b"FIELDS", &count]
+        }
+        _ if keeps => {
+            // When it is repeated nothing has expired.
+            revived.feed(cx, &[b"HPERSIST", key, b"FIELDS", &revived.count()]);
+            &[b"HSETEX", key, b"KEEPTTL", b"FIELDS", &count]
+        }
+        _ => &[b"HSET", key],
+    };
+    cx.effects.feed_words(first.len() + 2 * names.count, first.iter().copied().chain(names.words()));
 }

@@ -6,5 +6,6 @@
 
 pub(in crate::command) mod access;
 pub mod expire;
+mod fed;
 pub mod read;
 pub mod write;

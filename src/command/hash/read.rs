@@ -115,8 +115,8 @@ pub const COMMANDS: &[Row<DataFn>] = &[
 ];
 
 fn hget_command(cx: &mut Cx<'_>) -> Result<(), Error> {
-    let (field, now_ms) = (cx.arg(2), cx.now_ms());
-    access::read(cx, |reply, hash| reply_value(reply, hash.and_then(|hash| hash.get(field, now_ms))))
+    let (field, due_ms) = (cx.arg(2), cx.due_ms());
+    access::read(cx, |reply, hash| reply_value(reply, hash.and_then(|hash| hash.get(field, due_ms))))
 }
 
 fn reply_value(reply: &mut Reply<'_>, value: Option<Element<'_>>) {
@@ -127,22 +127,22 @@ fn reply_value(reply: &mut Reply<'_>, value: Option<Element<'_>>) {
 }
 
 fn hmget_command(cx: &mut Cx<'_>) -> Result<(), Error> {
-    let (fields, now_ms) = (cx.words(2), cx.now_ms());
+    let (fields, due_ms) = (cx.words(2), cx.due_ms());
     access::read(cx, |reply, hash| {
         reply.array(fields.left());
         match hash {
-            Some(hash) => hash.get_each(fields, now_ms, |value| reply_value(reply, value)),
+            Some(hash) => hash.get_each(fields, due_ms, |value| reply_value(reply, value)),
             None => fields.for_each(|_| reply.null()),
         }
     })
 }
 
 fn hgetall_command(cx: &mut Cx<'_>) -> Result<(), Error> {
-    let now_ms = cx.now_ms();
+    let due_ms = cx.due_ms();
     access::read(cx, |reply, hash| {
-        reply.map(hash.map_or(0, |hash| hash.live_len(now_ms)));
+        reply.map(hash.map_or(0, |hash| hash.live_len(due_ms)));
         if let Some(hash) = hash {
-            hash.for_each(now_ms, |field, value| {
+            hash.for_each(due_ms, |field, value| {
                 reply.element(field);
                 reply.element(value);
             });
@@ -159,11 +159,11 @@ fn hvals_command(cx: &mut Cx<'_>) -> Result<(), Error> {
 }
 
 fn reply_each<'c>(cx: &mut Cx<'c>, each: impl Fn(&mut Reply<'c>, Element<'_>, Element<'_>)) -> Result<(), Error> {
-    let now_ms = cx.now_ms();
+    let due_ms = cx.due_ms();
     access::read(cx, |reply, hash| {
-        reply.array(hash.map_or(0, |hash| hash.live_len(now_ms)));
+        reply.array(hash.map_or(0, |hash| hash.live_len(due_ms)));
         if let Some(hash) = hash {
-            hash.for_each(now_ms, |field, value| each(reply, field, value));
+            hash.for_each(due_ms, |field, value| each(reply, field, value));
         }
     })
 }
@@ -174,27 +174,27 @@ fn hlen_command(cx: &mut Cx<'_>) -> Result<(), Error> {
 }
 
 fn hexists_command(cx: &mut Cx<'_>) -> Result<(), Error> {
-    let (field, now_ms) = (cx.arg(2), cx.now_ms());
+    let (field, due_ms) = (cx.arg(2), cx.due_ms());
     access::read(cx, |reply, hash| {
-        let there = hash.is_some_and(|hash| hash.get(field, now_ms).is_some());
+        let there = hash.is_some_and(|hash| hash.get(field, due_ms).is_some());
         reply.int(i64::from(there));
     })
 }
 
 fn hstrlen_command(cx: &mut Cx<'_>) -> Result<(), Error> {
-    let (field, now_ms) = (cx.arg(2), cx.now_ms());
+    let (field, due_ms) = (cx.arg(2), cx.due_ms());
     access::read(cx, |reply, hash| {
-        let value = hash.and_then(|hash| hash.get(field, now_ms));
+        let value = hash.and_then(|hash| hash.get(field, due_ms));
         reply.count(value.map_or(0, Element::text_len));
     })
 }
 
 fn hrandfield_command(cx: &mut Cx<'_>) -> Result<(), Error> {
-    let now_ms = cx.now_ms();
+    let due_ms = cx.due_ms();
     let mut random = SmallRng::seed_from_u64(cx.store.random_u64());
     let mut rng = || random.random();
     if cx.argc() == 2 {
-        return access::read(cx, |reply, hash| match hash.and_then(|hash| hash.random(now_ms, &mut rng)) {
+        return access::read(cx, |reply, hash| match hash.and_then(|hash| hash.random(due_ms, &mut rng)) {
             Some((field, _)) => reply.element(field),
             None => reply.null(),
         });
@@ -209,7 +209,7 @@ fn hrandfield_command(cx: &mut Cx<'_>) -> Result<(), Error> {
     }
     let wanted = usize::try_from(count.unsigned_abs()).unwrap_or(usize::MAX);
     access::read(cx, |reply, hash| {
-        let live = hash.map_or(0, |hash| hash.live_len(now_ms));
+        let live = hash.map_or(0, |hash| hash.live_len(due_ms));
         if let Some(hash) = hash.filter(|_| count < 0) {
             repeats::check(count.unsigned_abs(), live as u64, hash.memory_bytes())?;
         }
@@ -230,8 +230,8 @@ fn hrandfield_command(cx: &mut Cx<'_>) -> Result<(), Error> {
             }
         };
         match hash {
-            Some(hash) if count > 0 => hash.random_distinct(wanted, now_ms, &mut rng, each),
-            Some(hash) if count < 0 => hash.random_repeated(wanted, now_ms, &mut rng, each),
+            Some(hash) if count > 0 => hash.random_distinct(wanted, due_ms, &mut rng, each),
+            Some(hash) if count < 0 => hash.random_repeated(wanted, due_ms, &mut rng, each),
             _ => {}
         }
         Ok(())
@@ -239,7 +239,7 @@ fn hrandfield_command(cx: &mut Cx<'_>) -> Result<(), Error> {
 }
 
 fn hscan_command(cx: &mut Cx<'_>) -> Result<(), Error> {
-    let (cursor, words, now_ms) = (cursor::parse(cx.arg(2))?, cx.words(3), cx.now_ms());
+    let (cursor, words, due_ms) = (cursor::parse(cx.arg(2))?, cx.words(3), cx.due_ms());
     access::read(cx, |reply, hash| {
         let mut found = Found::default();
         let Some(hash) = hash else {
@@ -248,7 +248,7 @@ fn hscan_command(cx: &mut Cx<'_>) -> Result<(), Error> {
         };
         let options = ScanOptions::parse(words, Walked::Hash)?;
         let cursor = options.step(cursor, |cursor, seen| {
-            hash.scan(cursor, now_ms, &mut |field, value| {
+            hash.scan(cursor, due_ms, &mut |field, value| {
                 *seen += 1;
                 if options.fits(&field.text()) {
                     found.push(&field.text());

@@ -2,6 +2,7 @@
 
 use super::access::{self, Changes};
 use super::expire::FieldNames;
+use super::fed::Fed;
 use crate::command::spec::{Acl, Arg, ArgKind, Flags, Group, KeyFlags, KeySpec, Spec};
 use crate::command::table::{DataFn, Row};
 use crate::command::{Cx, Error};
@@ -109,12 +110,12 @@ fn set_pairs(cx: &mut Cx<'_>, command: &str) -> Result<usize, Error> {
     if !cx.argc().is_multiple_of(2) {
         return Err(Error::arity(command));
     }
-    let (mut words, now_ms) = (cx.words(2), cx.now_ms());
+    let (mut words, due_ms) = (cx.words(2), cx.due_ms());
     let count = words.left() / 2;
     let done = access::change_or_create(cx, |_, hash| {
         let mut expired = 0;
         let pairs = std::iter::from_fn(|| Some((words.next()?, words.next()?)));
-        let new = hash.set_each(pairs, count, now_ms, || expired += 1);
+        let new = hash.set_each(pairs, count, due_ms, || expired += 1);
         Ok((Changes { count, expired }, (new, expired)))
     })?;
     let (new, expired) = done.result;
@@ -128,19 +129,28 @@ fn set_events<'e>(had_expired: bool, events: &'e [&'static str; 2]) -> &'e [&'st
 }
 
 fn hsetnx_command(cx: &mut Cx<'_>) -> Result<(), Error> {
-    let (field, value, now_ms) = (cx.arg(2), cx.arg(3), cx.now_ms());
+    let (field, value, due_ms) = (cx.arg(2), cx.arg(3), cx.due_ms());
     let done = access::change_or_create(cx, |_, hash| {
-        if hash.as_ref().get(field, now_ms).is_some() {
+        if hash.as_ref().get(field, due_ms).is_some() {
             return Ok((Changes::default(), None));
         }
-        let set = hash.set(field, value, FieldDeadline::Clear, now_ms);
+        let set = hash.set(field, value, FieldDeadline::Clear, due_ms);
         Ok((one_change(set), Some(set)))
     })?;
     if let Some(set) = done.result {
+        feed_revived(cx, set, value);
         done.tell(cx, set_events(set == SetField::Revived, &["hexpired", "hset"]));
     }
     cx.reply.int(i64::from(done.result.is_some()));
     Ok(())
+}
+
+/// Where a field has expired that nobody has taken out yet, has the value set whatever is there: when the command is repeated
+/// nothing has expired.
+fn feed_revived(cx: &mut Cx<'_>, set: SetField, value: &[u8]) {
+    if set == SetField::Revived {
+        cx.effects.feed_as(&[b"HSET", cx.arg(1), cx.arg(2), value]);
+    }
 }
 
 fn one_change(set: SetField) -> Changes {
@@ -148,11 +158,14 @@ fn one_change(set: SetField) -> Changes {
 }
 
 fn hdel_command(cx: &mut Cx<'_>) -> Result<(), Error> {
-    let (fields, now_ms) = (cx.words(2), cx.now_ms());
+    let (fields, due_ms) = (cx.words(2), cx.due_ms());
+    let mut fed = Fed::new(cx);
     let done = access::change(cx, |_, hash| {
-        let removed = fields.filter(|field| hash.remove(field, now_ms)).count();
+        fed.wanted &= hash.as_ref().live_len(due_ms) < hash.as_ref().len();
+        let removed = fields.filter(|field| fed.note(hash.remove(field, due_ms), field)).count();
         Ok((Changes { count: removed, expired: 0 }, removed))
     })?;
+    fed.feed(cx, &[b"HDEL", cx.arg(1)]);
     let removed = done.map_or(0, |done| done.result);
     if let Some(done) = done.filter(|_| removed > 0) {
         done.tell(cx, &["hdel"]);
@@ -162,19 +175,21 @@ fn hdel_command(cx: &mut Cx<'_>) -> Result<(), Error> {
 }
 
 fn hgetdel_command(cx: &mut Cx<'_>) -> Result<(), Error> {
-    let (names, now_ms) = (FieldNames::at(cx, 2, Error::NUMFIELDS)?, cx.now_ms());
+    let (names, due_ms) = (FieldNames::at(cx, 2, Error::NUMFIELDS)?, cx.due_ms());
+    let mut fed = Fed::new(cx);
     let done = access::change(cx, |reply, hash| {
         let mut removed = 0;
         reply.array(names.count);
         for field in names.words() {
-            match hash.as_ref().get(field, now_ms) {
+            match hash.as_ref().get(field, due_ms) {
                 Some(value) => reply.element(value),
                 None => reply.null(),
             }
-            removed += usize::from(hash.remove(field, now_ms));
+            removed += usize::from(fed.note(hash.remove(field, due_ms), field));
         }
         Ok((Changes { count: removed, expired: 0 }, removed))
     })?;
+    fed.feed(cx, &[b"HDEL", cx.arg(1)]);
     match done {
         Some(done) if done.result > 0 => done.tell(cx, &["hdel"]),
         Some(_) => {}
@@ -184,30 +199,31 @@ fn hgetdel_command(cx: &mut Cx<'_>) -> Result<(), Error> {
 }
 
 fn hincrby_command(cx: &mut Cx<'_>) -> Result<(), Error> {
-    let (field, by, now_ms) = (cx.arg(2), cx.int(3)?, cx.now_ms());
+    let (field, by, due_ms) = (cx.arg(2), cx.int(3)?, cx.due_ms());
     let done = access::change_or_create(cx, |_, hash| {
-        let old = match hash.as_ref().get(field, now_ms) {
+        let old = match hash.as_ref().get(field, due_ms) {
             Some(value) => value.as_i64().ok_or(Error::HASH_VALUE_NOT_INTEGER)?,
             None => 0,
         };
         let new = old.checked_add(by).ok_or(Error::OVERFLOW)?;
-        let set = hash.set(field, &format_i64(new), FieldDeadline::Keep, now_ms);
+        let set = hash.set(field, &format_i64(new), FieldDeadline::Keep, due_ms);
         Ok((one_change(set), (new, set)))
     })?;
     let (new, set) = done.result;
+    feed_revived(cx, set, &format_i64(new));
     done.tell(cx, set_events(set == SetField::Revived, &["hexpired", "hincrby"]));
     cx.reply.int(new);
     Ok(())
 }
 
 fn hincrbyfloat_command(cx: &mut Cx<'_>) -> Result<(), Error> {
-    let (field, now_ms) = (cx.arg(2), cx.now_ms());
+    let (field, due_ms) = (cx.arg(2), cx.due_ms());
     let by = LongDouble::parse(cx.arg(3)).ok_or(Error::NOT_FLOAT)?;
     if !by.is_finite() {
         return Err(Error::VALUE_NAN_OR_INFINITY);
     }
     let done = access::change_or_create(cx, |_, hash| {
-        let old = match hash.as_ref().get(field, now_ms) {
+        let old = match hash.as_ref().get(field, due_ms) {
             Some(value) => LongDouble::parse(&value.text()).ok_or(Error::HASH_VALUE_NOT_FLOAT)?,
             None => LongDouble::ZERO,
         };
@@ -216,10 +232,18 @@ fn hincrbyfloat_command(cx: &mut Cx<'_>) -> Result<(), Error> {
             return Err(Error::NAN_OR_INFINITY);
         }
         let text = new.to_human();
-        let set = hash.set(field, &text, FieldDeadline::Keep, now_ms);
-        Ok((one_change(set), (text, set)))
+        let has_deadline = hash.as_ref().deadline(field, due_ms).flatten().is_some();
+        let set = hash.set(field, &text, FieldDeadline::Keep, due_ms);
+        Ok((one_change(set), (text, set, has_deadline)))
     })?;
-    let had_expired = done.result.1 == SetField::Revived;
+    let (text, set, has_deadline) = &done.result;
+    // HSET is known everywhere, but does not keep a deadline.
+    if *has_deadline {
+        cx.effects.feed_as(&[b"HSETEX", cx.arg(1), b"KEEPTTL", b"FIELDS", b"1", field, text]);
+    } else {
+        cx.effects.feed_as(&[b"HSET", cx.arg(1), field, text]);
+    }
+    let had_expired = *set == SetField::Revived;
     done.tell(cx, set_events(had_expired, &["hexpired", "hincrbyfloat"]));
     cx.reply.bulk(&done.result.0);
     Ok(())

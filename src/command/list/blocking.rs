@@ -104,6 +104,7 @@ fn pop_or_wait(cx: &mut Cx<'_>, end: End) -> Result<(), Error> {
             reply.bulk(key.name);
         })?;
         if taken {
+            cx.effects.feed_as(&[ends::pop_name(end), key.name]);
             return Ok(());
         }
     }
@@ -122,24 +123,32 @@ fn blmpop_command(cx: &mut Cx<'_>) -> Result<(), Error> {
 
 fn blmove_command(cx: &mut Cx<'_>) -> Result<(), Error> {
     let (from, to) = (ends::end(cx.arg(3))?, ends::end(cx.arg(4))?);
-    move_or_wait(cx, from, to, 5)
+    if move_or_wait(cx, from, to, 5)? {
+        cx.effects.feed_as(&[b"LMOVE", cx.arg(1), cx.arg(2), cx.arg(3), cx.arg(4)]);
+    }
+    Ok(())
 }
 
 fn brpoplpush_command(cx: &mut Cx<'_>) -> Result<(), Error> {
-    move_or_wait(cx, End::Back, End::Front, 3)
-}
-
-fn move_or_wait(cx: &mut Cx<'_>, from: End, to: End, timeout_at: usize) -> Result<(), Error> {
-    let until_ms = timeout_s(cx.arg(timeout_at), cx.now_ms())?;
-    if !move_element(cx, from, to)? {
-        if !cx.effects.may_block {
-            // As LMOVE of no list, and not as a wait that is over.
-            cx.reply.null();
-            return Ok(());
-        }
-        cx.block(wait(1..2, until_ms));
+    if move_or_wait(cx, End::Back, End::Front, 3)? {
+        cx.effects.feed_as(&[b"RPOPLPUSH", cx.arg(1), cx.arg(2)]);
     }
     Ok(())
+}
+
+/// Says whether an element was moved.
+fn move_or_wait(cx: &mut Cx<'_>, from: End, to: End, timeout_at: usize) -> Result<bool, Error> {
+    let until_ms = timeout_s(cx.arg(timeout_at), cx.now_ms())?;
+    let moved = move_element(cx, from, to)?;
+    if !moved {
+        if cx.effects.may_block {
+            cx.block(wait(1..2, until_ms));
+        } else {
+            // As LMOVE of no list, and not as a wait that is over.
+            cx.reply.null();
+        }
+    }
+    Ok(moved)
 }
 
 fn wait(keys: std::ops::Range<usize>, until_ms: Option<i64>) -> Block {

@@ -168,6 +168,14 @@ pub(super) fn tell_taken(cx: &mut Cx<'_>, key: Key<'_>, end: End, count: usize, 
     }
 }
 
+/// The command that takes elements from an end of one list.
+pub(super) fn pop_name(end: End) -> &'static [u8] {
+    match end {
+        End::Front => b"LPOP",
+        End::Back => b"RPOP",
+    }
+}
+
 /// The event of adding elements at an end.
 pub(super) fn push_event(end: End) -> &'static str {
     match end {

@@ -7,6 +7,7 @@ use crate::command::spec::{Acl, Arg, ArgKind, Flags, Group, KeyFlags, KeySpec, S
 use crate::command::table::{DataFn, Row};
 use crate::command::{Cx, Error};
 use weir_structs::list::{End, ListMut, ListRef};
+use weir_structs::number::format_u64;
 
 const WRITE_DENYOOM: Flags = Flags::WRITE.union(Flags::DENYOOM);
 const WRITE_FAST: Flags = Flags::WRITE.union(Flags::FAST);
@@ -169,6 +170,7 @@ impl ManyKeys {
                 reply.bulk(key.name);
             })?;
             if taken {
+                cx.effects.feed_as(&[ends::pop_name(self.end), key.name, &format_u64(self.count as u64)]);
                 return Ok(true);
             }
         }

@@ -1,6 +1,7 @@
 //! Members by chance: SPOP takes them out, SRANDMEMBER shows them.
 
 use super::place::{limits, read, reply_member, tell_removed};
+use crate::command::kept_words::KeptWords;
 use crate::command::spec::{Acl, Arg, ArgKind, Flags, Group, KeyFlags, KeySpec, Spec};
 use crate::command::table::{DataFn, Row};
 use crate::command::{Cx, Error, args, repeats};
@@ -13,6 +14,9 @@ const ACL_READ_SET_SLOW: Acl = Acl::READ.union(Acl::SET).union(Acl::SLOW);
 const ACL_WRITE_SET_FAST: Acl = Acl::WRITE.union(Acl::SET).union(Acl::FAST);
 const KEY_RO_ACCESS: KeyFlags = KeyFlags::RO.union(KeyFlags::ACCESS);
 const KEY_RW_ACCESS_DELETE: KeyFlags = KeyFlags::RW.union(KeyFlags::ACCESS).union(KeyFlags::DELETE);
+
+/// Members that are named in one command in place of SPOP.
+const FED_MEMBERS: usize = 1024;
 
 /// Commands that take or show members by chance.
 pub const COMMANDS: &[Row<DataFn>] = &[
@@ -66,6 +70,7 @@ fn spop_command(cx: &mut Cx<'_>) -> Result<(), Error> {
         return Ok(());
     }
     let (limits, reply) = (limits(cx.config), &mut cx.reply);
+    let (feeds, mut picked) = (cx.effects.feeds(), KeptWords::default());
     if popped == len {
         if let Some(set) = SetRef::of(entry.as_ref()) {
             set.iter().for_each(|member| reply_member(reply, member));
@@ -73,9 +78,22 @@ fn spop_command(cx: &mut Cx<'_>) -> Result<(), Error> {
         entry.remove();
     } else {
         let mut value = entry.value_mut();
-        let freed = SetMut::of(&mut value, &limits)
-            .map(|mut set| set.pop_several(popped, &mut || rng.next_u64(), &mut |member| reply_member(reply, member)));
+        let freed = SetMut::of(&mut value, &limits).map(|mut set| {
+            set.pop_several(popped, &mut || rng.next_u64(), &mut |member| {
+                if feeds {
+                    picked.push(&member.text());
+                }
+                reply_member(reply, member);
+            })
+        });
         freed.into_iter().for_each(|freed| value.free(freed));
+    }
+    if popped == len {
+        let name: &[u8] = if cx.config.lazyfree_lazy_server_del { b"UNLINK" } else { b"DEL" };
+        cx.effects.feed_as(&[name, key.name]);
+    }
+    for members in picked.chunks(FED_MEMBERS) {
+        cx.effects.feed_list(&[b"SREM", key.name], members);
     }
     tell_removed(cx, key, "spop", popped == len);
     cx.effects.changed(popped as u64);

@@ -90,14 +90,14 @@ impl<'a> Pattern<'a> {
 
 /// Looks a key up and gives its string, or that of a field of its hash. Counts a hit or a miss, and tells of the miss.
 fn with_value(cx: &mut Cx<'_>, key: Key<'_>, field: Option<&[u8]>, found: &mut dyn FnMut(Option<&[u8]>)) {
-    let now_ms = cx.now_ms();
+    let due_ms = cx.due_ms();
     let Some(entry) = cx.store.db(cx.db_index).get(key) else {
         cx.effects.event(EventClass::MISS, "keymiss", key.name, cx.db_index);
         return found(None);
     };
     match field {
         None => with_string(entry, found),
-        Some(field) => match HashRef::of(entry).and_then(|hash| hash.get(field, now_ms)) {
+        Some(field) => match HashRef::of(entry).and_then(|hash| hash.get(field, due_ms)) {
             Some(value) => found(Some(&value.text())),
             None => found(None),
         },

@@ -100,6 +100,8 @@ pub const COMMANDS: &[Row<DataFn>] = &[
 
 /// Values that one SORT replies or stores: elements times GETs, both of which may be as many as a request has room for.
 const CELLS_MAX: usize = 1 << 27;
+/// Elements that are named in one command in place of SORT.
+const FED_ELEMENTS: usize = 1024;
 /// Values that are looked up before they are replied, where one element has not more of them already.
 const CHUNK_CELLS: usize = 1 << 12;
 
@@ -164,6 +166,11 @@ impl<'a> Request<'a> {
             }
         }
         Ok(request)
+    }
+
+    /// Whether fields of hashes are looked up, of which some may have expired.
+    fn reads_fields(&self) -> bool {
+        self.by.iter().chain(&self.get).any(|pattern| matches!(pattern, Pattern::Key { field: Some(_), .. }))
     }
 
     /// The part of `len` elements that is wanted.
@@ -233,12 +240,15 @@ fn sort(cx: &mut Cx<'_>, request: &Request<'_>) -> Result<(), Error> {
     let mut arena = Arena::default();
     let mut items = Vec::new();
     let mut sorts = by.is_none_or(Pattern::names_keys);
+    // Of elements that count as equal, those of a set lie as they happen to.
+    let mut by_chance = false;
     if let Some(entry) = cx.store.db(cx.db_index).get(key) {
         let source = Source::of(entry).ok_or(Error::WRONG_TYPE)?;
         if (storing || cx.effects.in_script) && !sorts && matches!(source, Source::Set(_)) {
             // What is stored of a set, or done by a script, must not depend on where its members happen to lie.
             (sorts, alpha, by) = (true, true, None);
         }
+        by_chance = matches!(source, Source::Set(_));
         let part = if sorts { 0..source.len() } else { request.part(source.len()) };
         items = source.copy(part, !sorts && request.descending, &mut arena);
     } else {
@@ -273,7 +283,7 @@ fn sort(cx: &mut Cx<'_>, request: &Request<'_>) -> Result<(), Error> {
             for (elements, get) in chunks {
                 output.append(&mut rows(cx, get, elements, &mut arena));
             }
-            store(cx, cx.key(at), &output, &arena);
+            store(cx, cx.key(at), &output, &arena, by_chance || request.reads_fields());
         }
         None => {
             cx.reply.array(cells);
@@ -366,9 +376,19 @@ fn rows(cx: &mut Cx<'_>, get: &[Pattern<'_>], elements: &[Span], arena: &mut Are
     output
 }
 
-/// Replaces a key by a list, in which nothing is the empty string, or removes it if there is nothing at all.
-fn store(cx: &mut Cx<'_>, key: Key<'_>, output: &[Option<Span>], arena: &Arena) {
+/// Replaces a key by a list, in which nothing is the empty string, or removes it if there is nothing at all. `name_each`:
+/// the same command might store something else when it is repeated.
+fn store(cx: &mut Cx<'_>, key: Key<'_>, output: &[Option<Span>], arena: &Arena, name_each: bool) {
     cx.reply.count(output.len());
+    if name_each && cx.effects.feeds() {
+        if cx.store.view(cx.db_index, key).is_some() {
+            cx.effects.feed_as(&[b"DEL", key.name]);
+        }
+        for portion in output.chunks(FED_ELEMENTS) {
+            let elements = portion.iter().map(|value| value.map_or(&[][..], |span| arena.get(span)));
+            cx.effects.feed_list(&[b"RPUSH", key.name], elements);
+        }
+    }
     if output.is_empty() {
         if cx.db().remove(key) == Removal::Removed {
             cx.effects.changed(1);

@@ -3,6 +3,7 @@
 //! Integers are kept as integers and counted in place. Floating point numbers are kept as the text that the last increment
 //! replied, and computed with the precision of the x87's 80 bits, as clients of Redis see it.
 
+use super::set::feed_set;
 use super::text::{Text, changed};
 use crate::command::args::{self, ExpiryOption};
 use crate::command::effects::EventClass;
@@ -147,6 +148,7 @@ fn incrbyfloat_command(cx: &mut Cx<'_>) -> Result<(), Error> {
         cx.db().set(key, NewStr::Bytes(&text), ExpireChange::Clear);
         changed(cx, key, true, "incrbyfloat");
     }
+    cx.effects.feed_as(&[b"SET", key.name, &text, b"KEEPTTL"]);
     cx.reply.bulk(&text);
     Ok(())
 }
@@ -354,8 +356,9 @@ fn store_count(
     let has_deadline = found.is_some_and(|at| at.is_some());
     let expire_at = expire_at.filter(|_| !(count.expiry_if_none && has_deadline));
     let persist = count.expiry == Some(ExpiryOption::Persist);
-    if expire_at.is_some_and(|at| at <= cx.now_ms()) {
+    if expire_at.is_some_and(|at| at <= cx.due_ms()) {
         if cx.db().remove(key) == Removal::Removed {
+            cx.effects.feed_as(&[b"DEL", key.name]);
             cx.effects.changed(1);
             cx.effects.event(EventClass::GENERIC, "del", key.name, cx.db_index);
         }
@@ -366,6 +369,16 @@ fn store_count(
         None if persist => ExpireChange::Clear,
         None => ExpireChange::Keep,
     };
+    let int;
+    let text = match &value {
+        NewStr::Int(value) => {
+            int = number::format_i64(*value);
+            &int
+        }
+        NewStr::Bytes(text) | NewStr::Raw(text) => *text,
+        NewStr::Blob(blob) => blob.as_slice(),
+    };
+    feed_set(cx, key, text, change);
     cx.db().set(key, value, change);
     changed(cx, key, found.is_none(), event);
     if expire_at.is_some() {

@@ -141,6 +141,7 @@ fn getdel_command(cx: &mut Cx<'_>) -> Result<(), Error> {
     let key = cx.key(1);
     reply_value(cx, key)?;
     if cx.db().remove(key) == Removal::Removed {
+        cx.effects.feed_as(&[b"DEL", key.name]);
         cx.effects.changed(1);
         cx.effects.event(EventClass::GENERIC, "del", key.name, cx.db_index);
     }

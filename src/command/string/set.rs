@@ -14,6 +14,7 @@ use crate::store::{BLOB_MIN, ExpireChange, Key, NewStr, Removal, StrView};
 use std::sync::Arc;
 use weir_resp::BATCH_BYTES_MAX;
 use weir_structs::digest::{DIGEST_HEX_LEN, digest_hex};
+use weir_structs::number::format_i64;
 
 const WRITE_DENYOOM: Flags = Flags::WRITE.union(Flags::DENYOOM);
 const WRITE_DENYOOM_FAST: Flags = Flags::WRITE.union(Flags::DENYOOM).union(Flags::FAST);
@@ -338,6 +339,7 @@ fn set_with_options(cx: &mut Cx<'_>, key: Key<'_>, value: &[u8]) -> Result<(), E
         cx.reply.null();
     }
     if holds {
+        feed_set(cx, key, value, change);
         set_unless_past(cx, key, value, change);
     }
     Ok(())
@@ -352,10 +354,24 @@ fn expire_change(expiry: Option<ExpiryOption<'_>>, command: &str, now_ms: i64) -
     })
 }
 
+/// Has SET repeated without its conditions, which hold, and with the deadline as a moment.
+pub(super) fn feed_set(cx: &mut Cx<'_>, key: Key<'_>, value: &[u8], change: ExpireChange) {
+    let words: [&[u8]; 3] = [b"SET", key.name, value];
+    match change {
+        ExpireChange::Clear => cx.effects.feed_as(&words),
+        ExpireChange::Keep => cx.effects.feed_as(&[words[0], words[1], words[2], b"KEEPTTL"]),
+        // That it is gone is told as of every key that expired.
+        ExpireChange::At(at) if at <= cx.due_ms() => cx.effects.feed_nothing(),
+        ExpireChange::At(at) => {
+            cx.effects.feed_as(&[words[0], words[1], words[2], b"PXAT", &format_i64(at)]);
+        }
+    }
+}
+
 /// Sets a key, or removes it where the deadline is past already.
 fn set_unless_past(cx: &mut Cx<'_>, key: Key<'_>, value: &[u8], change: ExpireChange) {
     match change {
-        ExpireChange::At(at) if at <= cx.now_ms() => {
+        ExpireChange::At(at) if at <= cx.due_ms() => {
             if cx.db().expire_now(key) == Removal::Removed {
                 cx.effects.changed(1);
             }
@@ -375,6 +391,7 @@ fn psetex_command(cx: &mut Cx<'_>) -> Result<(), Error> {
 fn set_for(cx: &mut Cx<'_>, form: TimeForm, command: &str) -> Result<(), Error> {
     let expire_at = TimeOption { form, number: cx.arg(2) }.unix_ms(command, cx.now_ms())?;
     let (key, value) = (cx.key(1), cx.arg(3));
+    feed_set(cx, key, value, ExpireChange::At(expire_at));
     set_and_tell(cx, key, value, ExpireChange::At(expire_at));
     cx.reply.ok();
     Ok(())
@@ -393,6 +410,7 @@ fn setnx_command(cx: &mut Cx<'_>) -> Result<(), Error> {
 fn getset_command(cx: &mut Cx<'_>) -> Result<(), Error> {
     let (key, value) = (cx.key(1), cx.arg(2));
     reply_value(cx, key)?;
+    feed_set(cx, key, value, ExpireChange::Clear);
     set_and_tell(cx, key, value, ExpireChange::Clear);
     Ok(())
 }
@@ -434,6 +452,7 @@ fn msetex_command(cx: &mut Cx<'_>) -> Result<(), Error> {
     let change = expire_change(expiry, "msetex", cx.now_ms())?;
     let hold = pairs.hold(cx, condition)?;
     if hold {
+        pairs.feed(cx, change);
         pairs.set(cx, change);
     }
     cx.reply.int(i64::from(hold));
@@ -474,6 +493,23 @@ impl Pairs {
                 }
             }
         }
+    }
+
+    /// Has MSETEX repeated without its conditions, which hold, and with the deadline as a moment.
+    fn feed(self, cx: &mut Cx<'_>, change: ExpireChange) {
+        let at_ms;
+        let options: &[&[u8]] = match change {
+            ExpireChange::Clear => &[],
+            ExpireChange::Keep => &[b"KEEPTTL"],
+            ExpireChange::At(at) if at <= cx.due_ms() => return cx.effects.feed_nothing(),
+            ExpireChange::At(at) => {
+                at_ms = format_i64(at);
+                &[b"PXAT", &at_ms]
+            }
+        };
+        let argv = cx.argv;
+        let words = argv.iter().take(self.end).chain(options.iter().copied());
+        cx.effects.feed_words(self.end + options.len(), words);
     }
 
     /// Sets them all.
@@ -584,6 +620,7 @@ fn delete_if(cx: &mut Cx<'_>, key: Key<'_>, condition: Condition<'_>, no_string:
         }
     };
     if deleted {
+        cx.effects.feed_as(&[b"DEL", key.name]);
         cx.effects.changed(1);
         cx.effects.event(EventClass::GENERIC, "del", key.name, cx.db_index);
     }

@@ -8,6 +8,7 @@ use crate::command::table::{DataFn, Row};
 use crate::command::{Cx, Error};
 use crate::store::Write;
 use std::ops::Range;
+use weir_structs::number::format_u64;
 
 const WRITE_BLOCKING_FAST: Flags = Flags::WRITE.union(Flags::BLOCKING).union(Flags::FAST);
 const WRITE_FAST: Flags = Flags::WRITE.union(Flags::FAST);
@@ -119,6 +120,14 @@ impl End {
         match self {
             End::Min => "zpopmin",
             End::Max => "zpopmax",
+        }
+    }
+
+    /// The command that takes members from this end of one set.
+    fn command(self) -> &'static [u8] {
+        match self {
+            End::Min => b"ZPOPMIN",
+            End::Max => b"ZPOPMAX",
         }
     }
 }
@@ -288,6 +297,11 @@ fn pop(cx: &mut Cx<'_>, keys: Range<usize>, end: End, count: u64, form: Form) ->
             cx.reply.double(score);
         })?;
         let emptied = remove_ranks(write, ranks, limits);
+        match form {
+            Form::Flat | Form::Pairs => {}
+            Form::KeyThenFlat => cx.effects.feed_as(&[end.command(), key.name]),
+            Form::KeyThenPairs => cx.effects.feed_as(&[end.command(), key.name, &format_u64(number)]),
+        }
         tell_removed(cx, key, end.event(), number, emptied);
         return Ok(true);
     }
