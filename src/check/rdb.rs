@@ -11,9 +11,10 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use weir_rdb::build::{Builder, Limits};
-use weir_rdb::encode::Forms;
+use weir_rdb::value::Dialect;
 use weir_rdb::value::{Collection, Id, StreamFigures, Visitor, name_of_type};
-use weir_rdb::{Error, KeyFacts, Problem, Record, Snapshot, SnapshotWriter};
+use weir_rdb::writer::{SnapshotWriter, put_database, put_entry, put_function, put_header, put_sizes};
+use weir_rdb::{Error, KeyFacts, Problem, Record, Snapshot};
 use weir_structs::hash::HashLimits;
 use weir_structs::keyspace::{KeyHasher, Keyspace, TakenValue};
 use weir_structs::packed::Element;
@@ -154,7 +155,10 @@ impl Check {
                     if let Some(writer) = writer.as_deref_mut() {
                         let tallies = self.tallies.get(&index).copied().unwrap_or_default();
                         let sum = |figure: fn(&Tally) -> u64| tallies.iter().map(figure).sum();
-                        let written = writer.database(index, sum(|t| t.keys), sum(|t| t.expires));
+                        let written = writer.put(|to| {
+                            put_database(to, index);
+                            put_sizes(to, sum(|t| t.keys), sum(|t| t.expires));
+                        });
                         written.map_err(|error| at(&snapshot, &error))?;
                     }
                 }
@@ -162,7 +166,7 @@ impl Check {
                 Record::Function(code) => {
                     self.functions += 1;
                     if let Some(writer) = writer.as_deref_mut() {
-                        writer.function(&code).map_err(|error| at(&snapshot, &error))?;
+                        writer.put(|to| put_function(to, &code)).map_err(|error| at(&snapshot, &error))?;
                     }
                 }
                 Record::ModuleAux => self.say(snapshot.offset(), format_args!("MODULE AUX data, passed over")),
@@ -179,7 +183,8 @@ impl Check {
                             self.count(database, &counting, facts);
                             if let Some(writer) = writer.as_deref_mut() {
                                 let name = self.current.as_ref().map(|current| current.name.as_slice());
-                                let put = put(writer, &hasher, name.unwrap_or_default(), value, facts);
+                                let put =
+                                    put(writer, snapshot.dialect(), &hasher, name.unwrap_or_default(), value, facts);
                                 put.map_err(|error| at(&snapshot, &error))?;
                             }
                         }
@@ -301,8 +306,8 @@ impl Check {
         };
         // Nothing that is there is overwritten.
         let file = OpenOptions::new().write(true).create_new(true).open(out)?;
-        let forms = Forms { compress: true, dialect };
-        let mut writer = SnapshotWriter::begin(file, forms, self.field_deadlines, true)?;
+        let mut writer = SnapshotWriter::new(file, true);
+        writer.put(|to| put_header(to, self.field_deadlines, dialect))?;
         let (tallies, field_deadlines) = (self.tallies.clone(), self.field_deadlines);
         let mut again = Check { now_ms: self.now_ms, goes_on: true, tallies, field_deadlines, ..Check::default() };
         let keys_before = again.sum(|tally| tally.keys);
@@ -325,6 +330,7 @@ fn at(snapshot: &Snapshot<File>, error: &io::Error) -> Error {
 /// Writes a key with its value.
 fn put(
     writer: &mut SnapshotWriter<File>,
+    dialect: Dialect,
     hasher: &KeyHasher,
     name: &[u8],
     mut value: TakenValue,
@@ -335,7 +341,7 @@ fn put(
     let position = keyspace.position(name);
     keyspace.insert_taken(position, name, value, 0);
     match keyspace.get(position, name) {
-        Some(entry) => writer.entry(entry, facts.idle_s, facts.frequency),
+        Some(entry) => writer.put(|to| put_entry(to, entry, facts, dialect)),
         None => Ok(()),
     }
 }

@@ -279,6 +279,12 @@ impl Error {
     pub const WRONG_TYPE: Error = Error::fixed("WRONGTYPE Operation against a key holding the wrong kind of value");
     /// Options that do not go together or are not known.
     pub const SYNTAX: Error = Error::fixed("ERR syntax error");
+    /// The snapshot file is being written.
+    pub const SAVE_IN_PROGRESS: Error = Error::fixed("ERR Background save already in progress");
+    /// A snapshot is being written for something else.
+    pub const OTHER_SNAPSHOT_IN_PROGRESS: Error = Error::fixed(
+        "ERR Another child process is active (AOF?): can't BGSAVE right now. Use BGSAVE SCHEDULE in order to schedule a BGSAVE whenever possible.",
+    );
     /// SAVE and DEBUG RELOAD: the log says why.
     pub const NOT_SAVED: Error = Error::fixed("ERR");
     /// RESTORE: there is such a key.

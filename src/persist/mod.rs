@@ -7,4 +7,4 @@ mod load;
 mod save;
 
 pub use load::{LoadError, Loaded, Loader};
-pub use save::{Origin, save};
+pub use save::{Origin, SnapshotFile};

@@ -1,11 +1,30 @@
-//! Writing a snapshot in one go.
+//! Writing a snapshot: the executor puts values together as drafts, a thread makes a file of them.
+//!
+//! ```text
+//!  store ──entries──► Encoder ──drafts──► thread: compress, sum up, write, force to disk, rename
+//! ```
 
-use crate::disk::{DataFile, RealDisk, folder_of, replace_file};
-use crate::store::{AccessPolicy, Store};
-use std::io;
+use crate::disk::{DataFile, Disk, folder_of, replace_file};
+use crate::store::{Access, Recorder, Store};
+use std::collections::VecDeque;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use weir_rdb::SnapshotWriter;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use weir_rdb::KeyFacts;
 use weir_rdb::encode::Forms;
+use weir_rdb::value::Dialect;
+use weir_rdb::write::{Compress, Draft};
+use weir_rdb::writer::{self, SnapshotWriter};
+use weir_structs::entry::EntryRef;
+
+/// A draft goes to the thread when it has so many bytes.
+const DRAFT_BYTES: usize = 256 * 1024;
+/// Values of some hundred bytes may come on top of that.
+const DRAFT_ROOM_BYTES: usize = DRAFT_BYTES + 16 * 1024;
+/// So many bytes are written before the file is forced to disk in between, if that is wanted: so that the end has not to
+/// wait for all of them.
+const SYNC_EVERY_BYTES: usize = 32 * 1024 * 1024;
 
 /// What a snapshot says of the server that wrote it, and how it is to be written.
 #[derive(Clone, Copy, Debug)]
@@ -22,46 +41,250 @@ pub struct Origin<'a> {
     pub with_checksum: bool,
     /// Whether it is noted how long ago, or how often, keys were used.
     pub with_access: bool,
+    /// Whether it is the base of an append-only file.
+    pub is_aof_base: bool,
+    /// Whether the file is forced to disk in between.
+    pub syncs_often: bool,
     /// The sources of the libraries of functions.
     pub functions: &'a [&'a [u8]],
 }
 
-/// Writes everything that `store` has to the file at `path`. Returns how many bytes that took. O(all of it).
-///
-/// # Errors
-/// Those of the file system; the file of before is then intact.
-pub fn save(path: &Path, store: &Store, origin: Origin<'_>) -> io::Result<u64> {
-    replace_file(&RealDisk, path, &temporary_beside(path), |file| write(file, store, origin))
+/// A snapshot file that is being written. It replaces the one at its path when it is complete; if it is dropped before
+/// that, or something fails, nothing of it stays.
+#[derive(Debug)]
+pub struct SnapshotFile {
+    link: Arc<Link>,
 }
 
-fn write(file: &mut dyn DataFile, store: &Store, origin: Origin<'_>) -> io::Result<u64> {
-    let databases = 0..store.databases();
-    let expiring_fields = databases.clone().any(|index| store.figures(index).with_volatile_fields > 0);
-    let mut writer = SnapshotWriter::begin(file, origin.forms, expiring_fields, origin.with_checksum)?;
-    writer.aux("redis-ver", origin.redis_version.as_bytes())?;
-    writer.aux("redis-bits", usize::BITS.to_string().as_bytes())?;
-    writer.aux("ctime", origin.now_s.to_string().as_bytes())?;
-    writer.aux("used-mem", origin.used_memory.to_string().as_bytes())?;
-    writer.aux("aof-base", b"0")?;
-    for function in origin.functions {
-        writer.function(function)?;
+/// What executor and thread have in common.
+#[derive(Debug, Default)]
+struct Link {
+    state: Mutex<State>,
+    /// There is something to do for the thread.
+    work: Condvar,
+    /// The thread has come on.
+    progress: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    drafts: VecDeque<Draft>,
+    /// Bytes of them, and of the one in work.
+    waiting_bytes: usize,
+    /// Nothing comes after them.
+    is_complete: bool,
+    is_cancelled: bool,
+    written_bytes: u64,
+    result: Option<io::Result<u64>>,
+}
+
+impl Link {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
-    let access = store.access();
-    let (is_lfu, with_access) = (matches!(access.policy(), AccessPolicy::Lfu { .. }), origin.with_access);
-    for index in databases {
-        let figures = store.figures(index);
-        if figures.keys == 0 {
-            continue;
+}
+
+impl SnapshotFile {
+    /// Begins a snapshot of everything in `store`, to be written to the file at `path`: the store gives its entries out
+    /// with [`Store::snapshot_step`] from now on.
+    ///
+    /// # Errors
+    /// There is no thread for it. What else may go wrong is the result of the file.
+    pub fn begin(disk: Arc<dyn Disk>, path: &Path, store: &mut Store, origin: Origin<'_>) -> io::Result<SnapshotFile> {
+        let link = Arc::new(Link::default());
+        let (shared, path) = (Arc::clone(&link), path.to_owned());
+        let how = WriteHow { with_checksum: origin.with_checksum, syncs_often: origin.syncs_often };
+        thread::Builder::new().name("weir-save".to_owned()).spawn(move || shared.save(&*disk, &path, how))?;
+        store.begin_snapshot(Box::new(Encoder::new(store, origin, Arc::clone(&link))));
+        Ok(SnapshotFile { link })
+    }
+
+    /// Bytes that wait to be written.
+    pub fn waiting_bytes(&self) -> usize {
+        self.link.state().waiting_bytes
+    }
+
+    /// Bytes of the file so far.
+    pub fn written_bytes(&self) -> u64 {
+        self.link.state().written_bytes
+    }
+
+    /// How it ended, if it has: the size of the file, or what failed.
+    pub fn take_result(&mut self) -> Option<io::Result<u64>> {
+        self.link.state().result.take()
+    }
+
+    /// Waits until no more than `bytes` wait to be written, or something has failed.
+    pub fn wait_below(&self, bytes: usize) {
+        let state = self.link.state();
+        let done = self.link.progress.wait_while(state, |state| state.waiting_bytes > bytes && state.result.is_none());
+        drop(done);
+    }
+
+    /// Waits for the end, after everything was given.
+    ///
+    /// # Errors
+    /// What failed.
+    pub fn wait(self) -> io::Result<u64> {
+        let state = self.link.state();
+        let done = self.link.progress.wait_while(state, |state| state.result.is_none());
+        done.unwrap_or_else(PoisonError::into_inner).result.take().unwrap_or(Ok(0))
+    }
+}
+
+impl Drop for SnapshotFile {
+    fn drop(&mut self) {
+        let mut state = self.link.state();
+        state.is_cancelled = true;
+        state.drafts.clear();
+        self.link.work.notify_one();
+    }
+}
+
+impl Link {
+    /// What the thread does.
+    fn save(&self, disk: &dyn Disk, path: &Path, how: WriteHow) {
+        let result = replace_file(disk, path, &temporary_beside(path), |file| self.write(file, how));
+        let mut state = self.state();
+        state.drafts.clear();
+        state.waiting_bytes = 0;
+        state.result = Some(result);
+        self.progress.notify_all();
+    }
+
+    /// Writes drafts until the last one is written.
+    fn write(&self, file: &mut dyn DataFile, how: WriteHow) -> io::Result<u64> {
+        let synced = Synced { file, unsynced: 0, often: how.syncs_often };
+        let mut writer = SnapshotWriter::new(synced, how.with_checksum);
+        while let Some(draft) = self.next()? {
+            writer.write(&draft)?;
+            let mut state = self.state();
+            state.waiting_bytes -= draft.len();
+            state.written_bytes = writer.written();
+            self.progress.notify_all();
         }
-        writer.database(index as u64, figures.keys as u64, figures.expires as u64)?;
-        for entry in store.entries(index) {
-            let idle_s = (with_access && !is_lfu).then(|| access.idle_s(entry.clock()));
-            let frequency = (with_access && is_lfu).then(|| access.frequency(entry.clock()));
-            writer.entry(entry, idle_s, frequency)?;
+        let (_, bytes) = writer.end()?;
+        Ok(bytes)
+    }
+
+    /// Waits for the next draft; `None` when all are written.
+    fn next(&self) -> io::Result<Option<Draft>> {
+        let idle = |state: &mut State| state.drafts.is_empty() && !state.is_complete && !state.is_cancelled;
+        let mut state = self.work.wait_while(self.state(), idle).unwrap_or_else(PoisonError::into_inner);
+        if state.is_cancelled {
+            return Err(io::Error::other("cancelled"));
+        }
+        Ok(state.drafts.pop_front())
+    }
+
+    fn send(&self, draft: Draft) {
+        let mut state = self.state();
+        if state.result.is_none() && !state.is_cancelled {
+            state.waiting_bytes += draft.len();
+            state.drafts.push_back(draft);
+            self.work.notify_one();
         }
     }
-    let (_, bytes) = writer.end()?;
-    Ok(bytes)
+}
+
+/// How drafts become a file.
+#[derive(Clone, Copy)]
+struct WriteHow {
+    with_checksum: bool,
+    syncs_often: bool,
+}
+
+/// A file that is forced to disk now and then.
+struct Synced<'f> {
+    file: &'f mut dyn DataFile,
+    unsynced: usize,
+    often: bool,
+}
+
+impl Write for Synced<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.file.write(bytes)?;
+        self.unsynced += written;
+        if self.often && self.unsynced >= SYNC_EVERY_BYTES {
+            self.file.sync_data()?;
+            self.unsynced = 0;
+        }
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
+/// Makes records of entries.
+#[derive(Debug)]
+struct Encoder {
+    link: Arc<Link>,
+    draft: Draft,
+    compress: Compress,
+    dialect: Dialect,
+    with_access: bool,
+    /// The database that the next record belongs to.
+    db: Option<usize>,
+    /// Keys, and keys with a deadline, of each database, until its first record was written.
+    sizes: Vec<Option<(u64, u64)>>,
+}
+
+impl Encoder {
+    fn new(store: &Store, origin: Origin<'_>, link: Arc<Link>) -> Encoder {
+        let databases = 0..store.databases();
+        let figures = |index| store.figures(index);
+        let compress = if origin.forms.compress { Compress::AtTheEnd } else { Compress::Never };
+        let mut draft = Draft::with_capacity(compress, DRAFT_ROOM_BYTES);
+        let expiring_fields = databases.clone().any(|index| figures(index).with_volatile_fields > 0);
+        writer::put_header(&mut draft, expiring_fields, origin.forms.dialect);
+        writer::put_aux(&mut draft, "redis-ver", origin.redis_version.as_bytes());
+        writer::put_aux(&mut draft, "redis-bits", usize::BITS.to_string().as_bytes());
+        writer::put_aux(&mut draft, "ctime", origin.now_s.to_string().as_bytes());
+        writer::put_aux(&mut draft, "used-mem", origin.used_memory.to_string().as_bytes());
+        writer::put_aux(&mut draft, "aof-base", if origin.is_aof_base { b"1" } else { b"0" });
+        for source in origin.functions {
+            writer::put_function(&mut draft, source);
+        }
+        let sizes = databases.map(|index| Some((figures(index).keys as u64, figures(index).expires as u64))).collect();
+        let Forms { dialect, .. } = origin.forms;
+        Encoder { link, draft, compress, dialect, with_access: origin.with_access, db: None, sizes }
+    }
+
+    fn send(&mut self) {
+        let next = Draft::with_capacity(self.compress, DRAFT_ROOM_BYTES);
+        self.link.send(std::mem::replace(&mut self.draft, next));
+    }
+}
+
+impl Recorder for Encoder {
+    fn entry(&mut self, db: usize, entry: EntryRef<'_>, access: Access) {
+        if self.db != Some(db) {
+            self.db = Some(db);
+            writer::put_database(&mut self.draft, db as u64);
+            if let Some((keys, expires)) = self.sizes.get_mut(db).and_then(Option::take) {
+                writer::put_sizes(&mut self.draft, keys, expires);
+            }
+        }
+        let mut facts = KeyFacts { expire_at_ms: entry.expire_at(), ..KeyFacts::default() };
+        if self.with_access {
+            match access {
+                Access::IdleS(idle_s) => facts.idle_s = Some(idle_s),
+                Access::Frequency(frequency) => facts.frequency = Some(frequency),
+            }
+        }
+        writer::put_entry(&mut self.draft, entry, facts, self.dialect);
+        if self.draft.len() >= DRAFT_BYTES {
+            self.send();
+        }
+    }
+
+    fn end(mut self: Box<Self>) {
+        self.send();
+        self.link.state().is_complete = true;
+        self.link.work.notify_one();
+    }
 }
 
 /// A name beside `path` that no other process uses.

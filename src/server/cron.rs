@@ -4,11 +4,13 @@ use super::Server;
 use super::client::ClientFlags;
 use super::message::Order;
 use super::running::FIGURES;
+use super::snapshots::SnapshotWants;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-/// How often, where nothing else happens, a step of building the index of deadlines anew is taken.
-const REBUILD_STEP_EVERY: Duration = Duration::from_millis(1);
+/// How often, where nothing else happens, a step of building the index of deadlines anew is taken, and the thread that writes a
+/// snapshot is looked after.
+const STEP_EVERY: Duration = Duration::from_millis(1);
 /// Records of the expiry index that are looked at before the time is checked.
 const EXPIRY_SLICE_RECORDS: usize = 256;
 /// Keys that one step of the clock sweep visits at least, in the mean: a bucket's, in a table that is as empty as one gets.
@@ -115,6 +117,7 @@ impl Server {
             self.serve_waiters();
         }
         self.go_on_loading();
+        self.go_on_with_snapshot();
         self.settle();
         self.stats.turn_ends();
     }
@@ -127,8 +130,12 @@ impl Server {
         if self.eviction_goes_on() || self.cron.expiry_behind && self.expires_actively() {
             return Duration::ZERO;
         }
-        if self.cron.expiry_rebuilding && self.expires_actively() {
-            return REBUILD_STEP_EVERY;
+        let snapshot = self.snapshot_wants();
+        if snapshot == SnapshotWants::ASlice {
+            return Duration::ZERO;
+        }
+        if snapshot == SnapshotWants::ALook || self.cron.expiry_rebuilding && self.expires_actively() {
+            return STEP_EVERY;
         }
         // While it is paused, only what others wait for counts.
         let mut next_ms = if self.cron_paused { self.store.now_ms() + PAUSED_IDLE_MS } else { self.cron.next_ms };
@@ -191,6 +198,7 @@ impl Server {
         self.stats.sample(used, self.store.now_ms());
         self.disconnect_idle();
         self.end_hot_keys_in_time();
+        self.save_if_due();
         self.limit_tracking();
         self.sweep_clocks(hz);
         let now_ms = self.store.now_ms();

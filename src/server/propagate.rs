@@ -32,6 +32,11 @@ impl Server {
         self.tell_changes(None);
         self.tell_events();
         self.broadcast();
+        self.settle_garbage();
+    }
+
+    /// Has what the store has discarded freed in the background.
+    pub(super) fn settle_garbage(&mut self) {
         if self.store.has_garbage() {
             for discarded in self.store.take_garbage() {
                 self.background.free(discarded);

@@ -1,66 +1,368 @@
-//! Snapshots of everything: when they are written and read, and what the server remembers of it.
+//! Snapshots of everything: when they are written, in slices between commands, and what the server remembers of them.
+//!
+//! ```text
+//!  SAVE, SHUTDOWN ──────────┐                          ┌─► all at once
+//!  BGSAVE, save points ─────┼─► begin_snapshot ─► store ┤
+//!  a new base of the AOF ───┘                          └─► a slice a turn ─► the file is complete ─► snapshot_ended
+//! ```
+//!
+//! There is one snapshot at a time. A slice lasts a fraction of a millisecond, and while clients want something, at least as
+//! much time lies between two of them. When the disk is behind by [`AHEAD_BYTES_MAX`], the walk waits for it.
 
 use super::{REDIS_VERSION, Server};
 use crate::command::value_forms;
-use crate::persist::{self, Origin};
+use crate::disk::RealDisk;
+use crate::persist::{Origin, SnapshotFile};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// How long one slice lasts.
+const SLICE_US: u64 = 300;
+/// Steps of the walk, of a few keys each, before the time is checked.
+const SLICE_STEPS: usize = 16;
+/// The walk stops while so many bytes wait for the thread that writes.
+const AHEAD_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// How often, in ms, the log is told how far a snapshot has come.
+const TELL_EVERY_MS: i64 = 5_000;
+/// After a failure, save points wait so long, in seconds.
+const RETRY_AFTER_S: i64 = 5;
+
+/// What a snapshot is for.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) enum Purpose {
+    /// The snapshot file.
+    Rdb,
+    /// The base of an append-only file, at this path.
+    AofBase(PathBuf),
+}
 
 /// What is known of snapshots.
 #[derive(Debug)]
 pub(super) struct Snapshots {
     /// When the last one was written, or the server was started: Unix time in seconds.
     pub(super) last_save_s: i64,
+    /// Whether the last one that was begun was written as well.
+    pub(super) last_ok: bool,
     /// How many have been written.
     pub(super) saves: u64,
+    /// How long the last one in slices took, in seconds.
+    pub(super) last_took_s: Option<i64>,
+    /// Most bytes that were kept for the last one in slices.
+    pub(super) last_peak_bytes: usize,
+    /// BGSAVE SCHEDULE: one shall begin when it can.
+    pub(super) is_scheduled: bool,
     /// Keys that were read at the start, and keys that were not because their time had come.
     pub(super) keys_loaded: u64,
     pub(super) keys_expired: u64,
+    running: Option<Running>,
+    /// When one was last begun.
+    tried_s: i64,
+}
+
+/// A snapshot that is being written.
+#[derive(Debug)]
+struct Running {
+    purpose: Purpose,
+    file: SnapshotFile,
+    began: u64,
+    began_ms: i64,
+    /// Changes when it began, which it has.
+    dirty: u64,
+    keys: u64,
+    /// Keys that it has.
+    keys_done: u64,
+    peak_bytes: usize,
+    all_given: bool,
+    /// When the last slice ended and how long it took, in ticks, and how many commands had run by then.
+    slice_ended: u64,
+    slice_took: u64,
+    commands: u64,
+    told_ms: i64,
+}
+
+/// What the loop does for a snapshot where nothing else happens.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum SnapshotWants {
+    /// There is none.
+    Nothing,
+    /// It waits for the thread that writes, which is to be looked after.
+    ALook,
+    /// It goes on.
+    ASlice,
+}
+
+/// Figures of a snapshot that is being written, for INFO.
+#[derive(Clone, Copy, Default, Debug)]
+pub(super) struct Figures {
+    /// How long it has taken, in seconds.
+    pub(super) seconds: Option<i64>,
+    /// Keys it has so far, and will have about.
+    pub(super) keys_done: u64,
+    pub(super) keys: u64,
+    /// Bytes that are kept for it now, and were at most.
+    pub(super) bytes: usize,
+    pub(super) peak_bytes: usize,
+}
+
+impl Figures {
+    /// How much of it is done, in percent.
+    pub(super) fn percent(&self) -> f64 {
+        #[expect(clippy::cast_precision_loss, reason = "a figure for people")]
+        let share = self.keys_done as f64 / self.keys.max(1) as f64;
+        share.min(1.0) * 100.0
+    }
 }
 
 impl Snapshots {
     pub(super) fn new(now_s: i64) -> Snapshots {
-        Snapshots { last_save_s: now_s, saves: 0, keys_loaded: 0, keys_expired: 0 }
+        Snapshots {
+            last_save_s: now_s,
+            last_ok: true,
+            saves: 0,
+            last_took_s: None,
+            last_peak_bytes: 0,
+            is_scheduled: false,
+            keys_loaded: 0,
+            keys_expired: 0,
+            running: None,
+            tried_s: 0,
+        }
+    }
+
+    /// What the snapshot is for that is being written.
+    pub(super) fn purpose(&self) -> Option<&Purpose> {
+        self.running.as_ref().map(|running| &running.purpose)
     }
 }
 
-/// Nothing was written or read; the log says why.
+/// Nothing was written; the log says why.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Failed;
 
 impl Server {
-    /// Writes a snapshot before it returns. O(all data).
+    /// Writes a snapshot before it returns. O(all data). One that is being written in slices for something else is finished
+    /// first.
     pub(super) fn save_snapshot(&mut self) -> Result<(), Failed> {
-        let began = self.stats.now();
-        let now_s = (self.facts.wall_clock_us)() / 1_000_000;
+        self.finish_snapshot();
+        self.begin_snapshot(Purpose::Rdb)?;
+        self.finish_snapshot();
+        if self.snapshots.last_ok { Ok(()) } else { Err(Failed) }
+    }
+
+    /// Begins a snapshot of what there is now.
+    ///
+    /// # Errors
+    /// The system has no thread for it.
+    ///
+    /// # Panics
+    /// If there is one already.
+    pub(super) fn begin_snapshot(&mut self, purpose: Purpose) -> Result<(), Failed> {
+        let now_us = (self.facts.wall_clock_us)();
         let functions: Vec<&[u8]> = self.functions.libraries().map(|library| library.code()).collect();
         let origin = Origin {
             redis_version: REDIS_VERSION,
-            now_s,
+            now_s: now_us / 1_000_000,
             used_memory: self.used_memory(),
             forms: value_forms(&self.config),
             with_checksum: self.config.rdbchecksum,
             with_access: ["lru", "lrm", "lfu"].iter().any(|clock| self.config.maxmemory_policy.name().ends_with(clock)),
+            is_aof_base: matches!(purpose, Purpose::AofBase(_)),
+            syncs_often: self.config.rdb_save_incremental_fsync,
             functions: &functions,
         };
-        let path = self.config.path_in_dir(&self.config.dbfilename);
-        match persist::save(&path, &self.store, origin) {
+        let path = match &purpose {
+            Purpose::Rdb => self.config.path_in_dir(&self.config.dbfilename),
+            Purpose::AofBase(path) => path.clone(),
+        };
+        let file = SnapshotFile::begin(Arc::new(RealDisk), &path, &mut self.store, origin);
+        self.snapshots.tried_s = now_us / 1_000_000;
+        let file = file.map_err(|error| {
+            tracing::error!("no snapshot can be written: {error}");
+            self.snapshots.last_ok &= purpose != Purpose::Rdb;
+            Failed
+        })?;
+        let now = self.stats.now();
+        self.snapshots.running = Some(Running {
+            purpose,
+            file,
+            began: now,
+            began_ms: now_us / 1000,
+            dirty: self.dirty,
+            keys: (0..self.store.databases()).map(|index| self.store.figures(index).keys as u64).sum(),
+            keys_done: 0,
+            peak_bytes: 0,
+            all_given: false,
+            slice_ended: now,
+            slice_took: 0,
+            commands: self.stats.counters.total_commands_processed,
+            told_ms: now_us / 1000,
+        });
+        Ok(())
+    }
+
+    /// Gives the snapshot up that is being written, if there is one. Nobody is told how it ended.
+    pub(super) fn cancel_snapshot(&mut self) {
+        if let Some(running) = self.snapshots.running.take() {
+            drop(self.store.end_snapshot());
+            drop(running);
+            self.settle_garbage();
+        }
+    }
+
+    /// Writes the rest of the snapshot that is being written, if there is one, and waits for it.
+    pub(super) fn finish_snapshot(&mut self) {
+        let Some(running) = self.snapshots.running.take() else { return };
+        while self.store.snapshot_step() {
+            running.file.wait_below(AHEAD_BYTES_MAX);
+        }
+        if let Some(recorder) = self.store.end_snapshot() {
+            recorder.end();
+        }
+        let Running { purpose, file, began, began_ms, dirty, peak_bytes, .. } = running;
+        let result = file.wait();
+        self.settle_garbage();
+        self.snapshot_ended(&purpose, result, Ended { began, began_ms, dirty, peak_bytes });
+    }
+
+    /// The turn's share of a snapshot.
+    pub(super) fn go_on_with_snapshot(&mut self) {
+        let Some(mut running) = self.snapshots.running.take() else { return };
+        self.snapshot_slice(&mut running);
+        let now_ms = self.store.now_ms();
+        if now_ms.abs_diff(running.told_ms) >= TELL_EVERY_MS.unsigned_abs() {
+            running.told_ms = now_ms;
+            let (done, keys) = (running.keys_done, running.keys);
+            tracing::info!("Writing a snapshot: {done} of {keys} keys, {} bytes", running.file.written_bytes());
+        }
+        match running.file.take_result() {
+            None => self.snapshots.running = Some(running),
+            Some(result) => {
+                drop(self.store.end_snapshot());
+                let Running { purpose, began, began_ms, dirty, peak_bytes, .. } = running;
+                self.snapshot_ended(&purpose, result, Ended { began, began_ms, dirty, peak_bytes });
+            }
+        }
+    }
+
+    /// Gives entries out for a fraction of a millisecond.
+    fn snapshot_slice(&mut self, running: &mut Running) {
+        let began = self.stats.now();
+        let waiting_bytes = running.file.waiting_bytes();
+        running.peak_bytes = running.peak_bytes.max(waiting_bytes + self.store.snapshot_bytes());
+        let commands = self.stats.counters.total_commands_processed;
+        // While clients want something, half of the time is theirs.
+        let resting = commands != running.commands && began.wrapping_sub(running.slice_ended) < running.slice_took;
+        if running.all_given || waiting_bytes > AHEAD_BYTES_MAX || resting {
+            return;
+        }
+        let limit = self.stats.ticks_of_us(SLICE_US);
+        let delay_us = u64::try_from(self.config.rdb_key_save_delay).unwrap_or(0);
+        loop {
+            let more = (0..SLICE_STEPS).all(|_| {
+                let elapsed_us = || self.stats.ticks.elapsed_ns(running.began, self.stats.now()) / 1000;
+                delay_us > 0 && self.store.snapshot_keys() * delay_us > elapsed_us() || self.store.snapshot_step()
+            });
+            if !more {
+                running.all_given = true;
+                break;
+            }
+            if self.stats.now().wrapping_sub(began) >= limit {
+                break;
+            }
+        }
+        running.keys_done = self.store.snapshot_keys();
+        if running.all_given
+            && let Some(recorder) = self.store.end_snapshot()
+        {
+            recorder.end();
+        }
+        running.slice_ended = self.stats.now();
+        running.slice_took = running.slice_ended.wrapping_sub(began);
+        running.commands = commands;
+    }
+
+    /// What a snapshot has the loop do where nothing else happens.
+    pub(super) fn snapshot_wants(&self) -> SnapshotWants {
+        let Some(running) = &self.snapshots.running else { return SnapshotWants::Nothing };
+        let behind = running.file.waiting_bytes() > AHEAD_BYTES_MAX;
+        if running.all_given || behind || self.config.rdb_key_save_delay > 0 {
+            SnapshotWants::ALook
+        } else {
+            SnapshotWants::ASlice
+        }
+    }
+
+    /// A snapshot is on disk, or could not be written.
+    fn snapshot_ended(&mut self, purpose: &Purpose, result: std::io::Result<u64>, ended: Ended) {
+        let now_s = (self.facts.wall_clock_us)() / 1_000_000;
+        let ms = self.stats.ticks.elapsed_ns(ended.began, self.stats.now()) / 1_000_000;
+        let snapshots = &mut self.snapshots;
+        if *purpose != Purpose::Rdb {
+            return;
+        }
+        snapshots.last_peak_bytes = ended.peak_bytes;
+        snapshots.last_took_s = Some(now_s - ended.began_ms / 1000);
+        snapshots.last_ok = result.is_ok();
+        match result {
             Ok(bytes) => {
-                self.snapshots.last_save_s = now_s;
-                self.snapshots.saves += 1;
-                self.dirty = 0;
-                let ms = self.stats.ticks.elapsed_ns(began, self.stats.now()) / 1_000_000;
+                snapshots.last_save_s = now_s;
+                snapshots.saves += 1;
+                self.dirty = self.dirty.saturating_sub(ended.dirty);
                 tracing::info!("DB saved on disk: {bytes} bytes in {ms} ms");
-                Ok(())
             }
             Err(error) => {
+                let path = self.config.path_in_dir(&self.config.dbfilename);
                 tracing::error!("could not save the data to {}: {error}", path.display());
-                Err(Failed)
             }
+        }
+    }
+
+    /// Begins a snapshot if a save point is reached, or one was scheduled.
+    pub(super) fn save_if_due(&mut self) {
+        if self.snapshots.running.is_some() || self.is_loading() || self.scripts.is_suspended() {
+            return;
+        }
+        let now_s = self.store.now_ms() / 1000;
+        if !self.snapshots.last_ok && now_s - self.snapshots.tried_s <= RETRY_AFTER_S {
+            return;
+        }
+        let since_s = u64::try_from(now_s - self.snapshots.last_save_s).unwrap_or(0);
+        let reached = self.config.save.iter().find(|point| self.dirty >= point.changes && since_s > point.seconds);
+        if let Some(point) = reached {
+            tracing::info!("{} changes in {} seconds. Saving...", point.changes, point.seconds);
+        } else if !self.snapshots.is_scheduled {
+            return;
+        }
+        self.snapshots.is_scheduled = false;
+        if self.begin_snapshot(Purpose::Rdb).is_ok() {
+            tracing::info!("Background saving started");
+        }
+    }
+
+    /// What INFO shows of the snapshot that is being written to the snapshot file, and how far any snapshot has come.
+    pub(super) fn snapshot_figures(&self) -> Figures {
+        let Some(running) = &self.snapshots.running else { return Figures::default() };
+        Figures {
+            seconds: (running.purpose == Purpose::Rdb).then(|| (self.store.now_ms() - running.began_ms) / 1000),
+            keys_done: running.keys_done,
+            keys: running.keys,
+            bytes: running.file.waiting_bytes() + self.store.snapshot_bytes(),
+            peak_bytes: running.peak_bytes,
         }
     }
 
     /// Everything that has to be done before the process ends. `save`: whether a snapshot is written; by default it is if
     /// snapshots are wanted at all.
     pub(super) fn prepare_end(&mut self, save: Option<bool>) -> Result<(), Failed> {
+        self.cancel_snapshot();
         if save.unwrap_or(!self.config.save.is_empty()) { self.save_snapshot() } else { Ok(()) }
     }
+}
+
+/// What remains of a snapshot when it has ended.
+struct Ended {
+    began: u64,
+    began_ms: i64,
+    dirty: u64,
+    peak_bytes: usize,
 }

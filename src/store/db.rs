@@ -6,6 +6,7 @@
 use super::awaited::AwaitedKeys;
 use super::changed::ChangedKeys;
 use super::expiry::{Deadlines, ExpiryIndex, fields_deadline};
+use super::snapshot::{KeyWalk, keep_due, keep_old};
 use super::versions::{KeyVersions, Version};
 use super::{
     Big, EntryRef, Env, ExpireChange, Gone, Measure, NewStr, PackedKind, SizeClass, Sizes, Store, StrView, TakenValue,
@@ -33,6 +34,8 @@ pub(super) struct Meta {
     pub(super) awaited: AwaitedKeys,
     pub(super) sizes: Sizes,
     pub(super) memory_sizes: Sizes,
+    /// While there is a snapshot: how far it has come.
+    pub(super) walk: Option<Box<KeyWalk>>,
 }
 
 impl Meta {
@@ -43,6 +46,7 @@ impl Meta {
             awaited: AwaitedKeys::default(),
             sizes: Sizes::default(),
             memory_sizes: Sizes::default(),
+            walk: None,
         }
     }
 
@@ -152,6 +156,7 @@ impl<'a> Db<'a> {
     /// Looks a key up to read it: counts a hit or a miss and moves its access clock.
     #[inline]
     pub fn get(self, key: Key<'_>) -> Option<EntryRef<'a>> {
+        keep_due(self.keys, self.meta, self.env, key);
         let Some(mut entry) = self.keys.get_mut(key.position, key.name) else {
             self.env.counters.misses += 1;
             return None;
@@ -203,6 +208,7 @@ impl<'a> Db<'a> {
     /// Looks a key up to change it; moves its access clock.
     #[inline]
     pub fn get_mut(self, key: Key<'_>) -> Option<Write<'a>> {
+        keep_old(self.keys, self.meta, self.env, key.position);
         let mut entry = self.keys.get_mut(key.position, key.name)?;
         let deadline = entry.as_ref().expire_at();
         if deadline.is_some_and(|at| at <= self.env.due_ms) {
@@ -221,6 +227,7 @@ impl<'a> Db<'a> {
     #[inline]
     pub fn get_or_create(self, key: Key<'_>, kind: PackedKind) -> (Write<'a>, bool) {
         let Db { keys, meta, env, index } = self;
+        keep_old(keys, meta, env, key.position);
         let fresh = env.access.fresh();
         let (mut entry, created) = keys.get_or_insert(key.position, key.name, || (NewValue::Packed(kind, &[]), fresh));
         let deadline = entry.as_ref().expire_at();
@@ -259,6 +266,7 @@ impl<'a> Db<'a> {
 
     #[inline]
     fn set_value(self, key: Key<'_>, value: NewValue<'_>, expire_change: ExpireChange) -> bool {
+        keep_old(self.keys, self.meta, self.env, key.position);
         let due_ms = self.env.due_ms;
         if expire_change == ExpireChange::Keep
             && let Some(entry) = self.keys.get_mut(key.position, key.name)
@@ -318,6 +326,7 @@ impl<'a> Db<'a> {
 
     /// Removes a key as if its time had come, whatever its deadline: counted and told like every expired key.
     pub fn expire_now(self, key: Key<'_>) -> Removal {
+        keep_old(self.keys, self.meta, self.env, key.position);
         match self.keys.get_mut(key.position, key.name) {
             None => Removal::Absent,
             Some(entry) => {
@@ -329,6 +338,7 @@ impl<'a> Db<'a> {
 
     /// Removes a key because memory is short: counted and told as evicted. Returns whether there was one.
     pub(super) fn evict(&mut self, key: Key<'_>) -> bool {
+        keep_old(self.keys, self.meta, self.env, key.position);
         let Some(entry) = self.keys.get_mut(key.position, key.name) else { return false };
         let old = Deadlines::of(entry.as_ref());
         self.meta.resized(self.env.measure(entry.as_ref()), Measure::NOTHING);
@@ -350,6 +360,7 @@ impl<'a> Db<'a> {
     /// The same for a value that has not been used for `idle_s` seconds, or was used as often as `frequency` says, where the
     /// policy in force keeps that.
     pub fn put_used(self, key: Key<'_>, taken: TakenValue, idle_s: Option<u64>, frequency: Option<u8>) {
+        keep_old(self.keys, self.meta, self.env, key.position);
         let access = &self.env.access;
         let clock = access.with(idle_s, frequency).unwrap_or_else(|| access.fresh());
         let deadline = taken.expire_at;
@@ -420,6 +431,7 @@ fn live<'a>(
     index: usize,
     key: Key<'_>,
 ) -> Option<EntryRef<'a>> {
+    keep_due(keys, meta, env, key);
     let entry = keys.get_mut(key.position, key.name)?;
     if entry.as_ref().expire_at().is_some_and(|at| at <= env.due_ms) {
         meet_expired(entry, meta, env, key, index);
@@ -457,6 +469,7 @@ fn tell_expired(env: &mut Env, key: &[u8], db: usize) {
 impl Db<'_> {
     /// Removes a key if its time has come (the active way; [`Db::get`] and its kind do so by themselves).
     pub(super) fn expire_if_due(&mut self, key: Key<'_>) -> bool {
+        keep_due(self.keys, self.meta, self.env, key);
         let Some(entry) = self.keys.get_mut(key.position, key.name) else { return false };
         let due = entry.as_ref().expire_at().is_some_and(|at| at <= self.env.due_ms);
         if due {

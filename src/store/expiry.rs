@@ -8,6 +8,7 @@
 //! When that fires, the hash is put in a queue, from which slices take out fields that are due, a few at a time.
 
 use super::db::{Db, Key};
+use super::snapshot::keep_old;
 use super::{EntryRef, Env, ExpiredFields, Garbage, Measure, Store, ValueRef};
 use std::collections::VecDeque;
 use weir_structs::expiry_wheel::{DueKeys, ExpiryWheel};
@@ -208,6 +209,7 @@ impl Db<'_> {
     /// Takes at most `max` due fields out of a hash; returns how many it were. A hash without fields is removed.
     fn expire_fields_of(&mut self, key: Key<'_>, max: usize) -> usize {
         let Db { keys, meta, env, index } = self;
+        keep_old(keys, meta, env, key.position);
         let Some(mut entry) = keys.get_mut(key.position, key.name) else { return 0 };
         let (old, measured) = (Deadlines::of(entry.as_ref()), env.measure(entry.as_ref()));
         let now_ms = env.due_ms;

@@ -11,6 +11,7 @@ mod db;
 mod eviction;
 mod expiry;
 mod sequence;
+mod snapshot;
 mod versions;
 
 pub use access::{AccessClock, AccessPolicy, SWEEP_PERIOD_S};
@@ -19,6 +20,7 @@ pub use db::{Db, Key, Removal, ValueMut, Write};
 pub use eviction::{Eviction, EvictionOrder, EvictionScope};
 pub use expiry::ExpiryProgress;
 pub use sequence::Sequence;
+pub use snapshot::{Access, Recorder};
 pub use versions::Version;
 pub use weir_structs::entry::{BLOB_MIN, Blob, EntryRef, Kind, StrView};
 pub use weir_structs::keyspace::{ExpireChange, NewStr, TakenValue};
@@ -157,6 +159,7 @@ struct Env {
     expired_fields: Vec<ExpiredFields>,
     changed: ChangedKeys,
     rng: rand::rngs::SmallRng,
+    capture: Option<Box<snapshot::Capture>>,
 }
 
 /// The sizes of a value: what it holds, and what it takes.
@@ -282,6 +285,8 @@ pub struct Store {
     evictor: Option<Box<Evictor>>,
     /// No database from here on has ever been used.
     used: usize,
+    /// The database that a snapshot is walking over.
+    walking: usize,
 }
 
 impl Store {
@@ -310,10 +315,12 @@ impl Store {
                 expired_fields: Vec::new(),
                 changed: ChangedKeys::default(),
                 rng: rand::SeedableRng::seed_from_u64(random_seed),
+                capture: None,
             },
             list_apart_from: None,
             evictor: Some(Box::new(Evictor::new(random_seed))),
             used: 0,
+            walking: 0,
         }
     }
 
@@ -466,7 +473,9 @@ impl Store {
         // Keys that have gone one by one leave a table and pages behind.
         if keys.has_memory() {
             let old = std::mem::replace(keys, Keyspace::new(hasher));
-            self.env.discard(Garbage::Keyspace(Box::new(old)), if lazily { count } else { 0 });
+            if let Some(old) = self.env.keep_flushed(old, meta) {
+                self.env.discard(Garbage::Keyspace(Box::new(old)), if lazily { count } else { 0 });
+            }
         }
         count
     }
@@ -482,6 +491,8 @@ impl Store {
         }
         self.used = self.used.max(a + 1).max(b + 1);
         self.databases.swap(a, b);
+        // A snapshot may find here what it has not seen yet.
+        self.walking = self.walking.min(a).min(b);
         // Watchers and waiters belong to the database that they have chosen, not to the contents: their keys' owner changed.
         let (low, high) = self.databases.split_at_mut(a.max(b));
         let (low, high) = (&mut low[a.min(b)], &mut high[0]);

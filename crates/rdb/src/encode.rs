@@ -5,7 +5,7 @@
 //! change. For collections that are too big for that there is nothing here.
 
 use crate::value::{Dialect, code};
-use crate::write::{ListpackWriter, VERSION, put_integer, put_length, put_plain_string, put_string};
+use crate::write::{Draft, ListpackWriter, VERSION};
 use std::ops::ControlFlow;
 use weir_structs::entry::{EntryRef, StrView};
 use weir_structs::hash::HashRef;
@@ -50,7 +50,7 @@ pub fn version_of(code: u8, dialect: Dialect) -> u16 {
 }
 
 /// The type that says how [`put_value`] writes an entry's value.
-pub fn code_of(entry: EntryRef<'_>, forms: Forms) -> u8 {
+pub fn code_of(entry: EntryRef<'_>, dialect: Dialect) -> u8 {
     use weir_structs::value::PackedKind;
     match entry.value() {
         ValueRef::Str(_) => code::STRING,
@@ -60,7 +60,7 @@ pub fn code_of(entry: EntryRef<'_>, forms: Forms) -> u8 {
         ValueRef::Packed(PackedKind::Zset, _) => code::ZSET_LISTPACK,
         ValueRef::Packed(PackedKind::List, _) | ValueRef::List(_) => code::LIST_OF_LISTPACKS,
         ValueRef::Hash(hash) if hash.deadlines() == 0 => code::HASH,
-        ValueRef::Hash(_) => match forms.dialect {
+        ValueRef::Hash(_) => match dialect {
             Dialect::Redis => code::HASH_TTL,
             Dialect::Valkey => code::HASH_TTL_VALKEY,
         },
@@ -71,34 +71,34 @@ pub fn code_of(entry: EntryRef<'_>, forms: Forms) -> u8 {
 }
 
 /// Adds the value of an entry in the form of [`code_of`]. O(its size).
-pub fn put_value(to: &mut Vec<u8>, entry: EntryRef<'_>, forms: Forms) {
+pub fn put_value(to: &mut Draft, entry: EntryRef<'_>, dialect: Dialect) {
     if let ValueRef::Str(string) = entry.value() {
         match string {
-            StrView::Int(value) => put_integer(to, value),
-            StrView::Bytes(bytes) => put_string(to, bytes, forms.compress),
-            StrView::Blob(blob) => put_string(to, &blob, forms.compress),
+            StrView::Int(value) => to.integer(value),
+            StrView::Bytes(bytes) => to.string(bytes),
+            StrView::Blob(blob) => to.blob(&blob),
         }
     } else if let Some(list) = ListRef::of(entry) {
-        put_list(to, list, forms);
+        put_list(to, list);
     } else if let Some(set) = SetRef::of(entry) {
-        put_set(to, set, forms);
+        put_set(to, set);
     } else if let Some(zset) = ZsetRef::of(entry) {
-        put_zset(to, zset, forms);
+        put_zset(to, zset);
     } else if let Some(hash) = HashRef::of(entry) {
-        put_hash(to, hash, forms);
+        put_hash(to, hash, dialect);
     } else if let ValueRef::Stream(stream) = entry.value() {
-        put_stream(to, stream, forms);
+        put_stream(to, stream);
     }
 }
 
-fn put_element(to: &mut Vec<u8>, element: Element<'_>, forms: Forms) {
+fn put_element(to: &mut Draft, element: Element<'_>) {
     match element {
-        Element::Int(value) => put_integer(to, value),
-        Element::Bytes(bytes) => put_string(to, bytes, forms.compress),
+        Element::Int(value) => to.integer(value),
+        Element::Bytes(bytes) => to.string(bytes),
     }
 }
 
-fn put_list(to: &mut Vec<u8>, list: ListRef<'_>, forms: Forms) {
+fn put_list(to: &mut Draft, list: ListRef<'_>) {
     let len = list.len();
     let stands_alone = |bytes: usize| bytes > LIST_BLOCK_BYTES;
     let (mut blocks, mut open_bytes) = (0_u64, None);
@@ -117,12 +117,12 @@ fn put_list(to: &mut Vec<u8>, list: ListRef<'_>, forms: Forms) {
         };
         ControlFlow::Continue(())
     });
-    put_length(to, blocks);
+    to.length(blocks);
     let mut block = ListpackWriter::default();
     let mut open_bytes = None;
-    let close = |to: &mut Vec<u8>, block: &mut ListpackWriter| {
-        put_length(to, LISTPACK);
-        put_string(to, block.finish(), forms.compress);
+    let close = |to: &mut Draft, block: &mut ListpackWriter| {
+        to.length(LISTPACK);
+        to.string(block.finish());
     };
     list.visit(0, len, End::Back, |element| {
         let text = element.text();
@@ -132,8 +132,8 @@ fn put_list(to: &mut Vec<u8>, list: ListRef<'_>, forms: Forms) {
             open_bytes = None;
         }
         if stands_alone(text.len()) {
-            put_length(to, ALONE);
-            put_string(to, &text, forms.compress);
+            to.length(ALONE);
+            to.string(&text);
             return ControlFlow::Continue(());
         }
         if open_bytes.is_none() {
@@ -148,13 +148,13 @@ fn put_list(to: &mut Vec<u8>, list: ListRef<'_>, forms: Forms) {
     }
 }
 
-fn put_set(to: &mut Vec<u8>, set: SetRef<'_>, forms: Forms) {
+fn put_set(to: &mut Draft, set: SetRef<'_>) {
     match set {
-        SetRef::Ints(_) => put_intset(to, set, forms),
-        SetRef::Packed(_) => put_listpack(to, forms, |block| set.iter().for_each(|member| block.push(member))),
+        SetRef::Ints(_) => put_intset(to, set),
+        SetRef::Packed(_) => put_listpack(to, |block| set.iter().for_each(|member| block.push(member))),
         SetRef::Big(_) => {
-            put_length(to, set.len() as u64);
-            set.iter().for_each(|member| put_element(to, member, forms));
+            to.length(set.len() as u64);
+            set.iter().for_each(|member| put_element(to, member));
         }
     }
 }
@@ -162,7 +162,7 @@ fn put_set(to: &mut Vec<u8>, set: SetRef<'_>, forms: Forms) {
 /// ```text
 ///  bytes of an integer: u32 LE | count: u32 LE | { integer: LE } ..., ascending
 /// ```
-fn put_intset(to: &mut Vec<u8>, set: SetRef<'_>, forms: Forms) {
+fn put_intset(to: &mut Draft, set: SetRef<'_>) {
     let values: Vec<i64> = set.iter().filter_map(Element::as_i64).collect();
     let all = |fits: fn(i64) -> bool| values.iter().all(|&value| fits(value));
     let width: u32 = match () {
@@ -176,30 +176,30 @@ fn put_intset(to: &mut Vec<u8>, set: SetRef<'_>, forms: Forms) {
     for value in values {
         bytes.extend_from_slice(&value.to_le_bytes()[..width as usize]);
     }
-    put_string(to, &bytes, forms.compress);
+    to.string(&bytes);
 }
 
-fn put_listpack(to: &mut Vec<u8>, forms: Forms, fill: impl FnOnce(&mut ListpackWriter)) {
+fn put_listpack(to: &mut Draft, fill: impl FnOnce(&mut ListpackWriter)) {
     let mut block = ListpackWriter::default();
     block.begin();
     fill(&mut block);
-    put_string(to, block.finish(), forms.compress);
+    to.string(block.finish());
 }
 
-fn put_zset(to: &mut Vec<u8>, zset: ZsetRef<'_>, forms: Forms) {
+fn put_zset(to: &mut Draft, zset: ZsetRef<'_>) {
     match zset {
-        ZsetRef::Packed(_) => put_listpack(to, forms, |block| {
+        ZsetRef::Packed(_) => put_listpack(to, |block| {
             zset.for_each(|member, score| {
                 block.push(Element::Bytes(member));
                 block.push(Element::Bytes(&score_text(score)));
             });
         }),
         ZsetRef::Big(_) => {
-            put_length(to, zset.len());
+            to.length(zset.len());
             // From the highest score down: so a skip list is filled at its near end.
             zset.walk_back(0..zset.len(), |member, score| {
-                put_string(to, member, forms.compress);
-                to.extend_from_slice(&score.to_le_bytes());
+                to.string(member);
+                to.bytes(&score.to_le_bytes());
             });
         }
     }
@@ -218,60 +218,60 @@ fn score_text(score: f64) -> Vec<u8> {
     text.into_bytes()
 }
 
-fn put_hash(to: &mut Vec<u8>, hash: HashRef<'_>, forms: Forms) {
+fn put_hash(to: &mut Draft, hash: HashRef<'_>, dialect: Dialect) {
     let table = match hash {
         HashRef::Packed(packed) => {
-            return put_listpack(to, forms, |block| packed.iter().for_each(|item| block.push(item.element)));
+            return put_listpack(to, |block| packed.iter().for_each(|item| block.push(item.element)));
         }
         HashRef::Table(table) => table,
     };
     let has_deadlines = table.deadlines() > 0;
     let least = table.members().iter().filter_map(|member| member.extra()).map(u64::cast_signed).min().unwrap_or(0);
-    if has_deadlines && forms.dialect == Dialect::Redis {
-        to.extend_from_slice(&least.to_le_bytes());
+    if has_deadlines && dialect == Dialect::Redis {
+        to.bytes(&least.to_le_bytes());
     }
-    put_length(to, table.len() as u64);
+    to.length(table.len() as u64);
     for member in table.members().iter() {
         let deadline = member.extra().map(u64::cast_signed);
-        if has_deadlines && forms.dialect == Dialect::Redis {
+        if has_deadlines && dialect == Dialect::Redis {
             // From the least one on, and one more, for 0 is none.
-            put_length(to, deadline.map_or(0, |at| at.wrapping_sub(least).cast_unsigned().saturating_add(1)));
+            to.length(deadline.map_or(0, |at| at.wrapping_sub(least).cast_unsigned().saturating_add(1)));
         }
         let (field, value) = member.key_and_value();
-        put_string(to, field, forms.compress);
-        put_string(to, value, forms.compress);
-        if has_deadlines && forms.dialect == Dialect::Valkey {
-            to.extend_from_slice(&deadline.unwrap_or(-1).to_le_bytes());
+        to.string(field);
+        to.string(value);
+        if has_deadlines && dialect == Dialect::Valkey {
+            to.bytes(&deadline.unwrap_or(-1).to_le_bytes());
         }
     }
 }
 
-fn put_stream(to: &mut Vec<u8>, stream: &Stream, forms: Forms) {
+fn put_stream(to: &mut Draft, stream: &Stream) {
     let log = stream.log();
     let mut blocks = 0;
     let mut cut = BlockCut::default();
     log.range(StreamId::MIN, StreamId::MAX).for_each(|entry| blocks += u64::from(cut.begins_block(&entry)));
-    put_length(to, blocks);
+    to.length(blocks);
     let mut entries: Vec<Entry<'_>> = Vec::new();
     let mut cut = BlockCut::default();
     for entry in log.range(StreamId::MIN, StreamId::MAX) {
         if cut.begins_block(&entry) && !entries.is_empty() {
-            put_stream_block(to, &entries, forms);
+            put_stream_block(to, &entries);
             entries.clear();
         }
         entries.push(entry);
     }
     if !entries.is_empty() {
-        put_stream_block(to, &entries, forms);
+        put_stream_block(to, &entries);
     }
-    put_length(to, log.len());
+    to.length(log.len());
     put_id(to, log.last_id());
     put_id(to, log.first_id());
     put_id(to, log.max_deleted_id());
-    put_length(to, log.entries_added());
-    put_length(to, stream.group_count() as u64);
+    to.length(log.entries_added());
+    to.length(stream.group_count() as u64);
     for (name, group) in stream.groups() {
-        put_group(to, name, group, forms);
+        put_group(to, name, group);
     }
 }
 
@@ -300,13 +300,13 @@ impl BlockCut {
 }
 
 /// A block: the id of its first entry as a string, and a listpack as [`crate::value`] describes it.
-fn put_stream_block(to: &mut Vec<u8>, entries: &[Entry<'_>], forms: Forms) {
+fn put_stream_block(to: &mut Draft, entries: &[Entry<'_>]) {
     let Some(first) = entries.first() else { return };
     let mut key = [0; 16];
     key[..8].copy_from_slice(&first.id.ms.to_be_bytes());
     key[8..].copy_from_slice(&first.id.seq.to_be_bytes());
-    put_plain_string(to, &key);
-    put_listpack(to, forms, |block| {
+    to.plain_string(&key);
+    put_listpack(to, |block| {
         let int = |value: u64| Element::Int(value.cast_signed());
         block.push(int(entries.len() as u64));
         block.push(int(0));
@@ -334,44 +334,44 @@ fn put_stream_block(to: &mut Vec<u8>, entries: &[Entry<'_>], forms: Forms) {
     });
 }
 
-fn put_id(to: &mut Vec<u8>, id: StreamId) {
-    put_length(to, id.ms);
-    put_length(to, id.seq);
+fn put_id(to: &mut Draft, id: StreamId) {
+    to.length(id.ms);
+    to.length(id.seq);
 }
 
-fn put_raw_id(to: &mut Vec<u8>, id: StreamId) {
-    to.extend_from_slice(&id.ms.to_be_bytes());
-    to.extend_from_slice(&id.seq.to_be_bytes());
+fn put_raw_id(to: &mut Draft, id: StreamId) {
+    to.bytes(&id.ms.to_be_bytes());
+    to.bytes(&id.seq.to_be_bytes());
 }
 
-fn put_group(to: &mut Vec<u8>, name: &[u8], group: &Group, forms: Forms) {
-    put_string(to, name, forms.compress);
+fn put_group(to: &mut Draft, name: &[u8], group: &Group) {
+    to.string(name);
     put_id(to, group.last_delivered());
     // -1 says that it is not known.
-    put_length(to, group.entries_read().unwrap_or(u64::MAX));
+    to.length(group.entries_read().unwrap_or(u64::MAX));
     let all = || group.pending_range(StreamId::MIN, StreamId::MAX);
-    put_length(to, group.pending_count());
+    to.length(group.pending_count());
     for Pending { id, delivery_ms, deliveries, .. } in all() {
         put_raw_id(to, id);
-        to.extend_from_slice(&delivery_ms.to_le_bytes());
-        put_length(to, deliveries);
+        to.bytes(&delivery_ms.to_le_bytes());
+        to.length(deliveries);
     }
     // Every pending entry is somebody's in this form. Those that were given back are of one who has no name.
     let released = || all().filter(|pending| pending.consumer.is_none());
     let released_count = released().count() as u64;
-    put_length(to, group.consumer_count() as u64 + u64::from(released_count > 0));
+    to.length(group.consumer_count() as u64 + u64::from(released_count > 0));
     for (slot, consumer) in group.consumers() {
-        put_string(to, consumer.name(), forms.compress);
-        to.extend_from_slice(&consumer.seen_ms().to_le_bytes());
-        to.extend_from_slice(&consumer.active_ms().unwrap_or(u64::MAX).to_le_bytes());
-        put_length(to, consumer.pending_count());
+        to.string(consumer.name());
+        to.bytes(&consumer.seen_ms().to_le_bytes());
+        to.bytes(&consumer.active_ms().unwrap_or(u64::MAX).to_le_bytes());
+        to.length(consumer.pending_count());
         group.pending_range_of(slot, StreamId::MIN, StreamId::MAX).for_each(|pending| put_raw_id(to, pending.id));
     }
     if released_count > 0 {
-        put_plain_string(to, b"");
-        to.extend_from_slice(&0_u64.to_le_bytes());
-        to.extend_from_slice(&u64::MAX.to_le_bytes());
-        put_length(to, released_count);
+        to.plain_string(b"");
+        to.bytes(&0_u64.to_le_bytes());
+        to.bytes(&u64::MAX.to_le_bytes());
+        to.length(released_count);
         released().for_each(|pending| put_raw_id(to, pending.id));
     }
 }

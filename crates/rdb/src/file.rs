@@ -1,30 +1,27 @@
-//! A snapshot file from the front: read as records, with values for a visitor; and written.
+//! A snapshot file from the front, read as records, with values for a visitor.
 
-use crate::encode::{Forms, code_of, put_value, version_of};
 use crate::error::{Error, Problem};
 use crate::source::Source;
-use crate::value::{Buffers, Dialect, Visitor, code, read_value};
-use crate::write::{put_length, put_string};
-use std::io::{self, Read, Seek, Write};
-use weir_structs::crc64::crc64;
-use weir_structs::entry::EntryRef;
+use crate::value::{Buffers, Dialect, Visitor, read_value};
+use std::io::{Read, Seek};
 
 /// The first version with a checksum at its end.
 const CHECKSUM_SINCE: u32 = 5;
 
-mod opcode {
-    pub(super) const FUNCTION: u8 = 245;
-    pub(super) const FUNCTION_OLD: u8 = 246;
-    pub(super) const SLOT_INFO: u8 = 244;
-    pub(super) const MODULE_AUX: u8 = 247;
-    pub(super) const IDLE: u8 = 248;
-    pub(super) const FREQUENCY: u8 = 249;
-    pub(super) const AUX: u8 = 250;
-    pub(super) const RESIZE: u8 = 251;
-    pub(super) const EXPIRE_MS: u8 = 252;
-    pub(super) const EXPIRE_S: u8 = 253;
-    pub(super) const SELECT: u8 = 254;
-    pub(super) const END: u8 = 255;
+/// What a record begins with if it is no key.
+pub(crate) mod opcode {
+    pub(crate) const FUNCTION: u8 = 245;
+    pub(crate) const FUNCTION_OLD: u8 = 246;
+    pub(crate) const SLOT_INFO: u8 = 244;
+    pub(crate) const MODULE_AUX: u8 = 247;
+    pub(crate) const IDLE: u8 = 248;
+    pub(crate) const FREQUENCY: u8 = 249;
+    pub(crate) const AUX: u8 = 250;
+    pub(crate) const RESIZE: u8 = 251;
+    pub(crate) const EXPIRE_MS: u8 = 252;
+    pub(crate) const EXPIRE_S: u8 = 253;
+    pub(crate) const SELECT: u8 = 254;
+    pub(crate) const END: u8 = 255;
 }
 
 /// What a file says in front of a value besides its key.
@@ -215,121 +212,5 @@ impl<R: Read + Seek> Snapshot<R> {
     pub fn pass_over_value(&mut self, kind: u8, began: u64) -> Result<(), Error> {
         self.source.go_back(began)?;
         self.source.skip_value(kind, self.dialect)
-    }
-}
-
-/// Bytes that are collected before they are written.
-const WRITE_BYTES: usize = 256 * 1024;
-
-/// Writes a snapshot file from the front.
-///
-/// ```text
-///  magic and version | aux ... | function ... | { database, sizes, { [deadline], [access], type, key, value } ... } ... | end, checksum
-/// ```
-#[derive(Debug)]
-pub struct SnapshotWriter<W> {
-    inner: W,
-    buffer: Vec<u8>,
-    /// Over what was written; `None`: there will be none.
-    checksum: Option<u64>,
-    written: u64,
-    forms: Forms,
-}
-
-impl<W: Write> SnapshotWriter<W> {
-    /// Begins with the header. `expiring_fields`: the data have what only newer versions can say.
-    ///
-    /// # Errors
-    /// Those of `inner`, here and below.
-    pub fn begin(inner: W, forms: Forms, expiring_fields: bool, with_checksum: bool) -> io::Result<SnapshotWriter<W>> {
-        let buffer = Vec::with_capacity(WRITE_BYTES);
-        let mut writer = SnapshotWriter { inner, buffer, checksum: with_checksum.then_some(0), written: 0, forms };
-        let magic = match (expiring_fields, forms.dialect) {
-            (false, _) => format!("REDIS{:04}", crate::write::VERSION),
-            (true, Dialect::Redis) => format!("REDIS{:04}", version_of(code::HASH_TTL, Dialect::Redis)),
-            (true, Dialect::Valkey) => format!("VALKEY{:03}", version_of(code::HASH_TTL_VALKEY, Dialect::Valkey)),
-        };
-        writer.buffer.extend_from_slice(magic.as_bytes());
-        Ok(writer)
-    }
-
-    /// A fact about the file or its server.
-    pub fn aux(&mut self, name: &str, value: &[u8]) -> io::Result<()> {
-        self.buffer.push(opcode::AUX);
-        put_string(&mut self.buffer, name.as_bytes(), false);
-        put_string(&mut self.buffer, value, false);
-        self.flush_when_full()
-    }
-
-    /// The source of a library of functions.
-    pub fn function(&mut self, code: &[u8]) -> io::Result<()> {
-        self.buffer.push(opcode::FUNCTION);
-        put_string(&mut self.buffer, code, self.forms.compress);
-        self.flush_when_full()
-    }
-
-    /// The entries that follow are of this database, which has so many keys, so many of them with a deadline.
-    pub fn database(&mut self, index: u64, keys: u64, expires: u64) -> io::Result<()> {
-        self.buffer.push(opcode::SELECT);
-        put_length(&mut self.buffer, index);
-        self.buffer.push(opcode::RESIZE);
-        put_length(&mut self.buffer, keys);
-        put_length(&mut self.buffer, expires);
-        self.flush_when_full()
-    }
-
-    /// An entry, and what is known of its last use.
-    pub fn entry(&mut self, entry: EntryRef<'_>, idle_s: Option<u64>, frequency: Option<u8>) -> io::Result<()> {
-        let to = &mut self.buffer;
-        if let Some(at) = entry.expire_at() {
-            to.push(opcode::EXPIRE_MS);
-            to.extend_from_slice(&at.to_le_bytes());
-        }
-        if let Some(idle_s) = idle_s {
-            to.push(opcode::IDLE);
-            put_length(to, idle_s);
-        }
-        if let Some(frequency) = frequency {
-            to.extend_from_slice(&[opcode::FREQUENCY, frequency]);
-        }
-        to.push(code_of(entry, self.forms));
-        put_string(to, entry.key(), self.forms.compress);
-        put_value(to, entry, self.forms);
-        self.flush_when_full()
-    }
-
-    /// Writes the end, and gives back what was written to, with the number of bytes.
-    pub fn end(mut self) -> io::Result<(W, u64)> {
-        self.buffer.push(opcode::END);
-        self.sum_up();
-        // 0 says that none was made.
-        let checksum = self.checksum.take().unwrap_or(0);
-        self.buffer.extend_from_slice(&checksum.to_le_bytes());
-        self.flush()?;
-        self.inner.flush()?;
-        Ok((self.inner, self.written))
-    }
-
-    fn sum_up(&mut self) {
-        if let Some(checksum) = &mut self.checksum {
-            *checksum = crc64(*checksum, &self.buffer);
-        }
-    }
-
-    fn flush_when_full(&mut self) -> io::Result<()> {
-        if self.buffer.len() < WRITE_BYTES {
-            return Ok(());
-        }
-        self.sum_up();
-        self.flush()
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.inner.write_all(&self.buffer)?;
-        self.written += self.buffer.len() as u64;
-        self.buffer.clear();
-        // A long value must not keep its room for the rest of the file.
-        self.buffer.shrink_to(WRITE_BYTES * 2);
-        Ok(())
     }
 }

@@ -23,7 +23,8 @@ mod skip;
 mod source;
 pub mod value;
 pub mod write;
+pub mod writer;
 
 pub use error::{Error, Problem};
-pub use file::{KeyFacts, Record, Snapshot, SnapshotWriter};
+pub use file::{KeyFacts, Record, Snapshot};
 pub use source::Source;

@@ -8,6 +8,7 @@ use crate::encode::{Forms, code_of, put_value, version_of};
 use crate::error::Problem;
 use crate::source::Source;
 use crate::value::{Buffers, Dialect, Visitor, read_value};
+use crate::write::{Compress, Draft};
 use weir_structs::crc64::crc64;
 use weir_structs::entry::EntryRef;
 
@@ -16,9 +17,11 @@ const FOOT_BYTES: usize = 10;
 
 /// The payload of an entry's value. O(its size).
 pub fn dump(entry: EntryRef<'_>, forms: Forms) -> Vec<u8> {
-    let code = code_of(entry, forms);
-    let mut bytes = vec![code];
-    put_value(&mut bytes, entry, forms);
+    let code = code_of(entry, forms.dialect);
+    let mut draft = Draft::new(if forms.compress { Compress::Now } else { Compress::Never });
+    draft.byte(code);
+    put_value(&mut draft, entry, forms.dialect);
+    let mut bytes = draft.into_bytes();
     bytes.extend_from_slice(&version_of(code, forms.dialect).to_le_bytes());
     let checksum = crc64(0, &bytes);
     bytes.extend_from_slice(&checksum.to_le_bytes());

@@ -1,8 +1,12 @@
-//! Writing: numbers, lengths, strings and packed forms, into a buffer that whoever writes the file empties.
+//! Writing: numbers, lengths, strings and packed forms, into a [`Draft`].
 //!
 //! What is written is what both Redis 7.2 and Valkey load, version [`VERSION`]; only deadlines of fields need a newer form.
+//!
+//! Compressing costs several times what the rest does. So a draft can put that off: it remembers where the strings are,
+//! and large ones it only refers to, and whoever finishes it, on whichever thread, does the work.
 
-use weir_structs::lzf;
+use weir_structs::entry::Blob;
+use weir_structs::lzf::Compressor;
 use weir_structs::number::parse_i64;
 use weir_structs::packed::{Element, Encoded, backlen_bytes};
 
@@ -13,9 +17,203 @@ pub const VERSION: u16 = 11;
 const COMPRESS_FROM_BYTES: usize = 21;
 /// Texts up to this length may be stored as integers.
 const INTEGER_TEXT_MAX: usize = 11;
+/// A length takes at most so many bytes.
+const LENGTH_BYTES_MAX: usize = 9;
+
+/// What becomes of strings that might be shorter when compressed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Compress {
+    /// They stay as they are.
+    Never,
+    /// They are compressed as they come.
+    Now,
+    /// They are compressed when the draft is finished.
+    AtTheEnd,
+}
+
+/// Bytes that are being put together, some of them perhaps not in their last form yet.
+#[derive(Debug)]
+pub struct Draft {
+    bytes: Vec<u8>,
+    marks: Vec<Mark>,
+    marked_bytes: usize,
+    compress: Compress,
+    /// Made when strings are compressed as they come.
+    compressor: Option<Box<Compressor>>,
+}
+
+/// Something that is done when a draft is finished.
+#[derive(Debug)]
+enum Mark {
+    /// The bytes from `at` to `end` are a string as it is, `text` where its own bytes begin.
+    Text { at: usize, text: usize, end: usize },
+    /// Before the byte at `at` comes this string.
+    Blob { at: usize, blob: Blob },
+}
+
+impl Draft {
+    /// An empty one.
+    pub fn new(compress: Compress) -> Draft {
+        Draft { bytes: Vec::new(), marks: Vec::new(), marked_bytes: 0, compress, compressor: None }
+    }
+
+    /// The same with room for some bytes.
+    pub fn with_capacity(compress: Compress, bytes: usize) -> Draft {
+        Draft { bytes: Vec::with_capacity(bytes), ..Draft::new(compress) }
+    }
+
+    /// Bytes so far, before what is still to be compressed is.
+    pub fn len(&self) -> usize {
+        self.bytes.len() + self.marked_bytes
+    }
+
+    /// Whether there is nothing.
+    pub fn is_empty(&self) -> bool {
+        self.bytes.is_empty() && self.marks.is_empty()
+    }
+
+    /// Bytes of memory that belong to it alone; large strings that it refers to are others' as well.
+    pub fn memory_bytes(&self) -> usize {
+        self.bytes.capacity() + self.marks.capacity() * size_of::<Mark>()
+    }
+
+    /// Adds a byte.
+    #[inline]
+    pub fn byte(&mut self, byte: u8) {
+        self.bytes.push(byte);
+    }
+
+    /// Adds bytes.
+    #[inline]
+    pub fn bytes(&mut self, bytes: &[u8]) {
+        self.bytes.extend_from_slice(bytes);
+    }
+
+    /// Adds a length.
+    #[inline]
+    pub fn length(&mut self, length: u64) {
+        put_length(&mut self.bytes, length);
+    }
+
+    /// Adds a string: as an integer, compressed if that is wanted and makes it smaller, or as it is.
+    pub fn string(&mut self, bytes: &[u8]) {
+        if bytes.len() <= INTEGER_TEXT_MAX
+            && let Some(value) = parse_i64(bytes)
+            && put_small_integer(&mut self.bytes, value)
+        {
+            return;
+        }
+        if bytes.len() < COMPRESS_FROM_BYTES {
+            return self.plain_string(bytes);
+        }
+        match self.compress {
+            Compress::Never => self.plain_string(bytes),
+            Compress::Now => {
+                let compressor = self.compressor.get_or_insert_default();
+                put_compressed_or_plain(compressor, bytes, &mut |bytes| self.bytes.extend_from_slice(bytes));
+            }
+            Compress::AtTheEnd => {
+                let at = self.bytes.len();
+                self.length(bytes.len() as u64);
+                let text = self.bytes.len();
+                self.bytes.extend_from_slice(bytes);
+                self.marks.push(Mark::Text { at, text, end: self.bytes.len() });
+            }
+        }
+    }
+
+    /// Adds a large string, which is not copied if compressing is put off.
+    pub fn blob(&mut self, blob: &Blob) {
+        if self.compress == Compress::Now || blob.len() < COMPRESS_FROM_BYTES {
+            return self.string(blob);
+        }
+        self.marked_bytes += blob.len();
+        self.marks.push(Mark::Blob { at: self.bytes.len(), blob: Blob::clone(blob) });
+    }
+
+    /// Adds a string as it is.
+    pub fn plain_string(&mut self, bytes: &[u8]) {
+        self.length(bytes.len() as u64);
+        self.bytes.extend_from_slice(bytes);
+    }
+
+    /// Adds an integer as a string.
+    pub fn integer(&mut self, value: i64) {
+        if !put_small_integer(&mut self.bytes, value) {
+            self.plain_string(&weir_structs::number::format_i64(value));
+        }
+    }
+
+    /// Adds what another one has.
+    pub fn append(&mut self, other: Draft) {
+        let base = self.bytes.len();
+        if self.is_empty() {
+            *self = Draft { compress: self.compress, ..other };
+            return;
+        }
+        self.bytes.extend_from_slice(&other.bytes);
+        self.marked_bytes += other.marked_bytes;
+        self.marks.extend(other.marks.into_iter().map(|mark| match mark {
+            Mark::Text { at, text, end } => Mark::Text { at: base + at, text: base + text, end: base + end },
+            Mark::Blob { at, blob } => Mark::Blob { at: base + at, blob },
+        }));
+    }
+
+    /// Gives all bytes in their last form to `take`, piece by piece, in order.
+    pub fn finish(&self, compressor: &mut Compressor, take: &mut dyn FnMut(&[u8])) {
+        let mut done = 0;
+        for mark in &self.marks {
+            match mark {
+                &Mark::Text { at, text, end } => {
+                    take(&self.bytes[done..at]);
+                    put_compressed_or_plain(compressor, &self.bytes[text..end], take);
+                    done = end;
+                }
+                Mark::Blob { at, blob } => {
+                    take(&self.bytes[done..*at]);
+                    done = *at;
+                    if self.compress == Compress::Never {
+                        put_plain(blob, take);
+                    } else {
+                        put_compressed_or_plain(compressor, blob, take);
+                    }
+                }
+            }
+        }
+        take(&self.bytes[done..]);
+    }
+
+    /// All bytes in their last form.
+    pub fn into_bytes(self) -> Vec<u8> {
+        if self.marks.is_empty() {
+            return self.bytes;
+        }
+        let mut bytes = Vec::with_capacity(self.len());
+        self.finish(&mut Compressor::new(), &mut |piece| bytes.extend_from_slice(piece));
+        bytes
+    }
+}
+
+fn put_compressed_or_plain(compressor: &mut Compressor, text: &[u8], take: &mut dyn FnMut(&[u8])) {
+    // Redis wants to save four bytes at least.
+    let Some(packed) = compressor.compress(text, text.len() - 4) else { return put_plain(text, take) };
+    let mut head = Vec::with_capacity(2 * LENGTH_BYTES_MAX + 1);
+    head.push(0xC3);
+    put_length(&mut head, packed.len() as u64);
+    put_length(&mut head, text.len() as u64);
+    take(&head);
+    take(packed);
+}
+
+fn put_plain(text: &[u8], take: &mut dyn FnMut(&[u8])) {
+    let mut head = Vec::with_capacity(LENGTH_BYTES_MAX);
+    put_length(&mut head, text.len() as u64);
+    take(&head);
+    take(text);
+}
 
 /// Adds a length.
-pub fn put_length(to: &mut Vec<u8>, length: u64) {
+fn put_length(to: &mut Vec<u8>, length: u64) {
     match length {
         0..=0x3F => to.push(length as u8),
         0x40..=0x3FFF => to.extend_from_slice(&(length as u16 | 0x4000).to_be_bytes()),
@@ -29,45 +227,6 @@ pub fn put_length(to: &mut Vec<u8>, length: u64) {
                 to.extend_from_slice(&length.to_be_bytes());
             }
         },
-    }
-}
-
-/// Adds a string: as an integer, compressed if that is wanted and makes it smaller, or as it is.
-pub fn put_string(to: &mut Vec<u8>, bytes: &[u8], compress: bool) {
-    if bytes.len() <= INTEGER_TEXT_MAX
-        && let Some(value) = parse_i64(bytes)
-        && put_small_integer(to, value)
-    {
-        return;
-    }
-    if compress && bytes.len() >= COMPRESS_FROM_BYTES {
-        // Redis wants to save four bytes at least.
-        if let Some(packed) = lzf::compress(bytes, bytes.len() - 4) {
-            put_compressed(to, &packed, bytes.len());
-            return;
-        }
-    }
-    put_plain_string(to, bytes);
-}
-
-/// Adds a string as it is.
-pub fn put_plain_string(to: &mut Vec<u8>, bytes: &[u8]) {
-    put_length(to, bytes.len() as u64);
-    to.extend_from_slice(bytes);
-}
-
-/// Adds a string that has been compressed already.
-pub fn put_compressed(to: &mut Vec<u8>, packed: &[u8], length: usize) {
-    to.push(0xC3);
-    put_length(to, packed.len() as u64);
-    put_length(to, length as u64);
-    to.extend_from_slice(packed);
-}
-
-/// Adds an integer as a string.
-pub fn put_integer(to: &mut Vec<u8>, value: i64) {
-    if !put_small_integer(to, value) {
-        put_plain_string(to, &weir_structs::number::format_i64(value));
     }
 }
 
@@ -186,16 +345,23 @@ mod tests {
             &long[..60],
             &long,
         ];
-        for compress in [false, true] {
-            let mut bytes = Vec::new();
+        for compress in [Compress::Never, Compress::Now, Compress::AtTheEnd] {
+            let mut draft = Draft::new(compress);
             for text in texts {
-                put_string(&mut bytes, text, compress);
+                draft.string(text);
+                let mut more = Draft::new(compress);
+                more.blob(&Blob::new(text.to_vec()));
+                draft.append(more);
             }
+            let bytes = draft.into_bytes();
+            assert_eq!(bytes.len() < 50_000, compress != Compress::Never);
             let mut source = Source::new(&bytes[..], false);
             let mut back = Vec::new();
             for text in texts {
-                source.string(&mut back).unwrap();
-                assert_eq!(back, text);
+                for _ in 0..2 {
+                    source.string(&mut back).unwrap();
+                    assert_eq!(back, text);
+                }
             }
             assert!(source.is_at_end().unwrap());
         }

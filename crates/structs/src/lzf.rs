@@ -18,42 +18,97 @@ const DISTANCE_MAX: usize = 1 << 13;
 /// The longest copy.
 const COPY_MAX: usize = 264;
 const HASH_BITS: u32 = 13;
+/// Inputs up to this length use a smaller table.
+const SHORT_MAX: usize = 512;
+const SHORT_HASH_BITS: u32 = 10;
+/// After so many bytes without a copy, every other byte is passed over, after twice as many two of three: what does not
+/// compress costs less.
+const SKIP_AFTER: usize = 512;
+/// Room for output that is kept for the next input.
+const OUTPUT_KEPT_BYTES: usize = 64 * 1024;
 /// Bytes of output that one byte of input can stand for: the longest copy takes three.
 const RATIO_MAX: usize = COPY_MAX / 3;
 
-/// Compresses `input` into at most `output_max` bytes; `None` if it does not become so small. About 4 ns for each byte that
-/// does not compress, less for others.
+/// Compresses `input` into at most `output_max` bytes; `None` if it does not become so small. Who compresses often keeps a
+/// [`Compressor`].
 pub fn compress(input: &[u8], output_max: usize) -> Option<Vec<u8>> {
-    // Places are stored plus one, so that zero is none; only the last ones matter, so wrapping at 2^32 does no harm.
-    let mut seen = vec![0_u32; 1 << HASH_BITS];
-    let mut output = Vec::with_capacity(output_max.min(input.len()));
-    let (mut at, mut plain_from) = (0, 0);
-    while let Some(&[a, b, c]) = input.get(at..).and_then(|rest| rest.first_chunk()) {
-        let key = u32::from_le_bytes([a, b, c, 0]);
-        let slot = &mut seen[(key.wrapping_mul(0x9E37_79B1) >> (32 - HASH_BITS)) as usize];
-        #[expect(clippy::cast_possible_truncation, reason = "only places nearby are compared, see above")]
-        let before = std::mem::replace(slot, at as u32 + 1);
-        let distance = (at as u64 + 1).wrapping_sub(u64::from(before)) as usize;
-        if before == 0 || distance > DISTANCE_MAX || distance > at || input[at - distance..][..3] != [a, b, c] {
-            at += 1;
-            continue;
+    Compressor::new().compress(input, output_max).map(<[u8]>::to_vec)
+}
+
+/// Compresses one input after the other; what it needs for that it keeps. The result depends on the input alone.
+#[derive(Debug)]
+pub struct Compressor {
+    /// Where each hash was seen last. What is below `base` is of an earlier input.
+    seen: Box<[u32; 1 << HASH_BITS]>,
+    base: u32,
+    output: Vec<u8>,
+}
+
+impl Default for Compressor {
+    fn default() -> Compressor {
+        Compressor { seen: Box::new([0; 1 << HASH_BITS]), base: 1, output: Vec::new() }
+    }
+}
+
+impl Compressor {
+    /// 32 KiB on the heap.
+    pub fn new() -> Compressor {
+        Compressor::default()
+    }
+
+    /// Compresses `input` into at most `output_max` bytes; `None` if it does not become so small. About 2 ns for each byte
+    /// that does not compress, less for others.
+    pub fn compress(&mut self, input: &[u8], output_max: usize) -> Option<&[u8]> {
+        let len = u32::try_from(input.len()).ok()?;
+        if self.base.checked_add(len).is_none() {
+            self.seen.fill(0);
+            self.base = 1;
         }
-        let equal = equal_bytes(&input[at - distance..], &input[at..]);
-        write_plain(&mut output, &input[plain_from..at]);
-        write_copy(&mut output, distance, equal);
-        if output.len() > output_max {
+        let base = self.base;
+        // A length that does not fit was refused, or begins anew from 1.
+        self.base = base.saturating_add(len);
+        // A short input finds its own hashes in the nearest part of the processor's cache.
+        let shift = 32 - if input.len() <= SHORT_MAX { SHORT_HASH_BITS } else { HASH_BITS };
+        let output = &mut self.output;
+        output.clear();
+        output.shrink_to(OUTPUT_KEPT_BYTES);
+        let (mut at, mut plain_from) = (0, 0);
+        while let Some(&[a, b, c]) = input.get(at..).and_then(|rest| rest.first_chunk()) {
+            let key = u32::from_le_bytes([a, b, c, 0]);
+            let slot = &mut self.seen[(key.wrapping_mul(0x9E37_79B1) >> shift) as usize];
+            #[expect(clippy::cast_possible_truncation, reason = "the length fits")]
+            let place = base.wrapping_add(at as u32);
+            let before = std::mem::replace(slot, place);
+            let distance = place.wrapping_sub(before) as usize;
+            if before < base || distance > DISTANCE_MAX || input[at - distance..][..3] != [a, b, c] {
+                at += 1 + (at - plain_from) / SKIP_AFTER;
+                continue;
+            }
+            let equal = equal_bytes(&input[at - distance..], &input[at..]);
+            write_plain(output, &input[plain_from..at]);
+            write_copy(output, distance, equal);
+            if output.len() > output_max {
+                return None;
+            }
+            at += equal;
+            plain_from = at;
+        }
+        let rest = &input[plain_from..];
+        // What does not fit need not be copied.
+        if output.len() + rest.len() + rest.len().div_ceil(PLAIN_MAX) > output_max {
             return None;
         }
-        at += equal;
-        plain_from = at;
+        write_plain(output, rest);
+        Some(output)
     }
-    write_plain(&mut output, &input[plain_from..]);
-    (output.len() <= output_max).then_some(output)
 }
 
 /// How many bytes two slices have in common at their start, up to the longest copy.
 fn equal_bytes(a: &[u8], b: &[u8]) -> usize {
-    a.iter().zip(b).take(COPY_MAX).take_while(|(a, b)| a == b).count()
+    let (eights, others) = (a.as_chunks::<8>().0, b.as_chunks::<8>().0);
+    let whole = eights.iter().zip(others).take(COPY_MAX / 8).take_while(|(a, b)| a == b).count() * 8;
+    let rest = a[whole..].iter().zip(&b[whole..]).take(COPY_MAX - whole);
+    whole + rest.take_while(|(a, b)| a == b).count()
 }
 
 fn write_plain(output: &mut Vec<u8>, bytes: &[u8]) {

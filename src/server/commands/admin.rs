@@ -8,6 +8,7 @@ use crate::command::table::Row;
 use crate::server::ServerFn;
 use crate::server::client::ClientFlags;
 use crate::server::gates::Armed;
+use crate::server::snapshots::Purpose;
 use crate::server::{ServerCx, ShutdownRequest};
 
 const ACL_ADMIN_SLOW_DANGEROUS: Acl = Acl::ADMIN.union(Acl::SLOW).union(Acl::DANGEROUS);
@@ -67,6 +68,24 @@ pub(super) const COMMANDS: &[Row<ServerFn>] = &[
         )
         .doc("O(N) where N is the number of keys.", "Writes a snapshot of all databases while everybody waits."),
         save_command,
+    ),
+    Row::new(
+        Spec::new(
+            "bgsave",
+            -1,
+            Flags::ADMIN.union(Flags::NOSCRIPT).union(Flags::NO_ASYNC_LOADING),
+            ACL_ADMIN_SLOW_DANGEROUS,
+            Group::Server,
+            "1.0.0",
+        )
+        .doc("O(1)", "Writes a snapshot of all databases while commands go on, or calls it off.")
+        .history(&[("3.2.2", "Gained the `SCHEDULE` option."), ("8.1.0", "Gained the `CANCEL` option.")])
+        .args(&[Arg::one_of(
+            "operation",
+            &[Arg::word("schedule", "SCHEDULE").since("3.2.2"), Arg::word("cancel", "CANCEL").since("8.1.0")],
+        )
+        .optional()]),
+        bgsave_command,
     ),
     Row::new(
         Spec::new(
@@ -157,8 +176,56 @@ fn shutdown_command(cx: &mut ServerCx<'_>) -> Result<(), Error> {
 }
 
 fn save_command(cx: &mut ServerCx<'_>) -> Result<(), Error> {
+    if cx.server.snapshots.purpose() == Some(&Purpose::Rdb) {
+        return Err(Error::SAVE_IN_PROGRESS);
+    }
     cx.server.save_snapshot().map_err(|_| Error::NOT_SAVED)?;
     cx.reply.ok();
+    Ok(())
+}
+
+fn bgsave_command(cx: &mut ServerCx<'_>) -> Result<(), Error> {
+    let mut words = cx.words(1);
+    let (mut schedule, mut cancel) = (false, false);
+    if words.peek().is_some() {
+        schedule = words.accept("SCHEDULE");
+        cancel = !schedule && words.accept("CANCEL");
+        if !schedule && !cancel || words.peek().is_some() {
+            return Err(Error::SYNTAX);
+        }
+    }
+    if cancel {
+        return cancel_bgsave(cx);
+    }
+    // A transaction is one moment: what it is about to change is not to be divided.
+    let in_exec = cx.client().in_transaction();
+    let running = cx.server.snapshots.purpose();
+    if running == Some(&Purpose::Rdb) {
+        return Err(Error::SAVE_IN_PROGRESS);
+    }
+    if running.is_none() && !in_exec {
+        cx.server.begin_snapshot(Purpose::Rdb).map_err(|_| Error::NOT_SAVED)?;
+        tracing::info!("Background saving started");
+        cx.reply.simple("Background saving started");
+    } else if schedule || in_exec {
+        cx.server.snapshots.is_scheduled = true;
+        cx.reply.simple("Background saving scheduled");
+    } else {
+        return Err(Error::OTHER_SNAPSHOT_IN_PROGRESS);
+    }
+    Ok(())
+}
+
+fn cancel_bgsave(cx: &mut ServerCx<'_>) -> Result<(), Error> {
+    if cx.server.snapshots.purpose() == Some(&Purpose::Rdb) {
+        tracing::info!("Background saving cancelled by a client");
+        cx.server.cancel_snapshot();
+        cx.reply.simple("Background saving cancelled");
+    } else if std::mem::take(&mut cx.server.snapshots.is_scheduled) {
+        cx.reply.simple("Scheduled background saving cancelled");
+    } else {
+        return Err(Error::fixed("ERR Background saving is currently not in progress or scheduled"));
+    }
     Ok(())
 }
 

@@ -282,17 +282,22 @@ fn memory(server: &Server, fields: &mut Fields) {
 
 fn persistence(server: &Server, fields: &mut Fields) {
     fields.put("loading", u8::from(server.is_loading()));
-    fields.zeros(&["async_loading", "current_cow_peak", "current_cow_size", "current_cow_size_age"]);
-    fields.put("current_fork_perc", "0.00");
-    fields.zeros(&["current_save_keys_processed", "current_save_keys_total"]);
+    let figures = server.snapshot_figures();
+    fields.zeros(&["async_loading"]);
+    fields.put("current_cow_peak", figures.peak_bytes);
+    fields.put("current_cow_size", figures.bytes);
+    fields.zeros(&["current_cow_size_age"]);
+    fields.put("current_fork_perc", format_args!("{:.2}", figures.percent()));
+    fields.put("current_save_keys_processed", figures.keys_done);
+    fields.put("current_save_keys_total", figures.keys);
     fields.put("rdb_changes_since_last_save", server.dirty);
-    fields.put("rdb_bgsave_in_progress", 0);
+    fields.put("rdb_bgsave_in_progress", u8::from(figures.seconds.is_some()));
     fields.put("rdb_last_save_time", server.snapshots.last_save_s);
-    fields.put("rdb_last_bgsave_status", "ok");
-    fields.put("rdb_last_bgsave_time_sec", -1);
-    fields.put("rdb_current_bgsave_time_sec", -1);
+    fields.put("rdb_last_bgsave_status", if server.snapshots.last_ok { "ok" } else { "err" });
+    fields.put("rdb_last_bgsave_time_sec", server.snapshots.last_took_s.unwrap_or(-1));
+    fields.put("rdb_current_bgsave_time_sec", figures.seconds.unwrap_or(-1));
     fields.put("rdb_saves", server.snapshots.saves);
-    fields.put("rdb_last_cow_size", 0);
+    fields.put("rdb_last_cow_size", server.snapshots.last_peak_bytes);
     fields.put("rdb_last_load_keys_expired", server.snapshots.keys_expired);
     fields.put("rdb_last_load_keys_loaded", server.snapshots.keys_loaded);
     fields.zeros(&["aof_enabled", "aof_rewrite_in_progress", "aof_rewrite_scheduled"]);
