@@ -12,6 +12,7 @@
 //!  stream        logs of entries and their consumer groups
 //!  expiry_wheel  which keys are due
 //!  snapshot_walk how far a snapshot of a table has come that changes meanwhile
+//!  frozen        big collections given out as they were, while they change
 //!  packed        small collections as one run of bytes
 //!  intset        small sets of integers: sorted bytes
 //!  list          sequences that are pushed to and popped from at both ends
@@ -34,6 +35,7 @@ pub mod dict;
 pub mod digest;
 pub mod entry;
 pub mod expiry_wheel;
+pub mod frozen;
 pub mod geo;
 pub mod glob;
 pub mod hash;

@@ -14,18 +14,27 @@
 //! blocks come from a slab that belongs to the collection alone, without overhead, and which gives back its pages
 //! without looking at the blocks when the collection is dropped. Blocks made before stay where they are.
 //!
+//! Members can be frozen: then what they were is given out in parts while they change, see `members/frozen.rs`.
+//!
 //! What must stay true:
 //! - a block in the table is complete, was made here, and moves only when its member's value or extra is replaced: an
 //!   index of members may point to it in the meantime;
+//! - nothing is inserted, changed or removed without a call of `keep` or `keep_or_move` before, for its position;
 //! - `heap_blocks` counts the blocks that are not the slab's: if there are none, dropping does not look at blocks.
+
+mod frozen;
 
 use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
 use std::marker::PhantomData;
 use std::ptr::NonNull;
 
 use crate::dict::{self, Dict, SlotRef};
+use crate::frozen::{Kept, weight};
 use crate::keyspace::KeyHasher;
+use crate::rank_tree::{ByScore, RankTree};
 use crate::slab::{self, BLOCK_BYTES_MAX, Slab};
+pub(crate) use frozen::FrozenMembers;
+use frozen::{MOVED_FROM_BYTES, Walk};
 
 /// Number of members from which on new blocks come from a slab.
 pub const SLAB_FROM: usize = 1024;
@@ -148,6 +157,11 @@ impl<'a> MemberRef<'a> {
         key_at + key_len + value_len
     }
 
+    /// The whole block.
+    fn block_slice(self) -> &'a [u8] {
+        self.bytes(0, self.block_bytes())
+    }
+
     #[inline]
     fn in_slab(self) -> bool {
         self.byte(0) & IN_SLAB != 0
@@ -213,18 +227,19 @@ pub struct Members {
     hasher: KeyHasher,
     heap_blocks: usize,
     heap_bytes: usize,
+    frozen: Option<Box<FrozenMembers>>,
 }
 
 impl Members {
     /// No members.
     pub fn new(hasher: KeyHasher) -> Members {
-        Members { dict: Dict::new(), slab: None, hasher, heap_blocks: 0, heap_bytes: 0 }
+        Members { dict: Dict::new(), slab: None, hasher, heap_blocks: 0, heap_bytes: 0, frozen: None }
     }
 
     /// No members, but room for about so many.
     pub fn with_capacity(hasher: KeyHasher, members: usize) -> Members {
         let slab = (members > SLAB_FROM).then(Slab::new);
-        Members { dict: Dict::with_capacity(members), slab, hasher, heap_blocks: 0, heap_bytes: 0 }
+        Members { dict: Dict::with_capacity(members), slab, hasher, heap_blocks: 0, heap_bytes: 0, frozen: None }
     }
 
     /// Number of members.
@@ -266,7 +281,8 @@ impl Members {
     /// Bytes in use: blocks and table. O(1).
     pub fn memory_bytes(&self) -> usize {
         let slab = self.slab.as_ref().map_or(0, Slab::live_bytes);
-        slab + self.heap_bytes + self.dict.memory_bytes()
+        let frozen = self.frozen.as_ref().map_or(0, |frozen| frozen.memory_bytes());
+        slab + self.heap_bytes + self.dict.memory_bytes() + frozen
     }
 
     /// The part of [`Members::memory_bytes`] that is mapped from the system and so unknown to the global allocator. O(1).
@@ -299,6 +315,7 @@ impl Members {
     pub fn insert(&mut self, position: u64, key: &[u8], value: Option<&[u8]>, extra: Option<u64>) -> MemberPtr {
         debug_assert_eq!(position, self.position(key));
         debug_assert!(self.dict.get(position, key).is_none(), "the key is there already");
+        self.keep(position);
         if self.slab.is_none() && self.len() >= SLAB_FROM {
             self.slab = Some(Slab::new());
         }
@@ -376,6 +393,161 @@ impl Members {
         }
         let (newer, older) = waiting.split_at(next);
         older.iter().chain(newer).flatten().for_each(|&member| visit(member));
+    }
+
+    /// Freezes them: what they are now is given out in parts, in the order of ranks if `by_rank`, for members whose extra is
+    /// a score. An earlier frozen state is forgotten.
+    pub(crate) fn freeze(&mut self, ticket: u64, least_deadline_ms: Option<i64>, by_rank: bool) {
+        self.frozen = Some(Box::new(FrozenMembers::new(ticket, self.len(), least_deadline_ms, by_rank)));
+    }
+
+    /// What they were when they were frozen, if they are.
+    #[inline]
+    pub(crate) fn frozen(&self) -> Option<&FrozenMembers> {
+        self.frozen.as_deref()
+    }
+
+    /// Forgets the frozen state; what is left of it is handed out.
+    pub(crate) fn thaw(&mut self) -> Option<Kept> {
+        self.frozen.take().map(|frozen| frozen as Kept)
+    }
+
+    /// Gives out some of the frozen state: about `budget` members. Says whether there is more; if not, they are thawed.
+    /// For members that are not frozen by rank.
+    pub(crate) fn give_frozen(&mut self, budget: usize, visit: &mut dyn FnMut(MemberRef<'_>)) -> bool {
+        let Some(frozen) = &mut self.frozen else { return false };
+        let mut left = frozen.give_saved(budget, visit);
+        while left > 0
+            && let Walk::Positions(walk) = &mut frozen.walk
+            && !walk.is_walked()
+        {
+            left -= 1;
+            let hasher = &self.hasher;
+            let next = self.dict.scan(walk.cursor(), |block| {
+                // SAFETY: a block in the table is complete, and stays while the members are borrowed.
+                let member = unsafe { MemberRef::new(block) };
+                if walk.covers(hasher.position(member.key())) {
+                    left = left.saturating_sub(weight(member.block_bytes()));
+                    visit(member);
+                }
+            });
+            walk.advance_to(next);
+        }
+        let is_over = left > 0 && frozen.is_over(left);
+        if is_over {
+            self.frozen = None;
+        }
+        !is_over
+    }
+
+    /// The same for members that are frozen by rank, which `order` has in order.
+    ///
+    /// # Safety
+    /// `order` points to these members and to nothing else.
+    pub(crate) unsafe fn give_frozen_by_rank(
+        &mut self,
+        order: &RankTree<ByScore>,
+        budget: usize,
+        visit: &mut dyn FnMut(MemberRef<'_>),
+    ) -> bool {
+        let Some(frozen) = &mut self.frozen else { return false };
+        let mut left = frozen.give_saved(budget, visit);
+        if left > 0
+            && let Some(walk) = frozen.rank_walk()
+        {
+            let end = walk.mark().map_or(order.len(), |(key, name)| order.rank_of(key, name));
+            let mut ahead = end.checked_sub(1).map(|last| order.iter_back_from(last));
+            let mut last = None;
+            while left > 0 {
+                let Some(place) = ahead.as_mut().and_then(Iterator::next) else {
+                    walk.finish();
+                    last = None;
+                    break;
+                };
+                // SAFETY: by the caller's promise it is one of these members, which are borrowed.
+                let member = unsafe { MemberRef::new(place) };
+                left = left.saturating_sub(weight(member.block_bytes()));
+                if !walk.is_settled(|| self.hasher.position(member.key())) {
+                    visit(member);
+                }
+                last = Some(member);
+            }
+            if let Some(last) = last {
+                walk.advance_to(last);
+            }
+        }
+        let is_over = left > 0 && frozen.is_over(left);
+        if is_over {
+            self.frozen = None;
+        }
+        !is_over
+    }
+
+    /// To be called before something with this position is inserted, changed or removed: saves what frozen members had.
+    #[inline]
+    fn keep(&mut self, position: u64) {
+        if self.frozen.is_some() {
+            self.save(position, None);
+        }
+    }
+
+    /// The same before a member's block is given back. Says whether the block is to be handed to `move_aside`
+    /// instead.
+    #[inline]
+    fn keep_or_move(&mut self, position: u64, block: NonNull<u8>) -> bool {
+        self.frozen.is_some() && self.save(position, Some(block))
+    }
+
+    #[cold]
+    fn save(&mut self, position: u64, movable: Option<NonNull<u8>>) -> bool {
+        let Some(frozen) = &mut self.frozen else { return false };
+        let mut moves = false;
+        if frozen.settle(position) {
+            let hasher = &self.hasher;
+            self.dict.by_position(position, &|key| hasher.position(key), |block| {
+                // SAFETY: a block in the table is complete, and stays while the members are borrowed.
+                let member = unsafe { MemberRef::new(block) };
+                if !frozen.is_ahead(member) {
+                    return;
+                }
+                if movable == Some(block) && !member.in_slab() && member.block_bytes() >= MOVED_FROM_BYTES {
+                    moves = true;
+                } else {
+                    frozen.aside.copy(member);
+                }
+            });
+        }
+        moves
+    }
+
+    /// Gives a block back, or keeps it for the frozen state.
+    ///
+    /// # Safety
+    /// As for [`Members::free`]; `moves` is what `keep_or_move` said.
+    #[inline]
+    unsafe fn give_up(&mut self, block: NonNull<u8>, moves: bool) {
+        if moves {
+            // SAFETY: the caller's promise.
+            unsafe { self.move_aside(block) };
+        } else {
+            // SAFETY: the caller's promise.
+            unsafe { self.free(block) };
+        }
+    }
+
+    /// Keeps a block for the frozen state.
+    ///
+    /// # Safety
+    /// `keep_or_move` said yes for it, and nothing points to it any more.
+    unsafe fn move_aside(&mut self, block: NonNull<u8>) {
+        // SAFETY: the block is complete.
+        let bytes = unsafe { MemberRef::new(block) }.block_bytes();
+        self.heap_blocks -= 1;
+        self.heap_bytes -= bytes;
+        if let Some(frozen) = &mut self.frozen {
+            // SAFETY: it is not the slab's, so it came from the global allocator with this layout; and it is nobody's.
+            unsafe { frozen.aside.adopt(block, bytes) };
+        }
     }
 
     fn build(&mut self, key: &[u8], value: Option<&[u8]>, extra: Option<u64>) -> NonNull<u8> {
@@ -512,6 +684,7 @@ impl MemberMut<'_> {
         if self.as_ref().extra().is_none() {
             return false;
         }
+        self.members.keep(self.position);
         let block = self.as_ref().block;
         // SAFETY: a block with an extra word has its 8 bytes here, and the members are borrowed exclusively.
         unsafe { write(block, EXTRA_AT, &extra.to_le_bytes()) };
@@ -520,8 +693,10 @@ impl MemberMut<'_> {
 
     /// Gives it another value and extra: where it is if the block's size allows, else in another block.
     pub fn replace(&mut self, value: Option<&[u8]>, extra: Option<u64>) -> Replaced {
+        let old = self.as_ref().block;
+        let moves = self.members.keep_or_move(self.position, old);
         let member = self.as_ref();
-        let (old, key) = (member.block, member.key());
+        let key = member.key();
         let bytes = block_bytes(key.len(), value.map(<[u8]>::len), extra.is_some());
         let same_room = if member.in_slab() {
             bytes.next_multiple_of(slab::CLASS_STEP_BYTES)
@@ -529,7 +704,7 @@ impl MemberMut<'_> {
         } else {
             bytes == member.block_bytes()
         };
-        if same_room && extra.is_some() == member.extra().is_some() && value.is_some() == member.has_value() {
+        if same_room && !moves && extra.is_some() == member.extra().is_some() && value.is_some() == member.has_value() {
             let lens_are_alike = {
                 let (_, _, old_len) = member.lens();
                 value.is_none_or(|value| len_bytes(value.len()) == len_bytes(old_len))
@@ -545,11 +720,7 @@ impl MemberMut<'_> {
         // SAFETY: the old block stays until it is freed below.
         let key = unsafe { MemberRef::new(old) }.key();
         let new = self.members.build(key, value, extra);
-        // SAFETY: the slot is still good, and the key is the same.
-        unsafe { self.members.dict.replace(self.slot, new) };
-        // SAFETY: the table does not point to the old block any more.
-        unsafe { self.members.free(old) };
-        Replaced { old: MemberPtr(old), new: MemberPtr(new) }
+        self.put_instead(old, new, moves)
     }
 
     /// Gives it another extra word, or none, and leaves its value: where it is if it had and has one, else in another
@@ -559,23 +730,32 @@ impl MemberMut<'_> {
         if extra.is_none() && self.as_ref().extra().is_none() || extra.is_some_and(|extra| self.set_extra(extra)) {
             return Replaced { old: MemberPtr(old), new: MemberPtr(old) };
         }
+        let moves = self.members.keep_or_move(self.position, old);
         // SAFETY: the old block stays as it is until it is freed below.
         let member = unsafe { MemberRef::new(old) };
         let (key, value) = member.key_and_value();
         let new = self.members.build(key, member.has_value().then_some(value), extra);
+        self.put_instead(old, new, moves)
+    }
+
+    /// Puts a new block in the place of the old one, which goes, or is kept for the frozen state if `moves` says so.
+    #[inline]
+    fn put_instead(&mut self, old: NonNull<u8>, new: NonNull<u8>, moves: bool) -> Replaced {
         // SAFETY: the slot is still good, and the key is the same.
         unsafe { self.members.dict.replace(self.slot, new) };
         // SAFETY: the table does not point to the old block any more.
-        unsafe { self.members.free(old) };
+        unsafe { self.members.give_up(old, moves) };
         Replaced { old: MemberPtr(old), new: MemberPtr(new) }
     }
 
     /// Removes it.
     pub fn remove(self) {
+        let block = self.as_ref().block;
+        let moves = self.members.keep_or_move(self.position, block);
         // SAFETY: the slot is the member's, found for this position.
-        let block = unsafe { self.members.dict.remove_at(self.position, self.slot) };
+        unsafe { self.members.dict.remove_at(self.position, self.slot) };
         // SAFETY: the table has forgotten the block.
-        unsafe { self.members.free(block) };
+        unsafe { self.members.give_up(block, moves) };
     }
 }
 

@@ -7,6 +7,7 @@
 //! under the deadlines that they have now.
 
 use super::deadlines::{Deadlines, deadline_of};
+use crate::frozen::{FrozenHead, FrozenPart, Kept};
 use crate::keyspace::KeyHasher;
 use crate::members::{MemberPtr, MemberRef, Members};
 use crate::packed::Packed;
@@ -248,6 +249,39 @@ impl Hash {
             }
         }
         taken
+    }
+
+    /// Freezes it: what it is now is given out in parts by [`Hash::give_frozen`], whatever becomes of it meanwhile. O(1).
+    /// `ticket` tells whose frozen state it is. It must not be frozen yet.
+    pub fn freeze(&mut self, ticket: u64) {
+        self.members.freeze(ticket, self.next_deadline(), false);
+    }
+
+    /// The ticket with which it was frozen, if it is.
+    #[inline]
+    pub fn frozen_ticket(&self) -> Option<u64> {
+        self.members.frozen().map(|frozen| frozen.ticket)
+    }
+
+    /// What it was when it was frozen, if it is.
+    pub fn frozen_head(&self) -> Option<FrozenHead> {
+        let frozen = self.members.frozen()?;
+        Some(FrozenHead::Hash { len: frozen.len, least_deadline_ms: frozen.least_deadline_ms })
+    }
+
+    /// Gives the next parts of what it was to `visit`, about `budget` fields, fewer where they are long; those that
+    /// have expired too, in no meaningful order.
+    /// Says whether there is more; if not, it is not frozen any more. O(budget).
+    pub fn give_frozen(&mut self, budget: usize, visit: &mut dyn FnMut(FrozenPart<'_>)) -> bool {
+        self.members.give_frozen(budget, &mut |member| {
+            let (field, value) = member.key_and_value();
+            visit(FrozenPart::Field { field, value, deadline_ms: deadline_of(member) });
+        })
+    }
+
+    /// Forgets the frozen state. What is left of it is better dropped on another thread.
+    pub fn thaw(&mut self) -> Option<Kept> {
+        self.members.thaw()
     }
 
     /// Asserts that table and tree agree. Reads everything.

@@ -1,5 +1,6 @@
 //! A big set: a table of members.
 
+use crate::frozen::{FrozenHead, FrozenPart, Kept};
 use crate::keyspace::KeyHasher;
 use crate::members::{MemberRef, Members};
 use crate::number::format_i64;
@@ -91,5 +92,35 @@ impl Set {
     /// `look` makes of it.
     pub fn pop<T>(&mut self, rng: &mut dyn FnMut() -> u64, look: impl FnOnce(MemberRef<'_>) -> T) -> Option<T> {
         self.members.take_random(rng, look)
+    }
+
+    /// Freezes it: what it is now is given out in parts by [`Set::give_frozen`], whatever becomes of it meanwhile. O(1).
+    /// `ticket` tells whose frozen state it is. It must not be frozen yet.
+    pub fn freeze(&mut self, ticket: u64) {
+        self.members.freeze(ticket, None, false);
+    }
+
+    /// The ticket with which it was frozen, if it is.
+    #[inline]
+    pub fn frozen_ticket(&self) -> Option<u64> {
+        self.members.frozen().map(|frozen| frozen.ticket)
+    }
+
+    /// What it was when it was frozen, if it is.
+    pub fn frozen_head(&self) -> Option<FrozenHead> {
+        let frozen = self.members.frozen()?;
+        Some(FrozenHead::Set { len: frozen.len })
+    }
+
+    /// Gives the next parts of what it was to `visit`, about `budget` members, fewer where they are long; in no
+    /// meaningful order.
+    /// Says whether there is more; if not, it is not frozen any more. O(budget).
+    pub fn give_frozen(&mut self, budget: usize, visit: &mut dyn FnMut(FrozenPart<'_>)) -> bool {
+        self.members.give_frozen(budget, &mut |member| visit(FrozenPart::Member(member.key())))
+    }
+
+    /// Forgets the frozen state. What is left of it is better dropped on another thread.
+    pub fn thaw(&mut self) -> Option<Kept> {
+        self.members.thaw()
     }
 }

@@ -7,6 +7,7 @@ use std::ops::Range;
 
 use super::packed;
 use super::{LexRange, ScoreRange};
+use crate::frozen::{FrozenHead, FrozenPart, Kept};
 use crate::keyspace::KeyHasher;
 use crate::members::{MemberPtr, MemberRef, Members};
 use crate::packed::Packed;
@@ -217,6 +218,42 @@ impl Zset {
                 }
             }
         }
+    }
+
+    /// Freezes it: what it is now is given out in parts by [`Zset::give_frozen`], whatever becomes of it meanwhile. O(1).
+    /// `ticket` tells whose frozen state it is. It must not be frozen yet.
+    pub fn freeze(&mut self, ticket: u64) {
+        self.members.freeze(ticket, None, true);
+    }
+
+    /// The ticket with which it was frozen, if it is.
+    #[inline]
+    pub fn frozen_ticket(&self) -> Option<u64> {
+        self.members.frozen().map(|frozen| frozen.ticket)
+    }
+
+    /// What it was when it was frozen, if it is.
+    pub fn frozen_head(&self) -> Option<FrozenHead> {
+        let frozen = self.members.frozen()?;
+        Some(FrozenHead::Zset { len: frozen.len })
+    }
+
+    /// Gives the next parts of what it was to `visit`, about `budget` members, fewer where they are long; from the
+    /// highest down, except that those that have changed are given as soon as that is known.
+    /// Says whether there is more; if not, it is not frozen any more. O(budget) and O(log n).
+    pub fn give_frozen(&mut self, budget: usize, visit: &mut dyn FnMut(FrozenPart<'_>)) -> bool {
+        let Zset { members, order } = self;
+        // SAFETY: what the tree points to is in the table.
+        unsafe {
+            members.give_frozen_by_rank(order, budget, &mut |member| {
+                visit(FrozenPart::Scored { member: member.key(), score: score_of(member) });
+            })
+        }
+    }
+
+    /// Forgets the frozen state. What is left of it is better dropped on another thread.
+    pub fn thaw(&mut self) -> Option<Kept> {
+        self.members.thaw()
     }
 
     /// Asserts that table and tree agree. Reads everything.

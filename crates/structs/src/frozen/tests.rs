@@ -1,0 +1,233 @@
+//! Frozen collections against plain copies of what they were.
+
+use std::collections::{BTreeMap, HashMap};
+
+use super::{FrozenHead, FrozenPart};
+use crate::hash::{FieldDeadline, Hash};
+use crate::keyspace::KeyHasher;
+use crate::set::Set;
+use crate::testing::Rng;
+use crate::zset::Zset;
+
+/// How a collection changes while it is frozen.
+#[derive(Clone, Copy, PartialEq)]
+enum Trend {
+    Grows,
+    Stays,
+    Shrinks,
+}
+
+impl Trend {
+    fn of(rng: &mut Rng) -> Trend {
+        [Trend::Grows, Trend::Stays, Trend::Shrinks][rng.below(3)]
+    }
+
+    /// Whether the next change is to remove something, or to add something new.
+    fn next(self, rng: &mut Rng) -> (bool, bool) {
+        let likely = rng.below(4) > 0;
+        match self {
+            Trend::Grows => (!likely, likely),
+            Trend::Stays => (rng.below(3) == 0, rng.below(3) == 0),
+            Trend::Shrinks => (likely, !likely),
+        }
+    }
+}
+
+/// Numbers of elements, up to some segments of a table.
+fn size(rng: &mut Rng) -> usize {
+    let most = 20 << rng.below(10);
+    1 + rng.below(most)
+}
+
+fn name(number: usize) -> Vec<u8> {
+    let mut name = format!("name:{number}").into_bytes();
+    if number.is_multiple_of(97) {
+        name.resize(600, b'.');
+    }
+    name
+}
+
+fn value(rng: &mut Rng) -> Vec<u8> {
+    let len = match rng.below(200) {
+        0 => 15_000 + rng.below(10_000),
+        1..5 => 400 + rng.below(300),
+        _ => rng.below(30),
+    };
+    vec![b'a' + rng.below(26) as u8; len]
+}
+
+type Fields = HashMap<Vec<u8>, (Vec<u8>, Option<i64>)>;
+
+#[test]
+fn a_hash_is_given_as_it_was() {
+    for seed in 0..60 {
+        let mut rng = Rng::new(seed);
+        let mut hash = Hash::new(KeyHasher::new(seed));
+        let mut model = Fields::new();
+        let (mut names, with_deadlines) = (size(&mut rng), rng.below(2));
+        let set = |hash: &mut Hash, model: &mut Fields, rng: &mut Rng, name: Vec<u8>| {
+            let value = value(rng);
+            let at_ms = (rng.below(3) < with_deadlines).then(|| rng.below(1_000) as i64);
+            let deadline = at_ms.map_or(FieldDeadline::Clear, FieldDeadline::At);
+            hash.set(hash.position(&name), &name, &value, deadline, i64::MIN);
+            model.insert(name, (value, at_ms));
+        };
+        (0..names).for_each(|number| set(&mut hash, &mut model, &mut rng, name(number)));
+        for round in 0..3 {
+            hash.freeze(round);
+            let frozen = model.clone();
+            let least_deadline_ms = frozen.values().filter_map(|(_, at_ms)| *at_ms).min();
+            assert_eq!(hash.frozen_head(), Some(FrozenHead::Hash { len: frozen.len(), least_deadline_ms }));
+            let (trend, changes, budget) = (Trend::of(&mut rng), rng.below(60), 1 + rng.below(40));
+            let mut given = Vec::new();
+            let mut goes_on = true;
+            while goes_on {
+                assert_eq!(hash.frozen_ticket(), Some(round));
+                for _ in 0..rng.below(changes + 1) {
+                    let (is_removed, is_new) = trend.next(&mut rng);
+                    names += usize::from(is_new);
+                    let name = name(if is_new { names } else { rng.below(names) });
+                    match rng.below(8) {
+                        _ if is_removed => {
+                            assert_eq!(hash.remove(hash.position(&name), &name), model.remove(&name).is_some());
+                        }
+                        0 if model.contains_key(&name) => {
+                            let at_ms = (rng.below(2) == 0).then(|| rng.below(1_000) as i64);
+                            hash.set_deadline(hash.position(&name), &name, at_ms);
+                            model.get_mut(&name).unwrap().1 = at_ms;
+                        }
+                        1 => {
+                            hash.take_due(rng.below(100) as i64, 3, &mut |field| drop(model.remove(field)));
+                        }
+                        _ => set(&mut hash, &mut model, &mut rng, name),
+                    }
+                }
+                goes_on = hash.give_frozen(1 + rng.below(budget), &mut |part| {
+                    let FrozenPart::Field { field, value, deadline_ms } = part else { panic!("{part:?}") };
+                    given.push((field.to_vec(), (value.to_vec(), deadline_ms)));
+                });
+            }
+            assert_eq!(given.len(), frozen.len());
+            assert!(given.into_iter().collect::<Fields>() == frozen, "seed {seed}");
+            assert_eq!(hash.frozen_ticket(), None);
+            hash.check();
+            assert_eq!(hash.len(), model.len());
+        }
+    }
+}
+
+#[test]
+fn a_set_is_given_as_it_was() {
+    for seed in 0..60 {
+        let mut rng = Rng::new(seed);
+        let mut set = Set::new(KeyHasher::new(seed));
+        let mut names = size(&mut rng);
+        (0..names).for_each(|number| set.add_absent(&name(number)));
+        set.freeze(7);
+        let copy = set.clone();
+        assert_eq!((copy.frozen_ticket(), copy.frozen_head()), (None, None));
+        assert_eq!(set.frozen_head(), Some(FrozenHead::Set { len: names }));
+        let mut expected: Vec<Vec<u8>> = copy.members().iter().map(|member| member.key().to_vec()).collect();
+        let (trend, changes, budget) = (Trend::of(&mut rng), rng.below(90), 1 + rng.below(40));
+        let mut given = Vec::new();
+        let mut goes_on = true;
+        while goes_on {
+            for _ in 0..rng.below(changes + 1) {
+                let (is_removed, is_new) = trend.next(&mut rng);
+                names += usize::from(is_new);
+                let name = name(if is_new { names } else { rng.below(names) });
+                match rng.below(3) {
+                    0 if is_removed => {
+                        set.pop(&mut || rng.next(), |_| ());
+                    }
+                    _ if is_removed => {
+                        set.remove(&name);
+                    }
+                    _ => {
+                        set.add(&name);
+                    }
+                }
+            }
+            goes_on = set.give_frozen(1 + rng.below(budget), &mut |part| {
+                let FrozenPart::Member(member) = part else { panic!("{part:?}") };
+                given.push(member.to_vec());
+            });
+        }
+        given.sort();
+        expected.sort();
+        assert!(given == expected, "seed {seed}");
+        set.members().check();
+    }
+}
+
+#[test]
+fn a_sorted_set_is_given_as_it_was() {
+    for seed in 0..60 {
+        let mut rng = Rng::new(seed);
+        let mut zset = Zset::new(KeyHasher::new(seed));
+        let (mut names, scores) = (size(&mut rng), 1 + rng.below(500));
+        let score = |rng: &mut Rng| (rng.below(scores) as f64 - 100.0) / 4.0;
+        (0..names).for_each(|number| zset.set(&name(number), score(&mut rng)));
+        zset.freeze(7);
+        assert_eq!(zset.frozen_head(), Some(FrozenHead::Zset { len: names }));
+        let expected: BTreeMap<Vec<u8>, u64> =
+            zset.iter_from(0).map(|(member, score)| (member.to_vec(), score.to_bits())).collect();
+        let (trend, changes, budget) = (Trend::of(&mut rng), rng.below(90), 1 + rng.below(40));
+        let (mut given, mut order) = (Vec::new(), Vec::new());
+        let mut goes_on = true;
+        let mut changed = 0;
+        while goes_on {
+            for _ in 0..rng.below(changes + 1) {
+                changed += 1;
+                let (is_removed, is_new) = trend.next(&mut rng);
+                names += usize::from(is_new);
+                let name = name(if is_new { names } else { rng.below(names) });
+                match rng.below(20) {
+                    0 if is_removed => {
+                        let from = rng.below(zset.len() as usize + 1) as u64;
+                        zset.remove_ranks(from..from + rng.below(60) as u64, |_, _| ());
+                    }
+                    _ if is_removed => {
+                        zset.remove(&name);
+                    }
+                    _ => zset.set(&name, score(&mut rng)),
+                }
+            }
+            goes_on = zset.give_frozen(1 + rng.below(budget), &mut |part| {
+                let FrozenPart::Scored { member, score } = part else { panic!("{part:?}") };
+                given.push((member.to_vec(), score.to_bits()));
+                order.push((score, member.to_vec()));
+            });
+        }
+        if changed == 0 {
+            assert!(order.is_sorted_by(|higher, lower| higher > lower));
+        }
+        assert_eq!(given.len(), expected.len());
+        assert!(given.into_iter().collect::<BTreeMap<_, _>>() == expected, "seed {seed}");
+        zset.check();
+    }
+}
+
+#[test]
+fn what_is_kept_aside_is_accounted_for_and_goes_with_the_frozen_state() {
+    let mut hash = Hash::new(KeyHasher::new(1));
+    let set = |hash: &mut Hash, number: usize, len: usize| {
+        let name = name(number);
+        hash.set(hash.position(&name), &name, &vec![b'x'; len], FieldDeadline::Clear, i64::MIN);
+    };
+    (0..5_000).for_each(|number| set(&mut hash, number, 100));
+    set(&mut hash, 5_000, 1 << 20);
+    let before = hash.memory_bytes();
+    hash.freeze(1);
+    (0..5_000).for_each(|number| set(&mut hash, number, 100));
+    assert!(hash.memory_bytes() > before + 5_000 * 100);
+    let kept = hash.memory_bytes();
+    set(&mut hash, 5_000, 10);
+    assert!(hash.memory_bytes() > kept, "the large value is kept");
+    hash.check();
+    assert!(hash.clone().memory_bytes() < before);
+    assert!(hash.thaw().is_some() && hash.thaw().is_none());
+    assert!(hash.memory_bytes() < before);
+    assert!(!hash.give_frozen(10, &mut |part| panic!("{part:?}")));
+    hash.check();
+}
