@@ -4,7 +4,7 @@
 //! call from a chosen one on; what is there afterwards is at least what was forced, and at most what was written
 //! ([`Survives`]). Calls are numbered, so that a test can have a crash before each of them.
 
-use super::{DataFile, Disk};
+use super::{DataFile, Disk, FileLock};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ffi::OsString;
 use std::io::{self, Cursor, Read, Write};
@@ -261,13 +261,15 @@ impl Disk for FaultyDisk {
         Ok(Box::new(FaultyFile { disk: self.clone(), file }))
     }
 
-    fn open(&self, path: &Path) -> io::Result<(Box<dyn Read + Send>, u64)> {
+    fn open(&self, path: &Path, from: u64) -> io::Result<(Box<dyn Read + Send>, u64)> {
         let mut state = self.state();
         state.call(Call::Open)?;
         let found = state.now.files.get(path).and_then(|file| state.contents.get(file));
         let bytes = found.ok_or(io::Error::from_raw_os_error(libc::ENOENT))?.now.clone();
         let len = bytes.len() as u64;
-        Ok((Box::new(Cursor::new(bytes)), len))
+        let mut cursor = Cursor::new(bytes);
+        cursor.set_position(from);
+        Ok((Box::new(cursor), len))
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
@@ -328,7 +330,17 @@ impl Disk for FaultyDisk {
         forced.folders.extend(now.folders.iter().filter(|path| within(path)).cloned());
         Ok(())
     }
+
+    fn lock(&self, _path: &Path) -> io::Result<Option<Box<dyn FileLock>>> {
+        Ok(Some(Box::new(NoLock)))
+    }
 }
+
+/// There is one program only.
+#[derive(Debug)]
+struct NoLock;
+
+impl FileLock for NoLock {}
 
 #[derive(Debug)]
 struct FaultyFile {
@@ -389,6 +401,10 @@ impl DataFile for FaultyFile {
         let contents = state.contents.entry(self.file).or_default();
         contents.now.resize(usize::try_from(len).unwrap_or(usize::MAX), 0);
         Ok(())
+    }
+
+    fn another(&self) -> io::Result<Box<dyn DataFile>> {
+        Ok(Box::new(FaultyFile { disk: self.disk.clone(), file: self.file }))
     }
 
     fn len(&self) -> io::Result<u64> {

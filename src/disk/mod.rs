@@ -27,8 +27,8 @@ pub trait Disk: fmt::Debug + Send + Sync {
     fn create(&self, path: &Path) -> io::Result<Box<dyn DataFile>>;
     /// A file to be written to at its end; made if it is not there.
     fn append(&self, path: &Path) -> io::Result<Box<dyn DataFile>>;
-    /// A file to be read, and its length in bytes.
-    fn open(&self, path: &Path) -> io::Result<(Box<dyn Read + Send>, u64)>;
+    /// A file to be read from the byte at `from` on, and its length in bytes.
+    fn open(&self, path: &Path, from: u64) -> io::Result<(Box<dyn Read + Send>, u64)>;
     /// Gives a file another name; a file that has that name is gone.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
     /// Takes a file away.
@@ -43,7 +43,13 @@ pub trait Disk: fmt::Debug + Send + Sync {
     fn copy_mode(&self, from: &Path, to: &Path) -> io::Result<()>;
     /// Forces the names in a folder to disk.
     fn sync_folder(&self, folder: &Path) -> io::Result<()>;
+    /// Holds a file, which is made if it is not there, for as long as what is returned is kept, or until the process has
+    /// ended in whatever way. `None` if somebody else holds it.
+    fn lock(&self, path: &Path) -> io::Result<Option<Box<dyn FileLock>>>;
 }
+
+/// A file is held.
+pub trait FileLock: fmt::Debug + Send {}
 
 /// A file that is being written.
 pub trait DataFile: Write + fmt::Debug + Send {
@@ -53,6 +59,8 @@ pub trait DataFile: Write + fmt::Debug + Send {
     fn sync_all(&mut self) -> io::Result<()>;
     /// Cuts the file off behind `len` bytes; what is written next stands there.
     fn set_len(&mut self, len: u64) -> io::Result<()>;
+    /// Another handle to the same file, for another thread.
+    fn another(&self) -> io::Result<Box<dyn DataFile>>;
     /// Its length in bytes.
     fn len(&self) -> io::Result<u64>;
     /// Whether there is nothing in it.

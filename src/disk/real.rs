@@ -1,9 +1,9 @@
 //! The disk that there is.
 
-use super::{DataFile, Disk};
+use super::{DataFile, Disk, FileLock};
 use std::ffi::OsString;
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Write};
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::Path;
 
 /// The file system of the machine.
@@ -29,11 +29,14 @@ impl Disk for RealDisk {
         Ok(Box::new(RealFile(file)))
     }
 
-    fn open(&self, path: &Path) -> io::Result<(Box<dyn Read + Send>, u64)> {
-        let file = File::open(path)?;
+    fn open(&self, path: &Path, from: u64) -> io::Result<(Box<dyn Read + Send>, u64)> {
+        let mut file = File::open(path)?;
         let facts = file.metadata()?;
         if facts.is_dir() {
             return Err(io::ErrorKind::IsADirectory.into());
+        }
+        if from > 0 {
+            file.seek(SeekFrom::Start(from))?;
         }
         Ok((Box::new(file), facts.len()))
     }
@@ -68,7 +71,26 @@ impl Disk for RealDisk {
     fn sync_folder(&self, folder: &Path) -> io::Result<()> {
         File::open(folder)?.sync_all()
     }
+
+    fn lock(&self, path: &Path) -> io::Result<Option<Box<dyn FileLock>>> {
+        let file = OpenOptions::new().append(true).create(true).open(path)?;
+        match file.try_lock() {
+            Ok(()) => Ok(Some(Box::new(RealLock(file)))),
+            Err(TryLockError::WouldBlock) => Ok(None),
+            // A file system without locks: nobody can hold one.
+            Err(TryLockError::Error(error)) if error.kind() == io::ErrorKind::Unsupported => {
+                Ok(Some(Box::new(RealLock(file))))
+            }
+            Err(TryLockError::Error(error)) => Err(error),
+        }
+    }
 }
+
+/// The lock ends with the descriptor.
+#[derive(Debug)]
+struct RealLock(#[expect(dead_code, reason = "it is there to be dropped")] File);
+
+impl FileLock for RealLock {}
 
 #[derive(Debug)]
 struct RealFile(File);
@@ -94,6 +116,10 @@ impl DataFile for RealFile {
 
     fn set_len(&mut self, len: u64) -> io::Result<()> {
         self.0.set_len(len)
+    }
+
+    fn another(&self) -> io::Result<Box<dyn DataFile>> {
+        Ok(Box::new(RealFile(self.0.try_clone()?)))
     }
 
     fn len(&self) -> io::Result<u64> {

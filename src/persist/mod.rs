@@ -3,6 +3,7 @@
 //! A snapshot replaces the one before as a whole: it is written beside it under another name, forced to disk, and renamed;
 //! then the folder is forced to disk. A crash leaves the old file or the new one.
 
+pub mod aof;
 mod load;
 mod save;
 
