@@ -125,6 +125,12 @@ impl<'a> Cx<'a> {
         self.store.now_ms()
     }
 
+    /// Whether the command is repeated from a record: the clock is no judge of what it says.
+    #[inline]
+    pub fn repeats(&self) -> bool {
+        self.store.holds_deadlines()
+    }
+
     /// Deadlines up to this moment have come: [`Cx::now_ms`], but for a command that is repeated from a record, for which none
     /// has.
     #[inline]

@@ -4,8 +4,9 @@
 //! stream's last block.
 
 use super::entries::reply_id;
+use super::fed::feed_entry;
 use super::ids::NewId;
-use super::trim::TrimOptions;
+use super::trim::{TrimOptions, TrimmedTo};
 use super::{ACL_WRITE_STREAM_FAST, KEY_RW_UPDATE, WRITE_DENYOOM_FAST, WRITE_FAST, ids, place};
 use crate::command::args::int;
 use crate::command::effects::EventClass;
@@ -223,9 +224,9 @@ impl<'a> AddOptions<'a> {
         Ok(AddOptions { id, pairs, only_existing, message, trim, references })
     }
 
-    /// Adds the entry to a stream. Gives its id, and how many others were trimmed.
+    /// Adds the entry to a stream. Gives its id, and which others were trimmed.
     #[inline]
-    fn add(&self, stream: &mut Stream, now_ms: u64, limits: NodeLimits) -> Result<(StreamId, u64), Error> {
+    fn add(&self, stream: &mut Stream, now_ms: u64, limits: NodeLimits) -> Result<(StreamId, TrimmedTo), Error> {
         if stream.log().last_id() == StreamId::MAX {
             return Err(Error::STREAM_EXHAUSTED);
         }
@@ -240,8 +241,18 @@ impl<'a> AddOptions<'a> {
         if let Some(message) = &self.message {
             stream.idempotency_mut().remember(message.producer, message.id.bytes(), id, now_ms);
         }
-        let trimmed = self.trim.map_or(0, |trim| stream.trim(trim, self.references));
+        let trimmed = self.trim.map_or(TrimmedTo::default(), |trim| TrimmedTo::trim(stream, trim, self.references));
         Ok((id, trimmed))
+    }
+}
+
+impl AddOptions<'_> {
+    /// Has the same entry added again, and remembered if it was sent by a producer.
+    fn feed(&self, cx: &mut Cx<'_>, key: &[u8], id: StreamId, trimmed: &TrimmedTo) {
+        feed_entry(cx, key, id, trimmed, self.pairs.argv);
+        if let Some(message) = &self.message {
+            cx.effects.feed_as(&[b"XIDMPRECORD", key, message.producer, message.id.bytes(), &id.text()]);
+        }
     }
 }
 
@@ -285,9 +296,12 @@ fn xadd_command(cx: &mut Cx<'_>) -> Result<(), Error> {
         }
     };
     reply_id(&mut cx.reply, id);
+    if cx.effects.feeds() {
+        options.feed(cx, key.name, id, &trimmed);
+    }
     cx.effects.changed(1);
     cx.effects.event(EventClass::STREAM, "xadd", key.name, cx.db_index);
-    if trimmed > 0 {
+    if trimmed.count > 0 {
         cx.effects.event(EventClass::STREAM, "xtrim", key.name, cx.db_index);
     }
     Ok(())
@@ -339,6 +353,16 @@ fn xidmprecord_command(cx: &mut Cx<'_>) -> Result<(), Error> {
     let id = ids::id(cx.arg(4))?;
     let key = cx.key(1);
     let now_ms = now_ms(cx);
+    if cx.repeats() {
+        // What was recorded once is so again, from the moment on that the entry tells, even if that is gone already.
+        let recorded = place::note(cx.db(), key, |stream| {
+            stream.idempotency_mut().remember(producer, message, id, id.ms.min(now_ms));
+            Ok(())
+        })?;
+        cx.effects.changed(u64::from(recorded.is_some()));
+        cx.reply.ok();
+        return Ok(());
+    }
     let recorded = place::note(cx.db(), key, |stream| {
         if !stream.log().contains(id) {
             return Err(Error::IDMP_NO_ENTRY);

@@ -8,7 +8,7 @@
 //!  groups        XGROUP
 //!  acknowledge   XACK, XACKDEL, XNACK
 //!  pending       XPENDING, XCLAIM, XAUTOCLAIM
-//!  info          XINFO
+//!  info          XINFO                            fed      what is repeated in place of commands
 //! ```
 //!
 //! Unlike other collections an empty stream stays: its last id and its groups outlive its entries.
@@ -20,6 +20,7 @@
 pub mod acknowledge;
 pub mod append;
 mod entries;
+mod fed;
 pub mod groups;
 mod ids;
 pub mod info;

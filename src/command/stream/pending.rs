@@ -2,6 +2,7 @@
 
 use super::append::now_ms;
 use super::entries::{reply_entry, reply_id};
+use super::fed::GroupFeed;
 use super::read_group::{DELIVERIES_MAX, idle_for};
 use super::{
     ACL_READ_STREAM_SLOW, ACL_WRITE_STREAM_FAST, KEY_RO_ACCESS, KEY_RW_DELETE, KEY_RW_UPDATE, WRITE_FAST, ids,
@@ -179,6 +180,7 @@ struct ClaimOptions {
 
 impl ClaimOptions {
     fn parse(cx: &Cx<'_>, now_ms: u64) -> Result<ClaimOptions, Error> {
+        let latest_ms = if cx.repeats() { u64::MAX } else { now_ms };
         let min_idle_ms = int(cx.arg(4)).map_err(|_| Error::invalid_claim_argument("min-idle-time", "XCLAIM"))?;
         let mut words = cx.words(5);
         let mut ids = Vec::new();
@@ -200,7 +202,7 @@ impl ClaimOptions {
         };
         // A moment before 1970 or in the future counts as now.
         let past =
-            |ms: Option<i64>| ms.and_then(|ms| u64::try_from(ms).ok()).filter(|&ms| ms <= now_ms).unwrap_or(now_ms);
+            |ms: Option<i64>| ms.and_then(|ms| u64::try_from(ms).ok()).filter(|&ms| ms <= latest_ms).unwrap_or(now_ms);
         while let Some(word) = words.peek() {
             let has_argument = words.left() > 1;
             if words.accept("FORCE") {
@@ -248,6 +250,7 @@ fn xclaim_command(cx: &mut Cx<'_>) -> Result<(), Error> {
     stream.and_then(|stream| stream.group(name)).ok_or_else(|| no_group(key.name, name))?;
     let options = ClaimOptions::parse(cx, now_ms)?;
     let reply = &mut cx.reply;
+    let mut fed = GroupFeed::new(cx.effects);
     let claimed = place::note(cx.store.db(cx.db_index), key, |stream| {
         let mut group = stream.group_mut(name).ok_or_else(|| no_group(key.name, name))?;
         let log = group.log();
@@ -259,13 +262,17 @@ fn xclaim_command(cx: &mut Cx<'_>) -> Result<(), Error> {
         }
         let (slot, created_consumer) = group.find_or_create_consumer(consumer, now_ms);
         group.mark_seen(slot, now_ms);
+        fed.created_consumer(created_consumer);
         let array = reply.deferred_array();
         let (mut replied, mut changes) = (0, 0);
         for &id in &options.ids {
             let pending = group.pending(id);
             let Some(entry) = log.get(id) else {
                 // What the stream has no longer is pending no longer either.
-                changes += u64::from(group.acknowledge(id));
+                if group.acknowledge(id) {
+                    fed.gone(id);
+                    changes += 1;
+                }
                 continue;
             };
             // One that is made pending only now has been given to nobody else before, but counts as given once.
@@ -276,7 +283,9 @@ fn xclaim_command(cx: &mut Cx<'_>) -> Result<(), Error> {
                 None => continue,
             };
             let counted = (deliveries + u64::from(!options.only_ids)).min(DELIVERIES_MAX);
-            group.claim(id, slot, options.delivery_ms, options.deliveries.unwrap_or(counted));
+            let deliveries = options.deliveries.unwrap_or(counted);
+            group.claim(id, slot, options.delivery_ms, deliveries);
+            fed.claimed(id, options.delivery_ms, deliveries);
             group.mark_active(slot, now_ms);
             if options.only_ids {
                 reply_id(reply, id);
@@ -286,11 +295,16 @@ fn xclaim_command(cx: &mut Cx<'_>) -> Result<(), Error> {
             (replied, changes) = (replied + 1, changes + 1);
         }
         reply.close(array, replied);
+        if moved_on {
+            fed.read_on(&group);
+        }
+        fed.ends(&group);
         if changes == 0 {
             changes = u64::from(moved_on);
         }
         Ok(Claimed { created_consumer, changes })
     })?;
+    fed.feed(cx.effects, key.name, name, consumer);
     tell(cx, &claimed.unwrap_or_default());
     Ok(())
 }
@@ -320,11 +334,13 @@ fn xautoclaim_command(cx: &mut Cx<'_>) -> Result<(), Error> {
     let (key, name, consumer) = (cx.key(1), cx.arg(2), cx.arg(3));
     let now_ms = now_ms(cx);
     let reply = &mut cx.reply;
+    let mut fed = GroupFeed::new(cx.effects);
     let claimed = place::note(cx.store.db(cx.db_index), key, |stream| {
         let mut group = stream.group_mut(name).ok_or_else(|| no_group(key.name, name))?;
         let log = group.log();
         let (slot, created_consumer) = group.find_or_create_consumer(consumer, now_ms);
         group.mark_seen(slot, now_ms);
+        fed.created_consumer(created_consumer);
         let walk = Walk::over(&mut group, start, count, min_idle_ms, now_ms);
         reply.array(3);
         reply_id(reply, walk.next.unwrap_or(StreamId::MIN));
@@ -337,6 +353,7 @@ fn xautoclaim_command(cx: &mut Cx<'_>) -> Result<(), Error> {
             };
             let deliveries = (pending.deliveries + u64::from(!only_ids)).min(DELIVERIES_MAX);
             group.claim(pending.id, slot, now_ms, deliveries);
+            fed.claimed(pending.id, now_ms, deliveries);
             group.mark_active(slot, now_ms);
             if only_ids {
                 reply_id(reply, entry.id);
@@ -349,10 +366,13 @@ fn xautoclaim_command(cx: &mut Cx<'_>) -> Result<(), Error> {
         reply.array(gone.len());
         for &id in &gone {
             group.acknowledge(id);
+            fed.gone(id);
             reply_id(reply, id);
         }
+        fed.ends(&group);
         Ok(Claimed { created_consumer, changes: (replied + gone.len()) as u64 })
     })?;
+    fed.feed(cx.effects, key.name, name, consumer);
     tell(cx, &claimed.ok_or_else(|| no_group(key.name, name))?);
     Ok(())
 }

@@ -6,6 +6,7 @@
 
 use super::append::now_ms;
 use super::entries::{reply_entry, reply_id, reply_pairs};
+use super::fed::GroupFeed;
 use super::read::{ReadOptions, reply_stream, reply_streams};
 use super::{KEY_RO_ACCESS, ids, place};
 use crate::command::blocking::{Awaited, Block, TimeoutReply};
@@ -132,8 +133,11 @@ fn xreadgroup_command(cx: &mut Cx<'_>) -> Result<(), Error> {
     for at in 0..options.streams {
         let (key, id) = (cx.key(options.key_at(at)), cx.arg(options.id_at(at)));
         let reply = &mut cx.reply;
-        let outcome = place::note(cx.store.db(cx.db_index), key, |stream| reading.read(key.name, id, stream, reply))?;
+        let mut fed = GroupFeed::new(cx.effects);
+        let outcome =
+            place::note(cx.store.db(cx.db_index), key, |stream| reading.read(key.name, id, stream, reply, &mut fed))?;
         let outcome = outcome.ok_or_else(|| no_group(key.name, group))?;
+        fed.feed(cx.effects, key.name, group, consumer);
         served += usize::from(outcome.served);
         again_at_ms = [again_at_ms, outcome.claimable_at_ms].into_iter().flatten().min();
         if outcome.created_consumer {
@@ -159,23 +163,32 @@ fn xreadgroup_command(cx: &mut Cx<'_>) -> Result<(), Error> {
 
 impl Reading<'_> {
     /// Reads one stream as its id says, and writes what was read.
-    fn read(&self, key: &[u8], id: &[u8], stream: &mut Stream, reply: &mut Reply<'_>) -> Result<Outcome, Error> {
+    fn read(
+        &self,
+        key: &[u8],
+        id: &[u8],
+        stream: &mut Stream,
+        reply: &mut Reply<'_>,
+        fed: &mut GroupFeed,
+    ) -> Result<Outcome, Error> {
         let mut group = stream.group_mut(self.group).ok_or_else(|| no_group(key, self.group))?;
         let wanted = Wanted::parse(id)?;
         let (slot, created_consumer) = group.find_or_create_consumer(self.consumer, self.now_ms);
         group.mark_seen(slot, self.now_ms);
+        fed.created_consumer(created_consumer);
         let mut writer = Writer { reply, key, only: self.only, array: None, count: 0 };
         let changes = match wanted {
             Wanted::New => {
                 let claimed =
-                    self.claim_idle_ms.map_or(0, |idle_ms| self.claim(&mut group, slot, idle_ms, &mut writer));
-                claimed + u64::from(self.deliver(&mut group, slot, &mut writer))
+                    self.claim_idle_ms.map_or(0, |idle_ms| self.claim(&mut group, slot, idle_ms, &mut writer, fed));
+                claimed + u64::from(self.deliver(&mut group, slot, &mut writer, fed))
             }
             Wanted::History(id) => {
-                self.repeat(&mut group, slot, id, &mut writer);
+                self.repeat(&mut group, slot, id, &mut writer, fed);
                 0
             }
         };
+        fed.ends(&group);
         let served = writer.finish();
         let claimable_at_ms = self.claim_idle_ms.filter(|_| !served).and_then(|idle_ms| {
             let at_ms = group.oldest_delivery_ms()?.saturating_add(idle_ms);
@@ -186,7 +199,13 @@ impl Reading<'_> {
     }
 
     /// Gives the consumer entries that the group has not read yet.
-    fn deliver(&self, group: &mut GroupMut<'_>, slot: ConsumerSlot, writer: &mut Writer<'_, '_>) -> bool {
+    fn deliver(
+        &self,
+        group: &mut GroupMut<'_>,
+        slot: ConsumerSlot,
+        writer: &mut Writer<'_, '_>,
+        fed: &mut GroupFeed,
+    ) -> bool {
         let log = group.log();
         let (left, first) = (self.count - writer.count, group.last_delivered().next());
         let Some(first) = first.filter(|&first| first <= log.last_id()) else { return false };
@@ -203,7 +222,13 @@ impl Reading<'_> {
                 reply_entry(reply, &entry);
             }
             group.deliver(log, entry.id, slot, self.now_ms, self.keep);
+            if self.keep {
+                fed.claimed(entry.id, self.now_ms, 1);
+            }
             delivered = true;
+        }
+        if delivered {
+            fed.read_on(group);
         }
         if delivered && self.keep {
             group.mark_active(slot, self.now_ms);
@@ -213,7 +238,14 @@ impl Reading<'_> {
 
     /// Gives the consumer what has been pending for long, the longest first. Returns the number of changes: entries that
     /// are its own now, and pending ones that are dropped because the stream has them no longer.
-    fn claim(&self, group: &mut GroupMut<'_>, slot: ConsumerSlot, idle_ms: u64, writer: &mut Writer<'_, '_>) -> u64 {
+    fn claim(
+        &self,
+        group: &mut GroupMut<'_>,
+        slot: ConsumerSlot,
+        idle_ms: u64,
+        writer: &mut Writer<'_, '_>,
+        fed: &mut GroupFeed,
+    ) -> u64 {
         let log = group.log();
         let mut changes = 0;
         let mut until_ms = self.now_ms.saturating_sub(idle_ms);
@@ -225,6 +257,7 @@ impl Reading<'_> {
                 changes += 1;
                 let Some(entry) = log.get(pending.id) else {
                     group.acknowledge(pending.id);
+                    fed.gone(pending.id);
                     dropped = true;
                     continue;
                 };
@@ -236,6 +269,7 @@ impl Reading<'_> {
                 reply.int(i64::try_from(pending.deliveries).unwrap_or(i64::MAX));
                 let deliveries = (pending.deliveries + 1).min(DELIVERIES_MAX);
                 group.claim(pending.id, slot, self.now_ms, deliveries);
+                fed.claimed(pending.id, self.now_ms, deliveries);
                 group.mark_active(slot, self.now_ms);
             }
             // Where some were dropped others may take their place, but none of those that were claimed just now.
@@ -249,7 +283,14 @@ impl Reading<'_> {
     }
 
     /// Gives the consumer again what it has pending behind `id`.
-    fn repeat(&self, group: &mut GroupMut<'_>, slot: ConsumerSlot, id: StreamId, writer: &mut Writer<'_, '_>) {
+    fn repeat(
+        &self,
+        group: &mut GroupMut<'_>,
+        slot: ConsumerSlot,
+        id: StreamId,
+        writer: &mut Writer<'_, '_>,
+        fed: &mut GroupFeed,
+    ) {
         let log = group.log();
         writer.begin(false);
         let mut next = id.next();
@@ -262,6 +303,9 @@ impl Reading<'_> {
                 Some(entry) => {
                     reply_entry(reply, &entry);
                     group.redeliver(pending.id, self.now_ms);
+                    if let Some(now) = group.pending(pending.id) {
+                        fed.claimed(now.id, now.delivery_ms, now.deliveries);
+                    }
                 }
                 // What was deleted is not delivered.
                 None => {

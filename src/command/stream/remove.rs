@@ -1,6 +1,7 @@
 //! XDEL, XDELEX, XTRIM, and XSETID, which sets what deletions leave behind.
 
-use super::trim::{TrimOptions, take_references};
+use super::fed::feed_trim;
+use super::trim::{TrimOptions, TrimmedTo, take_references};
 use super::{
     ACL_WRITE_STREAM_FAST, ACL_WRITE_STREAM_SLOW, KEY_RW_DELETE, KEY_RW_UPDATE, WRITE_DENYOOM_FAST, WRITE_FAST, ids,
     place,
@@ -135,8 +136,17 @@ fn xtrim_command(cx: &mut Cx<'_>) -> Result<(), Error> {
         return Err(Error::STREAM_TRIM_WITHOUT_STRATEGY);
     };
     let key = cx.key(1);
-    let trimmed = place::change(cx.db(), key, |stream| Ok(stream.trim(trim, references)), |&trimmed| trimmed > 0)?;
-    let trimmed = trimmed.unwrap_or(0);
+    let trimmed = place::change(
+        cx.db(),
+        key,
+        |stream| Ok(TrimmedTo::trim(stream, trim, references)),
+        |trimmed| trimmed.count > 0,
+    )?;
+    let trimmed = trimmed.unwrap_or_default();
+    if trimmed.count > 0 {
+        feed_trim(cx, key.name, &trimmed);
+    }
+    let trimmed = trimmed.count;
     deleted(cx, key.name, "xtrim", trimmed);
     cx.reply.int(i64::try_from(trimmed).unwrap_or(i64::MAX));
     Ok(())

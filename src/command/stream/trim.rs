@@ -4,7 +4,8 @@ use super::ids;
 use crate::command::Error;
 use crate::command::args::Words;
 use crate::config::Config;
-use weir_structs::stream::{References, Threshold, Trim};
+use weir_structs::number::format_u64;
+use weir_structs::stream::{References, Stream, StreamId, Threshold, Trim};
 
 /// The most entries that `~` deletes in one go where there is no LIMIT, in blocks, and without a limit of entries a block.
 const LIMIT_BLOCKS: u64 = 100;
@@ -68,6 +69,46 @@ impl TrimOptions {
         let limit = self.limit.unwrap_or_else(|| default_limit(config.stream_node_max_entries));
         let trim = self.threshold.map(|threshold| Trim { threshold, approximate: self.approximate, limit });
         Ok((trim, references))
+    }
+}
+
+/// What a stream was trimmed to, so that it can be trimmed to that again, however its entries lie in memory.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct TrimmedTo {
+    /// How many entries went.
+    pub(super) count: u64,
+    threshold: Option<Threshold>,
+    references: References,
+}
+
+impl TrimmedTo {
+    /// Trims a stream.
+    #[inline]
+    pub(super) fn trim(stream: &mut Stream, trim: Trim, references: References) -> TrimmedTo {
+        let mut last = None;
+        let count = stream.trim_and_tell(trim, references, &mut |id| last = Some(id));
+        let threshold = (count > 0).then(|| match last.and_then(StreamId::next) {
+            Some(next) => Threshold::MinId(next),
+            None => Threshold::MaxLen(stream.log().len()),
+        });
+        TrimmedTo { count, threshold, references }
+    }
+
+    /// The options that say so; none if nothing went.
+    pub(super) fn words(&self) -> Vec<Box<[u8]>> {
+        let references: Option<&[u8]> = match self.references {
+            References::Keep => None,
+            References::Delete => Some(b"DELREF"),
+            References::Acked => Some(b"ACKED"),
+        };
+        let (name, limit): (&[u8], Box<[u8]>) = match self.threshold {
+            None => return Vec::new(),
+            Some(Threshold::MaxLen(entries)) => (b"MAXLEN", format_u64(entries)[..].into()),
+            Some(Threshold::MinId(id)) => (b"MINID", id.text()[..].into()),
+        };
+        let mut words: Vec<Box<[u8]>> = vec![name.into(), b"=".as_slice().into(), limit];
+        words.extend(references.map(Into::into));
+        words
     }
 }
 

@@ -146,6 +146,12 @@ impl Stream {
     /// With `References::Acked` entries that are still referenced are passed over and stay. They count against the
     /// trim's limit, and none is looked at that some group was not given yet.
     pub fn trim(&mut self, trim: Trim, references: References) -> u64 {
+        self.trim_and_tell(trim, references, &mut |_| ())
+    }
+
+    /// The same, and gives to `gone` the ids that `References::Acked` lets go, in order: which they are does not follow from
+    /// how many are left. Nothing is given where there are no groups.
+    pub fn trim_and_tell(&mut self, trim: Trim, references: References, gone: &mut dyn FnMut(StreamId)) -> u64 {
         let Stream { log, groups, group_bytes, .. } = self;
         match references {
             _ if groups.is_empty() => log.trim(trim, StreamId::MAX, None),
@@ -160,7 +166,14 @@ impl Stream {
             ),
             References::Acked => {
                 let read_by_all = groups.iter().map(|group| group.last_delivered()).min().unwrap_or(StreamId::MAX);
-                log.trim(trim, read_by_all, Some(&mut |id| !groups.iter().any(|group| group.refers_to(id))))
+                let mut may_go = |id| {
+                    let goes = !groups.iter().any(|group| group.refers_to(id));
+                    if goes {
+                        gone(id);
+                    }
+                    goes
+                };
+                log.trim(trim, read_by_all, Some(&mut may_go))
             }
         }
     }
