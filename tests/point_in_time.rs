@@ -1,0 +1,234 @@
+//! A snapshot has everything as it was when it began, whatever happens while it is written.
+//!
+//! Data of all types, small and big, in several databases; a digest of them; BGSAVE; then thousands of changes of every
+//! kind between the slices. What another server loads from the file has the digest of the beginning.
+
+#[path = "in_process/mod.rs"]
+mod in_process;
+
+use in_process::{InProcess, append_command, facts};
+use std::path::Path;
+
+const DATABASES: usize = 3;
+const KEYS: usize = 120;
+/// Elements of a big collection at the beginning.
+const BIG: usize = 4_000;
+const BIG_KEYS: [&str; 6] = ["hash", "fields", "set", "zset", "list", "stream"];
+const SEEDS: u64 = 12;
+/// Commands that run between two turns of the loop, at most.
+const COMMANDS_A_TURN: usize = 12;
+const TURNS_MAX: usize = 100_000;
+
+struct Rng(u64);
+
+impl Rng {
+    fn below(&mut self, limit: usize) -> usize {
+        // SplitMix64.
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        ((z ^ (z >> 31)) % limit as u64) as usize
+    }
+}
+
+struct World {
+    host: InProcess,
+    client: usize,
+}
+
+impl World {
+    fn start(folder: &Path, more: &[&str]) -> World {
+        let folder = folder.to_str().expect("a name in UTF-8");
+        let mut options = vec!["--dir", folder, "--save", "", "--enable-debug-command", "yes", "--databases", "3"];
+        options.extend_from_slice(more);
+        let mut host = InProcess::start(&options, facts());
+        let client = host.connect(false);
+        World { host, client }
+    }
+
+    fn call(&mut self, words: &[&str]) -> String {
+        let mut bytes = Vec::new();
+        append_command(&mut bytes, words);
+        self.send(&bytes)
+    }
+
+    /// Sends commands, has a turn of the loop, and returns what came back.
+    fn send(&mut self, bytes: &[u8]) -> String {
+        self.host.arrive(self.client, bytes);
+        self.host.turn();
+        String::from_utf8_lossy(&std::mem::take(&mut self.host.connections[self.client].received)).into_owned()
+    }
+
+    fn is_saving(&mut self) -> bool {
+        self.call(&["INFO", "persistence"]).contains("rdb_bgsave_in_progress:1")
+    }
+
+    fn fill(&mut self, rng: &mut Rng) {
+        for db in 0..DATABASES {
+            self.call(&["SELECT", &db.to_string()]);
+            for key in BIG_KEYS {
+                for from in (0..BIG + db * 100).step_by(50) {
+                    self.send(&some_of_big(key, from, rng));
+                }
+            }
+            for _ in 0..KEYS * 3 {
+                let mut bytes = Vec::new();
+                append_command(&mut bytes, &change(rng, false));
+                self.send(&bytes);
+            }
+        }
+        self.call(&["SELECT", "0"]);
+    }
+}
+
+/// Fifty more elements of a big collection.
+fn some_of_big(key: &str, from: usize, rng: &mut Rng) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let numbers = from..from + 50;
+    let words: Vec<String> = match key {
+        "hash" => numbers.flat_map(|n| [format!("field:{n}"), format!("{}", n * 7)]).collect(),
+        "fields" => numbers.flat_map(|n| [format!("f{n}"), "v".repeat(n % 90)]).collect(),
+        "set" => numbers.map(|n| format!("member:{n}")).collect(),
+        "zset" => numbers.flat_map(|n| [rng.below(1_000).to_string(), format!("member:{n}")]).collect(),
+        "list" => numbers.map(|n| "x".repeat(n % 61)).collect(),
+        _ => {
+            for n in numbers {
+                append_command(&mut bytes, &["XADD", key, &format!("{}-0", n + 1), "field", &n.to_string()]);
+            }
+            if from == 0 {
+                append_command(&mut bytes, &["XGROUP", "CREATE", key, "group", "0"]);
+            }
+            append_command(&mut bytes, &["XREADGROUP", "GROUP", "group", "c1", "COUNT", "9", "STREAMS", key, ">"]);
+            return bytes;
+        }
+    };
+    let name = match key {
+        "set" => "SADD",
+        "zset" => "ZADD",
+        "list" => "RPUSH",
+        _ => "HSET",
+    };
+    let words: Vec<&str> = [name, key].into_iter().chain(words.iter().map(String::as_str)).collect();
+    append_command(&mut bytes, &words);
+    if key == "fields" {
+        append_command(&mut bytes, &["HPEXPIREAT", key, "4000000000000", "FIELDS", "1", &format!("f{from}")]);
+    }
+    bytes
+}
+
+/// Some change. `any`: also of everything at once, and of big collections.
+fn change(rng: &mut Rng, any: bool) -> Vec<String> {
+    let small = |rng: &mut Rng, kind: &str| format!("{kind}{}", rng.below(KEYS / 6));
+    let of = |rng: &mut Rng, kind: &str| if any && rng.below(2) == 0 { kind.to_owned() } else { small(rng, kind) };
+    let number = |rng: &mut Rng| rng.below(BIG + 400).to_string();
+    let words = |words: &[&str]| words.iter().map(|&word| word.to_owned()).collect::<Vec<_>>();
+    let pattern = rng.below(if any { 64 } else { 40 });
+    let n = number(rng);
+    match pattern {
+        0..=3 => words(&["SET", &small(rng, "string"), &n]),
+        4 => words(&["APPEND", &small(rng, "string"), "more"]),
+        5 => words(&["SETRANGE", &small(rng, "string"), &format!("{}", rng.below(40_000)), "x"]),
+        6 => words(&["SET", &small(rng, "string"), &n, "EX", "1000000"]),
+        7 => words(&["DEL", &small(rng, "string")]),
+        8..=9 => words(&["HSET", &of(rng, "hash"), &format!("field:{n}"), "new"]),
+        10 => words(&["HDEL", &of(rng, "hash"), &format!("field:{n}")]),
+        11 => words(&["HINCRBY", &of(rng, "hash"), &format!("field:{n}"), "1"]),
+        12..=13 => words(&["SADD", &of(rng, "set"), &format!("member:{n}")]),
+        14 => words(&["SREM", &of(rng, "set"), &format!("member:{n}")]),
+        15 => words(&["SPOP", &of(rng, "set")]),
+        16..=17 => words(&["ZADD", &of(rng, "zset"), &n, &format!("member:{}", number(rng))]),
+        18 => words(&["ZREM", &of(rng, "zset"), &format!("member:{n}")]),
+        19 => words(&["ZINCRBY", &of(rng, "zset"), "5", &format!("member:{n}")]),
+        20 => words(&[["ZPOPMIN", "ZPOPMAX"][rng.below(2)], &of(rng, "zset"), "3"]),
+        21..=22 => words(&[["RPUSH", "LPUSH"][rng.below(2)], &of(rng, "list"), &n, "b"]),
+        23 => words(&[["RPOP", "LPOP"][rng.below(2)], &of(rng, "list"), "5"]),
+        24 => words(&["LSET", &of(rng, "list"), &n, "set"]),
+        25 => words(&["LINSERT", &of(rng, "list"), "BEFORE", &n, "inserted"]),
+        26 => words(&["LREM", &of(rng, "list"), "2", "b"]),
+        27..=28 => words(&["XADD", &of(rng, "stream"), "*", "field", &n]),
+        29 => words(&["XDEL", &of(rng, "stream"), &format!("{n}-0")]),
+        30 => words(&[
+            "XREADGROUP",
+            "GROUP",
+            "group",
+            &format!("c{}", rng.below(3)),
+            "COUNT",
+            "5",
+            "STREAMS",
+            "stream",
+            ">",
+        ]),
+        31 => words(&["XACK", "stream", "group", &format!("{n}-0")]),
+        32 => words(&["EXPIRE", &small(rng, "hash"), "100000"]),
+        33 => words(&["PERSIST", &small(rng, "string")]),
+        34 => words(&["INCR", &small(rng, "string")]),
+        35 => words(&["HPEXPIREAT", &of(rng, "hash"), "4000000000000", "FIELDS", "1", &format!("field:{n}")]),
+        36 => words(&["COPY", &small(rng, "list"), &small(rng, "list"), "REPLACE"]),
+        37 => words(&["RENAME", &small(rng, "set"), &small(rng, "set")]),
+        38 => words(&["PFADD", &small(rng, "string"), &n]),
+        39 => words(&["SET", &small(rng, "string"), &"long".repeat(rng.below(9_000))]),
+        40 => words(&["LTRIM", "list", &format!("{}", rng.below(50)), &format!("-{}", 1 + rng.below(50))]),
+        41 => words(&["XTRIM", "stream", "MAXLEN", &(3_000 - rng.below(1_000)).to_string()]),
+        42 => words(&["ZREMRANGEBYRANK", "zset", &n, &format!("{}", rng.below(BIG))]),
+        43 => words(&["SWAPDB", &rng.below(DATABASES).to_string(), &rng.below(DATABASES).to_string()]),
+        44..=47 => words(&["SELECT", &rng.below(DATABASES).to_string()]),
+        48 if rng.below(12) == 0 => words(&["FLUSHDB"]),
+        49 => words(&["DEL", BIG_KEYS[rng.below(BIG_KEYS.len())]]),
+        50 => words(&["RENAME", BIG_KEYS[rng.below(BIG_KEYS.len())], &format!("moved{}", rng.below(5))]),
+        51 => words(&["RENAME", &format!("moved{}", rng.below(5)), BIG_KEYS[rng.below(BIG_KEYS.len())]]),
+        52 => words(&["MOVE", BIG_KEYS[rng.below(BIG_KEYS.len())], &rng.below(DATABASES).to_string()]),
+        53 => words(&["COPY", BIG_KEYS[rng.below(BIG_KEYS.len())], &format!("moved{}", rng.below(5)), "REPLACE"]),
+        54 => words(&["SUNIONSTORE", "set", "set", &small(rng, "set")]),
+        55 => words(&["SORT", "list", "ALPHA", "LIMIT", "0", "2000", "STORE", "list"]),
+        56 => words(&["UNLINK", &format!("moved{}", rng.below(5))]),
+        57 => words(&["PEXPIRE", BIG_KEYS[rng.below(BIG_KEYS.len())], "1"]),
+        58 => words(&["XGROUP", "DESTROY", "stream", "group"]),
+        59 => words(&["XGROUP", "CREATE", "stream", "group", "0"]),
+        60 => words(&["XGROUP", "DELCONSUMER", "stream", "group", "c1"]),
+        61 => words(&["XCLAIM", "stream", "group", "c2", "0", &format!("{n}-0")]),
+        62 => words(&["SET", BIG_KEYS[rng.below(BIG_KEYS.len())], "a string now"]),
+        _ => words(&["HDEL", "fields", &format!("f{n}"), &format!("f{}", rng.below(BIG))]),
+    }
+}
+
+fn digest(folder: &Path) -> String {
+    let mut world = World::start(folder, &[]);
+    world.host.server.load_at_start().expect("a whole file");
+    for _ in 0..TURNS_MAX {
+        world.host.turn();
+        if !world.host.server.is_loading() {
+            return world.call(&["DEBUG", "DIGEST"]);
+        }
+    }
+    panic!("loading does not end");
+}
+
+#[test]
+fn a_snapshot_is_of_one_moment_whatever_changes_while_it_is_written() {
+    for seed in 0..SEEDS {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut rng = Rng(seed);
+        let mut world = World::start(folder.path(), &["--rdb-key-save-delay", &(rng.below(4) * 50).to_string()]);
+        world.fill(&mut rng);
+        let before = world.call(&["DEBUG", "DIGEST"]);
+        assert!(world.call(&["BGSAVE"]).starts_with('+'));
+        let mut changes = 0;
+        let mut turns = 0;
+        while world.is_saving() {
+            let mut bytes = Vec::new();
+            for _ in 0..rng.below(COMMANDS_A_TURN) {
+                append_command(&mut bytes, &change(&mut rng, true));
+                changes += 1;
+            }
+            world.send(&bytes);
+            in_process::move_clock(1_000);
+            turns += 1;
+            assert!(turns < TURNS_MAX, "the snapshot does not end");
+        }
+        let after = world.call(&["DEBUG", "DIGEST"]);
+        assert_ne!(before, after, "seed {seed}: {changes} changes");
+        drop(world);
+        assert_eq!(digest(folder.path()), before, "seed {seed}: {changes} changes, {turns} turns");
+    }
+}
