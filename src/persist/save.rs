@@ -5,18 +5,19 @@
 //! ```
 
 use crate::disk::{DataFile, Disk, folder_of, replace_file};
-use crate::store::{Access, Recorder, Store};
+use crate::store::{Access, KeyHead, Recorder, Store};
 use std::collections::VecDeque;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use weir_rdb::KeyFacts;
-use weir_rdb::encode::Forms;
+use weir_rdb::encode::{Forms, put_frozen_part};
 use weir_rdb::value::Dialect;
 use weir_rdb::write::{Compress, Draft};
 use weir_rdb::writer::{self, SnapshotWriter};
 use weir_structs::entry::EntryRef;
+use weir_structs::frozen::{FrozenHead, FrozenPart};
 
 /// A draft goes to the thread when it has so many bytes.
 const DRAFT_BYTES: usize = 256 * 1024;
@@ -147,7 +148,6 @@ impl Link {
         let result = replace_file(disk, path, &temporary_beside(path), |file| self.write(file, how));
         let mut state = self.state();
         state.drafts.clear();
-        state.waiting_bytes = 0;
         state.result = Some(result);
         self.progress.notify_all();
     }
@@ -221,67 +221,138 @@ impl Write for Synced<'_> {
 #[derive(Debug)]
 struct Encoder {
     link: Arc<Link>,
-    draft: Draft,
-    compress: Compress,
+    records: Records,
+    big: Option<BigRecord>,
     dialect: Dialect,
     with_access: bool,
-    /// The database that the next record belongs to.
-    db: Option<usize>,
     /// Keys, and keys with a deadline, of each database, until its first record was written.
     sizes: Vec<Option<(u64, u64)>>,
+}
+
+/// A big collection that is being written.
+#[derive(Debug)]
+struct BigRecord {
+    head: FrozenHead,
+    /// Records that belong behind it: drafts that are full, and the next one.
+    full: Vec<Draft>,
+    behind: Records,
+}
+
+/// Records one after the other.
+#[derive(Debug)]
+struct Records {
+    draft: Draft,
+    /// The database that the last one belongs to.
+    db: Option<usize>,
+}
+
+impl Records {
+    fn new(compress: Compress) -> Records {
+        Records { draft: Draft::with_capacity(compress, DRAFT_ROOM_BYTES), db: None }
+    }
+
+    /// The draft, if it is full.
+    fn take_full(&mut self) -> Option<Draft> {
+        let next = (self.draft.len() >= DRAFT_BYTES).then(|| self.draft.successor(DRAFT_ROOM_BYTES))?;
+        Some(std::mem::replace(&mut self.draft, next))
+    }
+
+    /// The next record is of this database, of whose size `sizes` tells once.
+    fn select(&mut self, db: usize, sizes: &mut [Option<(u64, u64)>]) {
+        if self.db != Some(db) {
+            self.db = Some(db);
+            writer::put_database(&mut self.draft, db as u64);
+            if let Some((keys, expires)) = sizes.get_mut(db).and_then(Option::take) {
+                writer::put_sizes(&mut self.draft, keys, expires);
+            }
+        }
+    }
 }
 
 impl Encoder {
     fn new(store: &Store, origin: Origin<'_>, link: Arc<Link>) -> Encoder {
         let databases = 0..store.databases();
         let figures = |index| store.figures(index);
-        let compress = if origin.forms.compress { Compress::AtTheEnd } else { Compress::Never };
-        let mut draft = Draft::with_capacity(compress, DRAFT_ROOM_BYTES);
+        let mut records = Records::new(if origin.forms.compress { Compress::AtTheEnd } else { Compress::Never });
+        let to = &mut records.draft;
         let expiring_fields = databases.clone().any(|index| figures(index).with_volatile_fields > 0);
-        writer::put_header(&mut draft, expiring_fields, origin.forms.dialect);
-        writer::put_aux(&mut draft, "redis-ver", origin.redis_version.as_bytes());
-        writer::put_aux(&mut draft, "redis-bits", usize::BITS.to_string().as_bytes());
-        writer::put_aux(&mut draft, "ctime", origin.now_s.to_string().as_bytes());
-        writer::put_aux(&mut draft, "used-mem", origin.used_memory.to_string().as_bytes());
-        writer::put_aux(&mut draft, "aof-base", if origin.is_aof_base { b"1" } else { b"0" });
+        writer::put_header(to, expiring_fields, origin.forms.dialect);
+        writer::put_aux(to, "redis-ver", origin.redis_version.as_bytes());
+        writer::put_aux(to, "redis-bits", usize::BITS.to_string().as_bytes());
+        writer::put_aux(to, "ctime", origin.now_s.to_string().as_bytes());
+        writer::put_aux(to, "used-mem", origin.used_memory.to_string().as_bytes());
+        writer::put_aux(to, "aof-base", if origin.is_aof_base { b"1" } else { b"0" });
         for source in origin.functions {
-            writer::put_function(&mut draft, source);
+            writer::put_function(to, source);
         }
         let sizes = databases.map(|index| Some((figures(index).keys as u64, figures(index).expires as u64))).collect();
-        let Forms { dialect, .. } = origin.forms;
-        Encoder { link, draft, compress, dialect, with_access: origin.with_access, db: None, sizes }
+        let (dialect, with_access) = (origin.forms.dialect, origin.with_access);
+        Encoder { link, records, big: None, dialect, with_access, sizes }
     }
 
-    fn send(&mut self) {
-        let next = Draft::with_capacity(self.compress, DRAFT_ROOM_BYTES);
-        self.link.send(std::mem::replace(&mut self.draft, next));
-    }
-}
-
-impl Recorder for Encoder {
-    fn entry(&mut self, db: usize, entry: EntryRef<'_>, access: Access) {
-        if self.db != Some(db) {
-            self.db = Some(db);
-            writer::put_database(&mut self.draft, db as u64);
-            if let Some((keys, expires)) = self.sizes.get_mut(db).and_then(Option::take) {
-                writer::put_sizes(&mut self.draft, keys, expires);
-            }
-        }
-        let mut facts = KeyFacts { expire_at_ms: entry.expire_at(), ..KeyFacts::default() };
+    fn facts(&self, key: KeyHead<'_>) -> KeyFacts {
+        let mut facts = KeyFacts { expire_at_ms: key.expire_at, ..KeyFacts::default() };
         if self.with_access {
-            match access {
+            match key.access {
                 Access::IdleS(idle_s) => facts.idle_s = Some(idle_s),
                 Access::Frequency(frequency) => facts.frequency = Some(frequency),
             }
         }
-        writer::put_entry(&mut self.draft, entry, facts, self.dialect);
-        if self.draft.len() >= DRAFT_BYTES {
-            self.send();
+        facts
+    }
+
+    /// Sends what has come together, if that is enough.
+    fn send_when_full(&mut self) {
+        if let Some(draft) = self.records.take_full() {
+            self.link.send(draft);
+        }
+    }
+}
+
+impl Recorder for Encoder {
+    fn entry(&mut self, key: KeyHead<'_>, entry: EntryRef<'_>) {
+        let facts = self.facts(key);
+        let Some(BigRecord { full, behind, .. }) = &mut self.big else {
+            self.records.select(key.db, &mut self.sizes);
+            writer::put_entry(&mut self.records.draft, entry, facts, self.dialect);
+            return self.send_when_full();
+        };
+        let before = behind.draft.len();
+        behind.select(key.db, &mut self.sizes);
+        writer::put_entry(&mut behind.draft, entry, facts, self.dialect);
+        self.link.state().waiting_bytes += behind.draft.len() - before;
+        full.extend(behind.take_full());
+    }
+
+    fn begin_big(&mut self, key: KeyHead<'_>, head: FrozenHead) {
+        let facts = self.facts(key);
+        self.records.select(key.db, &mut self.sizes);
+        writer::put_big_head(&mut self.records.draft, key.name, facts, head, self.dialect);
+        let behind = Records { draft: self.records.draft.successor(0), db: None };
+        self.big = Some(BigRecord { head, full: Vec::new(), behind });
+    }
+
+    fn part(&mut self, part: FrozenPart<'_>) {
+        if let Some(BigRecord { head, .. }) = self.big {
+            put_frozen_part(&mut self.records.draft, head, part, self.dialect);
+            self.send_when_full();
         }
     }
 
-    fn end(mut self: Box<Self>) {
-        self.send();
+    fn end_big(&mut self) {
+        let Some(BigRecord { full, behind, .. }) = self.big.take() else { return };
+        if behind.db.is_none() {
+            return;
+        }
+        let waited = full.iter().map(Draft::len).sum::<usize>() + behind.draft.len();
+        self.link.state().waiting_bytes -= waited;
+        let done = std::mem::replace(&mut self.records, behind);
+        self.link.send(done.draft);
+        full.into_iter().for_each(|draft| self.link.send(draft));
+    }
+
+    fn end(self: Box<Self>) {
+        self.link.send(self.records.draft);
         self.link.state().is_complete = true;
         self.link.work.notify_one();
     }

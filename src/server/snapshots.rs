@@ -13,6 +13,8 @@ use super::{REDIS_VERSION, Server};
 use crate::command::value_forms;
 use crate::disk::RealDisk;
 use crate::persist::{Origin, SnapshotFile};
+use crate::store::{Recorder, SnapshotStep};
+use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -212,14 +214,20 @@ impl Server {
     /// Writes the rest of the snapshot that is being written, if there is one, and waits for it.
     pub(super) fn finish_snapshot(&mut self) {
         let Some(running) = self.snapshots.running.take() else { return };
-        while self.store.snapshot_step() {
-            running.file.wait_below(AHEAD_BYTES_MAX);
-        }
-        if let Some(recorder) = self.store.end_snapshot() {
-            recorder.end();
-        }
+        let step = loop {
+            match self.store.snapshot_step() {
+                SnapshotStep::More => running.file.wait_below(AHEAD_BYTES_MAX),
+                step => break step,
+            }
+        };
+        let recorder = self.store.end_snapshot();
         let Running { purpose, file, began, began_ms, dirty, peak_bytes, .. } = running;
-        let result = file.wait();
+        let result = if step == SnapshotStep::Done {
+            recorder.into_iter().for_each(Recorder::end);
+            file.wait()
+        } else {
+            Err(lost())
+        };
         self.settle_garbage();
         self.snapshot_ended(&purpose, result, Ended { began, began_ms, dirty, peak_bytes });
     }
@@ -227,14 +235,15 @@ impl Server {
     /// The turn's share of a snapshot.
     pub(super) fn go_on_with_snapshot(&mut self) {
         let Some(mut running) = self.snapshots.running.take() else { return };
-        self.snapshot_slice(&mut running);
+        let step = self.snapshot_slice(&mut running);
         let now_ms = self.store.now_ms();
         if now_ms.abs_diff(running.told_ms) >= TELL_EVERY_MS.unsigned_abs() {
             running.told_ms = now_ms;
             let (done, keys) = (running.keys_done, running.keys);
             tracing::info!("Writing a snapshot: {done} of {keys} keys, {} bytes", running.file.written_bytes());
         }
-        match running.file.take_result() {
+        let result = if step == SnapshotStep::Lost { Some(Err(lost())) } else { running.file.take_result() };
+        match result {
             None => self.snapshots.running = Some(running),
             Some(result) => {
                 drop(self.store.end_snapshot());
@@ -245,7 +254,7 @@ impl Server {
     }
 
     /// Gives entries out for a fraction of a millisecond.
-    fn snapshot_slice(&mut self, running: &mut Running) {
+    fn snapshot_slice(&mut self, running: &mut Running) -> SnapshotStep {
         let began = self.stats.now();
         let waiting_bytes = running.file.waiting_bytes();
         running.peak_bytes = running.peak_bytes.max(waiting_bytes + self.store.snapshot_bytes());
@@ -253,32 +262,32 @@ impl Server {
         // While clients want something, half of the time is theirs.
         let resting = commands != running.commands && began.wrapping_sub(running.slice_ended) < running.slice_took;
         if running.all_given || waiting_bytes > AHEAD_BYTES_MAX || resting {
-            return;
+            return SnapshotStep::More;
         }
         let limit = self.stats.ticks_of_us(SLICE_US);
         let delay_us = u64::try_from(self.config.rdb_key_save_delay).unwrap_or(0);
-        loop {
-            let more = (0..SLICE_STEPS).all(|_| {
-                let elapsed_us = || self.stats.ticks.elapsed_ns(running.began, self.stats.now()) / 1000;
-                delay_us > 0 && self.store.snapshot_keys() * delay_us > elapsed_us() || self.store.snapshot_step()
-            });
-            if !more {
-                running.all_given = true;
-                break;
+        let mut steps = 0;
+        let step = loop {
+            let elapsed_us = || self.stats.ticks.elapsed_ns(running.began, self.stats.now()) / 1000;
+            if delay_us > 0 && self.store.snapshot_keys() * delay_us > elapsed_us() {
+                break SnapshotStep::More;
             }
-            if self.stats.now().wrapping_sub(began) >= limit {
-                break;
+            let step = self.store.snapshot_step();
+            steps += 1;
+            let over = steps % SLICE_STEPS == 0 && self.stats.now().wrapping_sub(began) >= limit;
+            if step != SnapshotStep::More || over {
+                break step;
             }
-        }
+        };
         running.keys_done = self.store.snapshot_keys();
-        if running.all_given
-            && let Some(recorder) = self.store.end_snapshot()
-        {
-            recorder.end();
+        if step == SnapshotStep::Done {
+            running.all_given = true;
+            self.store.end_snapshot().into_iter().for_each(Recorder::end);
         }
         running.slice_ended = self.stats.now();
         running.slice_took = running.slice_ended.wrapping_sub(began);
         running.commands = commands;
+        step
     }
 
     /// What a snapshot has the loop do where nothing else happens.
@@ -293,7 +302,7 @@ impl Server {
     }
 
     /// A snapshot is on disk, or could not be written.
-    fn snapshot_ended(&mut self, purpose: &Purpose, result: std::io::Result<u64>, ended: Ended) {
+    fn snapshot_ended(&mut self, purpose: &Purpose, result: io::Result<u64>, ended: Ended) {
         let now_s = (self.facts.wall_clock_us)() / 1_000_000;
         let ms = self.stats.ticks.elapsed_ns(ended.began, self.stats.now()) / 1_000_000;
         let snapshots = &mut self.snapshots;
@@ -357,6 +366,10 @@ impl Server {
         self.cancel_snapshot();
         if save.unwrap_or(!self.config.save.is_empty()) { self.save_snapshot() } else { Ok(()) }
     }
+}
+
+fn lost() -> io::Error {
+    io::Error::other("a collection was lost while it was written: please report this")
 }
 
 /// What remains of a snapshot when it has ended.

@@ -6,7 +6,7 @@
 use super::awaited::AwaitedKeys;
 use super::changed::ChangedKeys;
 use super::expiry::{Deadlines, ExpiryIndex, fields_deadline};
-use super::snapshot::{KeyWalk, keep_due, keep_old};
+use super::snapshot::{KeyWalk, keep_due, keep_old, note_place};
 use super::versions::{KeyVersions, Version};
 use super::{
     Big, EntryRef, Env, ExpireChange, Gone, Measure, NewStr, PackedKind, SizeClass, Sizes, Store, StrView, TakenValue,
@@ -365,6 +365,7 @@ impl<'a> Db<'a> {
         let clock = access.with(idle_s, frequency).unwrap_or_else(|| access.fresh());
         let deadline = taken.expire_at;
         self.keys.insert_taken(key.position, key.name, taken, clock);
+        note_place(self.keys, self.meta, self.env, key);
         let entry = self.keys.get(key.position, key.name);
         let fields = entry.and_then(fields_deadline);
         self.meta.resized(Measure::NOTHING, entry.map_or(Measure::NOTHING, |entry| self.env.measure(entry)));

@@ -20,7 +20,7 @@ pub use db::{Db, Key, Removal, ValueMut, Write};
 pub use eviction::{Eviction, EvictionOrder, EvictionScope};
 pub use expiry::ExpiryProgress;
 pub use sequence::Sequence;
-pub use snapshot::{Access, Recorder};
+pub use snapshot::{Access, KeyHead, Recorder, SnapshotStep};
 pub use versions::Version;
 pub use weir_structs::entry::{BLOB_MIN, Blob, EntryRef, Kind, StrView};
 pub use weir_structs::keyspace::{ExpireChange, NewStr, TakenValue};
@@ -32,6 +32,7 @@ use eviction::Evictor;
 use std::collections::VecDeque;
 use weir_structs::entry::Freed;
 use weir_structs::expiry_wheel::ExpiryWheel;
+use weir_structs::frozen::Kept;
 use weir_structs::keyspace::{KeyHasher, Keyspace};
 use weir_structs::members::Members;
 use weir_structs::sizes::SizeClass;
@@ -45,7 +46,6 @@ const FREE_ELSEWHERE_ITEMS: usize = 64;
 const HELD_MS: i64 = i64::MIN;
 
 /// Something to be freed away from the executor.
-#[derive(Debug)]
 pub enum Garbage {
     /// A big string.
     Blob(Blob),
@@ -57,6 +57,14 @@ pub enum Garbage {
     Deadlines(Box<ExpiryWheel>),
     /// Names of keys.
     Names(VecDeque<Box<[u8]>>),
+    /// What was kept for a snapshot.
+    Kept(Kept),
+}
+
+impl std::fmt::Debug for Garbage {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Garbage of {} bytes", self.heap_bytes())
+    }
 }
 
 impl Garbage {
@@ -69,6 +77,7 @@ impl Garbage {
             Garbage::Deadlines(wheel) => wheel.memory_bytes(),
             // Not looked at one by one: there may be many.
             Garbage::Names(names) => names.capacity() * size_of::<Box<[u8]>>(),
+            Garbage::Kept(_) => 0,
         }
     }
 }
@@ -219,6 +228,7 @@ impl Env {
                 }
             }
             Freed::Big(big) => {
+                let Some(big) = self.keep_frozen(big) else { return };
                 let many = big.items() >= FREE_ELSEWHERE_ITEMS;
                 if many || big.memory_bytes() >= FREE_ELSEWHERE_BYTES {
                     self.discard(Garbage::Big(big), usize::from(many && lazily));

@@ -2,18 +2,35 @@
 //!
 //! A walk goes over hash space, database by database. Whoever is about to change, remove or make an entry that the walk has
 //! not reached has what is at that position given out first, and the position noted as *settled*; so an entry is given
-//! once, as it was at the beginning. What this costs: while there is a snapshot, a look at a set of positions for each change, and
-//! memory for the positions that were changed ahead of the walk. Entries themselves know nothing of it.
+//! once, as it was at the beginning. What this costs: while there is a snapshot, a look at a set of positions for each
+//! change, and memory for the positions that were changed ahead of the walk. Entries themselves know nothing of it.
 //!
-//! What must stay true: every path to an [`EntryMut`](super::EntryMut) that may change more than an access clock calls
-//! [`keep_old`] first, before it looks the key up; every database has a walk while there is a snapshot; what is given is
-//! never given again.
+//! ```text
+//!  the walk meets it, or somebody is about to change it:
+//!    a small entry ─────► given at once
+//!    a big collection ──► frozen ─► waits for its turn ─► given in parts
+//! ```
+//!
+//! A big collection is [frozen](weir_structs::frozen) and given in parts, one collection after the other, wherever it has
+//! gone meanwhile: to another key, to another database, or out of the keyspace.
+//!
+//! What must stay true: every path to an [`EntryMut`] that may change more than an access clock calls [`keep_old`] first,
+//! before it looks the key up; every database has a walk while there is a snapshot; what is given is never given again; a
+//! frozen collection is either at the place that is noted for it, or among the orphans.
 
 use super::db::Meta;
-use super::{AccessClock, AccessPolicy, Database, EntryRef, Env, Garbage, Key, Store};
+use super::{AccessClock, AccessPolicy, Big, Database, EntryRef, Env, Garbage, Key, Measure, Sizes, Store};
+use std::collections::VecDeque;
 use std::fmt::Debug;
-use weir_structs::keyspace::Keyspace;
+use weir_structs::frozen::{FrozenHead, FrozenPart, Kept};
+use weir_structs::keyspace::{EntryMut, Keyspace};
 use weir_structs::snapshot_walk::SnapshotWalk;
+
+/// Collections of at most so many pieces and bytes are given at once.
+const AT_ONCE_ITEMS: usize = 1024;
+const AT_ONCE_BYTES: usize = 64 * 1024;
+/// Elements of a big collection that one step gives.
+const STEP_ELEMENTS: usize = 64;
 
 /// What is told of an entry besides its value and deadline.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -24,13 +41,46 @@ pub enum Access {
     Frequency(u8),
 }
 
+/// What is known of a key besides its value.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct KeyHead<'k> {
+    /// The number that its database had at the beginning.
+    pub db: usize,
+    /// Its name.
+    pub name: &'k [u8],
+    /// Its deadline in Unix ms.
+    pub expire_at: Option<i64>,
+    /// Its last use.
+    pub access: Access,
+}
+
 /// Who takes down a snapshot.
 pub trait Recorder: Debug {
-    /// An entry of a database, by the number that the database had at the beginning.
-    fn entry(&mut self, db: usize, entry: EntryRef<'_>, access: Access);
+    /// A whole entry. It may come while a big collection is being given: it belongs behind it then.
+    fn entry(&mut self, key: KeyHead<'_>, entry: EntryRef<'_>);
+
+    /// A big collection, whose parts follow.
+    fn begin_big(&mut self, key: KeyHead<'_>, head: FrozenHead);
+
+    /// A part of the collection that was begun.
+    fn part(&mut self, part: FrozenPart<'_>);
+
+    /// The collection is complete.
+    fn end_big(&mut self);
 
     /// That was all.
     fn end(self: Box<Self>);
+}
+
+/// What came of a step.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum SnapshotStep {
+    /// There is more.
+    More,
+    /// That was all: [`Store::end_snapshot`] is next.
+    Done,
+    /// A frozen collection has been lost: the snapshot cannot be completed. This does not happen.
+    Lost,
 }
 
 /// How far a snapshot has come with the keys of one database.
@@ -38,7 +88,32 @@ pub trait Recorder: Debug {
 pub(super) struct KeyWalk {
     /// The number that the database had at the beginning.
     db: usize,
+    /// Which keyspace it is of: one that a flushed database begins with has another.
+    id: u64,
     passed: SnapshotWalk,
+}
+
+/// A keyspace that a snapshot walks over.
+struct Place<'p> {
+    walk: &'p mut KeyWalk,
+    keys: &'p mut Keyspace,
+    /// Of a database that was not flushed: how many collections take how much memory.
+    sizes: Option<&'p mut Sizes>,
+}
+
+/// A collection that is frozen.
+#[derive(Debug)]
+struct Frozen {
+    ticket: u64,
+    /// Where it is: the id of the keyspace's walk, and the key.
+    walk: u64,
+    name: Box<[u8]>,
+    position: u64,
+    /// What it was when it was frozen.
+    db: usize,
+    old_name: Box<[u8]>,
+    expire_at: Option<i64>,
+    access: Access,
 }
 
 /// A snapshot that is being made.
@@ -47,59 +122,232 @@ pub(super) struct Capture {
     recorder: Box<dyn Recorder>,
     /// Databases that were flushed before the walk was through with them.
     flushed: Vec<(KeyWalk, Keyspace)>,
+    /// Frozen collections in the order in which they are given. The first one may have been begun.
+    frozen: VecDeque<Frozen>,
+    is_begun: bool,
+    /// Frozen collections that are in no keyspace any more.
+    orphans: Vec<(u64, Big)>,
+    /// Whether the memory of collections is counted by size.
+    measures_memory: bool,
+    /// The last ticket, or id of a walk.
+    last_number: u64,
     /// Keys given so far.
     keys: u64,
 }
 
+fn access_of(clock: &AccessClock, entry: EntryRef<'_>) -> Access {
+    match clock.policy() {
+        AccessPolicy::Lfu { .. } => Access::Frequency(clock.frequency(entry.clock())),
+        _ => Access::IdleS(clock.idle_s(entry.clock())),
+    }
+}
+
+/// Whether a value is given in parts.
+fn is_big(entry: EntryRef<'_>) -> bool {
+    let pieces = match entry.value() {
+        super::ValueRef::Hash(it) => it.len(),
+        super::ValueRef::Set(it) => it.len(),
+        super::ValueRef::Zset(it) => usize::try_from(it.len()).unwrap_or(usize::MAX),
+        _ => return false,
+    };
+    pieces > AT_ONCE_ITEMS || entry.memory_bytes() > AT_ONCE_BYTES
+}
+
 impl Capture {
+    fn next_number(&mut self) -> u64 {
+        self.last_number += 1;
+        self.last_number
+    }
+
     fn give(&mut self, db: usize, entry: EntryRef<'_>, clock: &AccessClock) {
-        let access = match clock.policy() {
-            AccessPolicy::Lfu { .. } => Access::Frequency(clock.frequency(entry.clock())),
-            _ => Access::IdleS(clock.idle_s(entry.clock())),
-        };
-        self.recorder.entry(db, entry, access);
+        let access = access_of(clock, entry);
+        self.recorder.entry(KeyHead { db, name: entry.key(), expire_at: entry.expire_at(), access }, entry);
         self.keys += 1;
     }
 
+    /// Freezes the collections at these keys.
+    fn freeze(&mut self, place: &mut Place<'_>, clock: &AccessClock, names: Vec<Box<[u8]>>) {
+        for name in names {
+            let position = place.keys.position(&name);
+            let Some(mut entry) = place.keys.get_mut(position, &name) else { continue };
+            let sizes = place.sizes.as_deref_mut().filter(|_| self.measures_memory);
+            let ticket = self.next_number();
+            let (expire_at, access) = (entry.as_ref().expire_at(), access_of(clock, entry.as_ref()));
+            measured(&mut entry, sizes, |entry| entry.freeze(ticket));
+            let (old_name, db, walk) = (name.clone(), place.walk.db, place.walk.id);
+            self.frozen.push_back(Frozen { ticket, walk, name, position, db, old_name, expire_at, access });
+            self.keys += 1;
+        }
+    }
+
+    /// Gives what is at a position, or has it frozen.
+    fn settle(&mut self, mut place: Place<'_>, clock: &AccessClock, position: u64) {
+        if !place.walk.passed.settle(position) {
+            return;
+        }
+        let mut big = Vec::new();
+        let Place { walk, keys, .. } = &mut place;
+        keys.find_by_position(position, &mut |entry| {
+            if is_big(entry) {
+                big.push(entry.key().into());
+            } else {
+                self.give(walk.db, entry, clock);
+            }
+        });
+        self.freeze(&mut place, clock, big);
+    }
+
     /// Gives the entries of a small part of hash space.
-    fn step(&mut self, walk: &mut KeyWalk, keys: &Keyspace, clock: &AccessClock) {
+    fn step(&mut self, mut place: Place<'_>, clock: &AccessClock) {
+        let Place { walk, keys, .. } = &mut place;
         if walk.passed.is_walked() {
             // What is left is to forget what was settled.
             return walk.passed.advance_to(0);
         }
+        let mut big = Vec::new();
         let next = keys.scan(walk.passed.cursor(), &mut |entry| {
-            if walk.passed.covers(keys.position(entry.key())) {
+            if !walk.passed.covers(keys.position(entry.key())) {
+                return;
+            }
+            if is_big(entry) {
+                big.push(entry.key().into());
+            } else {
                 self.give(walk.db, entry, clock);
             }
         });
         walk.passed.advance_to(next);
+        self.freeze(&mut place, clock, big);
     }
+
+    /// Gives a part of the first frozen collection.
+    fn give_part(&mut self, databases: &mut [Database]) -> SnapshotStep {
+        let Some(frozen) = self.frozen.front() else { return SnapshotStep::Done };
+        let Some(mut big) = find(&mut self.flushed, &mut self.orphans, databases, self.measures_memory, frozen) else {
+            return SnapshotStep::Lost;
+        };
+        if !self.is_begun {
+            let Some(head) = big.head() else { return SnapshotStep::Lost };
+            let Frozen { db, ref old_name, expire_at, access, .. } = *frozen;
+            self.recorder.begin_big(KeyHead { db, name: old_name, expire_at, access }, head);
+            self.is_begun = true;
+        }
+        let recorder = &mut self.recorder;
+        if !big.give(STEP_ELEMENTS, &mut |part| recorder.part(part)) {
+            self.recorder.end_big();
+            self.is_begun = false;
+            self.frozen.pop_front();
+        }
+        SnapshotStep::More
+    }
+
+    /// A frozen collection has come to another place.
+    fn moved(&mut self, ticket: u64, walk: u64, key: Key<'_>) {
+        if let Some(frozen) = self.frozen.iter_mut().find(|frozen| frozen.ticket == ticket) {
+            (frozen.walk, frozen.name, frozen.position) = (walk, key.name.into(), key.position);
+        }
+    }
+}
+
+/// A frozen collection, wherever it is.
+enum Found<'f> {
+    /// In a database, or in one that was flushed.
+    InKeyspace(EntryMut<'f>, Option<&'f mut Sizes>),
+    Orphan(&'f mut Big),
+}
+
+impl Found<'_> {
+    fn head(&self) -> Option<FrozenHead> {
+        match self {
+            Found::InKeyspace(entry, _) => entry.frozen_head(),
+            Found::Orphan(big) => big.frozen_head(),
+        }
+    }
+
+    /// Says whether there is more.
+    fn give(&mut self, budget: usize, visit: &mut dyn FnMut(FrozenPart<'_>)) -> bool {
+        match self {
+            Found::InKeyspace(entry, sizes) => {
+                measured(entry, sizes.as_deref_mut(), |entry| entry.give_frozen(budget, visit))
+            }
+            Found::Orphan(big) => big.give_frozen(budget, visit),
+        }
+    }
+
+    fn thaw(self) -> Option<Kept> {
+        match self {
+            Found::InKeyspace(mut entry, sizes) => measured(&mut entry, sizes, EntryMut::thaw),
+            Found::Orphan(big) => big.thaw(),
+        }
+    }
+}
+
+/// A change of what is kept aside, which counts as memory of the collection.
+fn measured<'e, T>(
+    entry: &mut EntryMut<'e>,
+    sizes: Option<&mut Sizes>,
+    change: impl FnOnce(&mut EntryMut<'e>) -> T,
+) -> T {
+    let Some(sizes) = sizes else { return change(entry) };
+    let before = Measure::of(entry.as_ref(), true);
+    let result = change(entry);
+    sizes.moved(before.memory, Measure::of(entry.as_ref(), true).memory);
+    result
+}
+
+fn find<'f>(
+    flushed: &'f mut [(KeyWalk, Keyspace)],
+    orphans: &'f mut [(u64, Big)],
+    databases: &'f mut [Database],
+    measures_memory: bool,
+    frozen: &Frozen,
+) -> Option<Found<'f>> {
+    if let Some((_, big)) = orphans.iter_mut().find(|(ticket, _)| *ticket == frozen.ticket) {
+        return Some(Found::Orphan(big));
+    }
+    let in_databases = databases
+        .iter_mut()
+        .filter(|database| database.meta.walk.as_ref().is_some_and(|walk| walk.id == frozen.walk))
+        .map(|Database { keys, meta }| (keys, measures_memory.then_some(&mut meta.memory_sizes)));
+    let in_flushed = flushed.iter_mut().filter(|(walk, _)| walk.id == frozen.walk).map(|(_, keys)| (keys, None));
+    let (keys, sizes) = in_databases.chain(in_flushed).next()?;
+    let entry = keys.get_mut(frozen.position, &frozen.name)?;
+    (entry.frozen_ticket() == Some(frozen.ticket)).then_some(Found::InKeyspace(entry, sizes))
 }
 
 /// Sees to it that a snapshot has what is at a position, before any of that changes or something comes there.
 #[inline]
-pub(super) fn keep_old(keys: &Keyspace, meta: &mut Meta, env: &mut Env, position: u64) {
+pub(super) fn keep_old(keys: &mut Keyspace, meta: &mut Meta, env: &mut Env, position: u64) {
     if let Some(walk) = &mut meta.walk {
-        give_old(keys, walk, env, position);
+        give_old(Place { walk, keys, sizes: Some(&mut meta.memory_sizes) }, env, position);
     }
 }
 
 #[cold]
-fn give_old(keys: &Keyspace, walk: &mut KeyWalk, env: &mut Env, position: u64) {
-    let Env { capture: Some(capture), access, .. } = env else { return };
-    if walk.passed.settle(position) {
-        keys.find_by_position(position, &mut |entry| capture.give(walk.db, entry, access));
+fn give_old(place: Place<'_>, env: &mut Env, position: u64) {
+    if let Env { capture: Some(capture), access, .. } = env {
+        capture.settle(place, access, position);
     }
 }
 
 /// The same for a key that is only read, if its time has come and it may be removed for that.
 #[inline]
-pub(super) fn keep_due(keys: &Keyspace, meta: &mut Meta, env: &mut Env, key: Key<'_>) {
+pub(super) fn keep_due(keys: &mut Keyspace, meta: &mut Meta, env: &mut Env, key: Key<'_>) {
     if meta.walk.is_some() {
         let due = |entry: EntryRef<'_>| entry.expire_at().is_some_and(|at| at <= env.due_ms);
         if keys.get(key.position, key.name).is_some_and(due) {
             keep_old(keys, meta, env, key.position);
         }
+    }
+}
+
+/// An entry has been put at a key: if it is a collection that a snapshot has frozen at another one, the snapshot must know.
+#[inline]
+pub(super) fn note_place(keys: &mut Keyspace, meta: &Meta, env: &mut Env, key: Key<'_>) {
+    if let (Some(walk), Some(capture)) = (&meta.walk, &mut env.capture)
+        && let Some(entry) = keys.get_mut(key.position, key.name)
+        && let Some(ticket) = entry.frozen_ticket()
+    {
+        capture.moved(ticket, walk.id, key);
     }
 }
 
@@ -110,15 +358,24 @@ impl Store {
     /// If there is one already.
     pub fn begin_snapshot(&mut self, recorder: Box<dyn Recorder>) {
         assert!(self.env.capture.is_none(), "one snapshot at a time");
-        self.env.capture = Some(Box::new(Capture { recorder, flushed: Vec::new(), keys: 0 }));
         for (db, Database { keys, meta }) in self.databases.iter_mut().enumerate() {
             let mut passed = SnapshotWalk::new();
             if keys.is_empty() {
                 passed.advance_to(0);
             }
-            meta.walk = Some(Box::new(KeyWalk { db, passed }));
+            meta.walk = Some(Box::new(KeyWalk { db, id: db as u64, passed }));
         }
         self.walking = 0;
+        self.env.capture = Some(Box::new(Capture {
+            recorder,
+            flushed: Vec::new(),
+            frozen: VecDeque::new(),
+            is_begun: false,
+            orphans: Vec::new(),
+            measures_memory: self.env.measures_memory,
+            last_number: self.databases.len() as u64,
+            keys: 0,
+        }));
     }
 
     /// Whether a snapshot is being made.
@@ -131,46 +388,75 @@ impl Store {
         self.env.capture.as_ref().map_or(0, |capture| capture.keys)
     }
 
-    /// Bytes that are kept for the snapshot besides what the recorder keeps.
+    /// Bytes that are kept for the snapshot besides what the recorder keeps, and what collections keep aside.
     pub fn snapshot_bytes(&self) -> usize {
+        let Some(capture) = &self.env.capture else { return 0 };
         let walks = self.databases.iter().filter_map(|database| database.meta.walk.as_ref());
-        let flushed = self.env.capture.iter().flat_map(|capture| &capture.flushed);
-        walks.map(|walk| walk.passed.memory_bytes()).sum::<usize>()
-            + flushed.map(|(walk, keys)| walk.passed.memory_bytes() + keys.live_bytes()).sum::<usize>()
+        let flushed = capture.flushed.iter().map(|(walk, keys)| walk.passed.memory_bytes() + keys.live_bytes());
+        let orphans = capture.orphans.iter().map(|(_, big)| big.memory_bytes());
+        walks.map(|walk| walk.passed.memory_bytes()).chain(flushed).chain(orphans).sum()
     }
 
-    /// Goes a small step on. Says whether there is more: if not, [`Store::end_snapshot`] is next.
-    pub fn snapshot_step(&mut self) -> bool {
-        let Env { capture: Some(capture), access, .. } = &mut self.env else { return false };
-        if let Some((mut walk, keys)) = capture.flushed.pop() {
-            capture.step(&mut walk, &keys, access);
-            if walk.passed.is_over() {
+    /// Goes a small step on.
+    pub fn snapshot_step(&mut self) -> SnapshotStep {
+        let Env { capture: Some(capture), access, .. } = &mut self.env else { return SnapshotStep::Done };
+        if !capture.frozen.is_empty() {
+            let step = capture.give_part(&mut self.databases);
+            self.drop_orphans();
+            return step;
+        }
+        if let Some((mut walk, mut keys)) = capture.flushed.pop() {
+            capture.step(Place { walk: &mut walk, keys: &mut keys, sizes: None }, access);
+            if walk.passed.is_over() && capture.frozen.is_empty() {
                 self.env.discard(Garbage::Keyspace(Box::new(keys)), 0);
             } else {
                 capture.flushed.push((walk, keys));
             }
-            return true;
+            return SnapshotStep::More;
         }
         while let Some(Database { keys, meta }) = self.databases.get_mut(self.walking) {
             match &mut meta.walk {
                 Some(walk) if !walk.passed.is_over() => {
-                    capture.step(walk, keys, access);
-                    return true;
+                    capture.step(Place { walk, keys, sizes: Some(&mut meta.memory_sizes) }, access);
+                    return SnapshotStep::More;
                 }
                 _ => self.walking += 1,
             }
         }
-        false
+        SnapshotStep::Done
+    }
+
+    /// Discards orphans that have been given.
+    fn drop_orphans(&mut self) {
+        let Some(capture) = &mut self.env.capture else { return };
+        let Some(at) = capture.orphans.iter().position(|(_, big)| big.frozen_ticket().is_none()) else { return };
+        let (_, big) = capture.orphans.swap_remove(at);
+        self.env.discard(Garbage::Big(big), 0);
     }
 
     /// Ends the snapshot, whether all was given or not, and hands the recorder back.
     pub fn end_snapshot(&mut self) -> Option<Box<dyn Recorder>> {
-        for database in &mut self.databases {
-            database.meta.walk = None;
+        let mut capture = *self.env.capture.take()?;
+        while let Some(frozen) = capture.frozen.pop_front() {
+            let measures = capture.measures_memory;
+            let found = find(&mut capture.flushed, &mut capture.orphans, &mut self.databases, measures, &frozen);
+            if let Some(kept) = found.and_then(Found::thaw) {
+                self.env.discard(Garbage::Kept(kept), 0);
+            }
         }
-        let Capture { recorder, flushed, .. } = *self.env.capture.take()?;
+        for database in &mut self.databases {
+            if let Some(walk) = database.meta.walk.take()
+                && !walk.passed.is_over()
+            {
+                self.env.discard(Garbage::Kept(Box::new(walk.passed)), 0);
+            }
+        }
+        let Capture { recorder, flushed, orphans, .. } = capture;
         for (_, keys) in flushed {
             self.env.discard(Garbage::Keyspace(Box::new(keys)), 0);
+        }
+        for (_, big) in orphans {
+            self.env.discard(Garbage::Big(big), 0);
         }
         Some(recorder)
     }
@@ -180,13 +466,25 @@ impl Env {
     /// Takes over a database that is flushed, if a snapshot has not seen all of it. Gives it back otherwise.
     pub(super) fn keep_flushed(&mut self, keys: Keyspace, meta: &mut Meta) -> Option<Keyspace> {
         let (Some(capture), Some(walk)) = (&mut self.capture, &mut meta.walk) else { return Some(keys) };
-        if walk.passed.is_over() {
+        let needed = !walk.passed.is_over() || capture.frozen.iter().any(|frozen| frozen.walk == walk.id);
+        if !needed {
             return Some(keys);
         }
-        let mut over = SnapshotWalk::new();
-        over.advance_to(0);
-        let old = std::mem::replace(walk, Box::new(KeyWalk { db: walk.db, passed: over }));
+        let mut passed = SnapshotWalk::new();
+        passed.advance_to(0);
+        let new = Box::new(KeyWalk { db: walk.db, id: capture.next_number(), passed });
+        let old = std::mem::replace(walk, new);
         capture.flushed.push((*old, keys));
+        None
+    }
+
+    /// Takes over a collection that has left the keyspace, if a snapshot has not been given all of it. Gives it back
+    /// otherwise.
+    #[inline]
+    pub(super) fn keep_frozen(&mut self, big: Big) -> Option<Big> {
+        let Some(capture) = &mut self.capture else { return Some(big) };
+        let Some(ticket) = big.frozen_ticket() else { return Some(big) };
+        capture.orphans.push((ticket, big));
         None
     }
 }

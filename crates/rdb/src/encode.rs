@@ -8,6 +8,7 @@ use crate::value::{Dialect, code};
 use crate::write::{Draft, ListpackWriter, VERSION};
 use std::ops::ControlFlow;
 use weir_structs::entry::{EntryRef, StrView};
+use weir_structs::frozen::{FrozenHead, FrozenPart};
 use weir_structs::hash::HashRef;
 use weir_structs::list::{End, ListRef};
 use weir_structs::packed::Element;
@@ -60,10 +61,7 @@ pub fn code_of(entry: EntryRef<'_>, dialect: Dialect) -> u8 {
         ValueRef::Packed(PackedKind::Zset, _) => code::ZSET_LISTPACK,
         ValueRef::Packed(PackedKind::List, _) | ValueRef::List(_) => code::LIST_OF_LISTPACKS,
         ValueRef::Hash(hash) if hash.deadlines() == 0 => code::HASH,
-        ValueRef::Hash(_) => match dialect {
-            Dialect::Redis => code::HASH_TTL,
-            Dialect::Valkey => code::HASH_TTL_VALKEY,
-        },
+        ValueRef::Hash(_) => hash_with_deadlines(dialect),
         ValueRef::Set(_) => code::SET,
         ValueRef::Zset(_) => code::ZSET_BINARY,
         ValueRef::Stream(_) => code::STREAM_3,
@@ -88,6 +86,50 @@ pub fn put_value(to: &mut Draft, entry: EntryRef<'_>, dialect: Dialect) {
         put_hash(to, hash, dialect);
     } else if let ValueRef::Stream(stream) = entry.value() {
         put_stream(to, stream);
+    }
+}
+
+/// The type that says how the parts of a big collection are written.
+pub fn code_of_frozen(head: FrozenHead, dialect: Dialect) -> u8 {
+    match head {
+        FrozenHead::Hash { least_deadline_ms: None, .. } => code::HASH,
+        FrozenHead::Hash { .. } => hash_with_deadlines(dialect),
+        FrozenHead::Set { .. } => code::SET,
+        FrozenHead::Zset { .. } => code::ZSET_BINARY,
+        FrozenHead::List { .. } => code::LIST_OF_LISTPACKS,
+        FrozenHead::Stream { .. } => code::STREAM_3,
+    }
+}
+
+fn hash_with_deadlines(dialect: Dialect) -> u8 {
+    match dialect {
+        Dialect::Redis => code::HASH_TTL,
+        Dialect::Valkey => code::HASH_TTL_VALKEY,
+    }
+}
+
+/// Adds what comes before the parts of a big collection.
+pub fn put_frozen_head(to: &mut Draft, head: FrozenHead, dialect: Dialect) {
+    match head {
+        FrozenHead::Hash { len, least_deadline_ms } => put_hash_head(to, len, least_deadline_ms, dialect),
+        FrozenHead::Set { len } | FrozenHead::Zset { len } => to.length(len as u64),
+        FrozenHead::List { chunks, .. } => to.length(chunks as u64),
+        FrozenHead::Stream { blocks } => to.length(blocks as u64),
+    }
+}
+
+/// Adds a part of a big collection.
+pub fn put_frozen_part(to: &mut Draft, head: FrozenHead, part: FrozenPart<'_>, dialect: Dialect) {
+    match part {
+        FrozenPart::Field { field, value, deadline_ms } => {
+            let least = match head {
+                FrozenHead::Hash { least_deadline_ms, .. } => least_deadline_ms,
+                _ => None,
+            };
+            put_field(to, (field, value), deadline_ms, least, dialect);
+        }
+        FrozenPart::Member(member) => to.string(member),
+        FrozenPart::Scored { member, score } => put_scored(to, member, score),
     }
 }
 
@@ -197,10 +239,7 @@ fn put_zset(to: &mut Draft, zset: ZsetRef<'_>) {
         ZsetRef::Big(_) => {
             to.length(zset.len());
             // From the highest score down: so a skip list is filled at its near end.
-            zset.walk_back(0..zset.len(), |member, score| {
-                to.string(member);
-                to.bytes(&score.to_le_bytes());
-            });
+            zset.walk_back(0..zset.len(), |member, score| put_scored(to, member, score));
         }
     }
 }
@@ -225,25 +264,43 @@ fn put_hash(to: &mut Draft, hash: HashRef<'_>, dialect: Dialect) {
         }
         HashRef::Table(table) => table,
     };
-    let has_deadlines = table.deadlines() > 0;
-    let least = table.members().iter().filter_map(|member| member.extra()).map(u64::cast_signed).min().unwrap_or(0);
-    if has_deadlines && dialect == Dialect::Redis {
+    let deadlines = || table.members().iter().filter_map(|member| member.extra()).map(u64::cast_signed);
+    let least = if table.deadlines() > 0 { deadlines().min() } else { None };
+    put_hash_head(to, table.len(), least, dialect);
+    for member in table.members().iter() {
+        put_field(to, member.key_and_value(), member.extra().map(u64::cast_signed), least, dialect);
+    }
+}
+
+/// `least`: the earliest deadline of a field, if any has one.
+fn put_hash_head(to: &mut Draft, fields: usize, least: Option<i64>, dialect: Dialect) {
+    if let (Some(least), Dialect::Redis) = (least, dialect) {
         to.bytes(&least.to_le_bytes());
     }
-    to.length(table.len() as u64);
-    for member in table.members().iter() {
-        let deadline = member.extra().map(u64::cast_signed);
-        if has_deadlines && dialect == Dialect::Redis {
-            // From the least one on, and one more, for 0 is none.
-            to.length(deadline.map_or(0, |at| at.wrapping_sub(least).cast_unsigned().saturating_add(1)));
-        }
-        let (field, value) = member.key_and_value();
-        to.string(field);
-        to.string(value);
-        if has_deadlines && dialect == Dialect::Valkey {
-            to.bytes(&deadline.unwrap_or(-1).to_le_bytes());
-        }
+    to.length(fields as u64);
+}
+
+fn put_field(
+    to: &mut Draft,
+    (field, value): (&[u8], &[u8]),
+    deadline: Option<i64>,
+    least: Option<i64>,
+    dialect: Dialect,
+) {
+    if let (Some(least), Dialect::Redis) = (least, dialect) {
+        // From the least one on, and one more, for 0 is none.
+        to.length(deadline.map_or(0, |at| at.wrapping_sub(least).cast_unsigned().saturating_add(1)));
     }
+    to.string(field);
+    to.string(value);
+    if least.is_some() && dialect == Dialect::Valkey {
+        to.bytes(&deadline.unwrap_or(-1).to_le_bytes());
+    }
+}
+
+fn put_scored(to: &mut Draft, member: &[u8], score: f64) {
+    to.string(member);
+    to.bytes(&score.to_le_bytes());
 }
 
 fn put_stream(to: &mut Draft, stream: &Stream) {

@@ -62,6 +62,11 @@ impl Draft {
         Draft { bytes: Vec::with_capacity(bytes), ..Draft::new(compress) }
     }
 
+    /// An empty one with room for some bytes, for what follows this one.
+    pub fn successor(&self, bytes: usize) -> Draft {
+        Draft::with_capacity(self.compress, bytes)
+    }
+
     /// Bytes so far, before what is still to be compressed is.
     pub fn len(&self) -> usize {
         self.bytes.len() + self.marked_bytes

@@ -5,13 +5,14 @@
 //!  magic and version | aux ... | function ... | { database, sizes, { [deadline], [access], type, key, value } ... } ... | end, checksum
 //! ```
 
-use crate::encode::{code_of, put_value, version_of};
+use crate::encode::{code_of, code_of_frozen, put_frozen_head, put_value, version_of};
 use crate::file::{KeyFacts, opcode};
 use crate::value::{Dialect, code};
 use crate::write::{Compress, Draft, VERSION};
 use std::io::{self, Write};
 use weir_structs::crc64::crc64;
 use weir_structs::entry::EntryRef;
+use weir_structs::frozen::FrozenHead;
 use weir_structs::lzf::Compressor;
 
 /// Adds the header. `expiring_fields`: the data have what only newer versions can say.
@@ -71,6 +72,14 @@ pub fn put_entry(to: &mut Draft, entry: EntryRef<'_>, facts: KeyFacts, dialect: 
     to.byte(code_of(entry, dialect));
     to.string(entry.key());
     put_value(to, entry, dialect);
+}
+
+/// Adds what comes before the parts of a big collection.
+pub fn put_big_head(to: &mut Draft, name: &[u8], facts: KeyFacts, head: FrozenHead, dialect: Dialect) {
+    put_facts(to, facts);
+    to.byte(code_of_frozen(head, dialect));
+    to.string(name);
+    put_frozen_head(to, head, dialect);
 }
 
 /// Bytes that are collected before they are written.

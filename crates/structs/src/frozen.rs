@@ -86,5 +86,7 @@ pub(crate) fn weight(bytes: usize) -> usize {
 /// So many bytes take as long to be encoded as a further short element.
 const BYTES_PER_WEIGHT: usize = 512;
 
+mod place;
+
 #[cfg(test)]
 mod tests;

@@ -1,0 +1,89 @@
+//! Freezing of a collection wherever it is: at a key, or without one.
+
+use super::{FrozenHead, FrozenPart, Kept};
+use crate::keyspace::EntryMut;
+use crate::value::{Big, ValueRef};
+
+/// The same expression for whichever collection can be frozen; another one for what cannot.
+macro_rules! each_big {
+    ($big:expr, $it:ident => $what:expr, $otherwise:expr) => {
+        match $big {
+            Big::Hash($it) => $what,
+            Big::Set($it) => $what,
+            Big::Zset($it) => $what,
+            Big::List(_) | Big::Stream(_) => $otherwise,
+        }
+    };
+}
+
+macro_rules! each_value {
+    ($entry:expr, $it:ident => $what:expr, $otherwise:expr) => {
+        match $entry.as_ref().value() {
+            ValueRef::Hash($it) => $what,
+            ValueRef::Set($it) => $what,
+            ValueRef::Zset($it) => $what,
+            _ => $otherwise,
+        }
+    };
+}
+
+/// The collection is changed through the entry, which counts its memory.
+macro_rules! each_entry {
+    ($entry:expr, $it:ident => $what:expr, $otherwise:expr) => {
+        match $entry.as_ref().value() {
+            ValueRef::Hash(_) => $entry.hash_mut().map_or($otherwise, |mut $it| $what),
+            ValueRef::Set(_) => $entry.set_mut().map_or($otherwise, |mut $it| $what),
+            ValueRef::Zset(_) => $entry.zset_mut().map_or($otherwise, |mut $it| $what),
+            _ => $otherwise,
+        }
+    };
+}
+
+impl Big {
+    /// The ticket with which it was frozen.
+    pub fn frozen_ticket(&self) -> Option<u64> {
+        each_big!(self, it => it.frozen_ticket(), None)
+    }
+
+    /// What it was when it was frozen.
+    pub fn frozen_head(&self) -> Option<FrozenHead> {
+        each_big!(self, it => it.frozen_head(), None)
+    }
+
+    /// Gives the next parts of what it was, about `budget` elements. Says whether there is more; otherwise it is thawed.
+    pub fn give_frozen(&mut self, budget: usize, visit: &mut dyn FnMut(FrozenPart<'_>)) -> bool {
+        each_big!(self, it => it.give_frozen(budget, visit), false)
+    }
+
+    /// Forgets what it was. What had been kept is handed out, to be dropped elsewhere.
+    pub fn thaw(&mut self) -> Option<Kept> {
+        each_big!(self, it => it.thaw(), None)
+    }
+}
+
+impl EntryMut<'_> {
+    /// What a big collection is now is to be given in parts. Nothing happens to other values.
+    pub fn freeze(&mut self, ticket: u64) {
+        each_entry!(self, it => it.freeze(ticket), ());
+    }
+
+    /// The ticket with which it was frozen.
+    pub fn frozen_ticket(&self) -> Option<u64> {
+        each_value!(self, it => it.frozen_ticket(), None)
+    }
+
+    /// What it was when it was frozen.
+    pub fn frozen_head(&self) -> Option<FrozenHead> {
+        each_value!(self, it => it.frozen_head(), None)
+    }
+
+    /// Gives the next parts of what it was, about `budget` elements. Says whether there is more; otherwise it is thawed.
+    pub fn give_frozen(&mut self, budget: usize, visit: &mut dyn FnMut(FrozenPart<'_>)) -> bool {
+        each_entry!(self, it => it.give_frozen(budget, visit), false)
+    }
+
+    /// Forgets what it was. What had been kept is handed out, to be dropped elsewhere.
+    pub fn thaw(&mut self) -> Option<Kept> {
+        each_entry!(self, it => it.thaw(), None)
+    }
+}
