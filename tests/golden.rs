@@ -12,6 +12,7 @@ mod reply;
 #[path = "golden/transcript.rs"]
 mod transcript;
 
+use in_process::repeat::{repeat, same};
 use in_process::{Connection, InProcess, append_command, facts, move_clock};
 use reply::{Expected, Found};
 use std::cell::Cell;
@@ -25,6 +26,9 @@ use weir::server::Facts;
 
 /// What the server is started with, beside its defaults: as the real ones are for `replay.py`.
 const OPTIONS: [&str; 6] = ["--enable-debug-command", "yes", "--save", "", "--appendonly", "no"];
+
+/// How much later the feed of a block is repeated.
+const LATER_US: i64 = 1_000_000_000_000;
 
 /// DEBUG SLEEP: moves the clock, and really sleeps as well, because durations of commands are taken from the processor's
 /// counter, and slow commands are what it is used for.
@@ -159,12 +163,14 @@ fn follow_block(block: &Block) -> Result<(), String> {
             peers: BTreeMap::new(),
             name: "a".to_owned(),
         };
+        play.host.server.want_feed(true);
         play.enter();
         for step in &block.steps {
             line.set(step.line);
             play.step(step)?;
         }
-        play.nothing_left()
+        play.nothing_left()?;
+        play.repeats()
     }));
     let result = result.unwrap_or_else(|panic| {
         let text = panic.downcast_ref::<String>().cloned();
@@ -240,6 +246,18 @@ impl Play {
             None => vec!["(none)".to_owned()],
         };
         Err(format!("  expected\n    {}\n  got\n    {}", expected.lines().join("\n    "), got.join("\n    ")))
+    }
+
+    /// What the block has done, put into commands by the feed, makes the same data on another server and later.
+    fn repeats(&mut self) -> Result<(), String> {
+        let feed = self.host.server.take_feed();
+        if self.host.server.is_in_script() {
+            // What it has done so far is repeated when it is over.
+            return Ok(());
+        }
+        move_clock(LATER_US);
+        let same = repeat(&feed, &OPTIONS).and_then(|mut other| same(&mut self.host.server, &mut other));
+        same.map_err(|what| format!("  what the feed has does not do the same: {what}"))
     }
 
     /// After the last line: no client has received more than the block says.

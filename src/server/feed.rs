@@ -137,6 +137,11 @@ impl Server {
         self.feed.take()
     }
 
+    /// Whether a script is in the middle of what it does, so that a part of the data is not in the feed yet.
+    pub fn is_in_script(&self) -> bool {
+        self.scripts.is_suspended()
+    }
+
     /// The next command of the feed names its database, whatever stood before it.
     pub fn begin_feed_anew(&mut self) {
         self.feed.begin_anew();

@@ -178,6 +178,18 @@ impl Store {
         ExpiryProgress { expired: self.env.counters.expired - before, behind, rebuilding }
     }
 
+    /// Removes all keys and fields of all databases whose time has come. O(all that is due).
+    pub fn expire_all_due(&mut self) {
+        for index in 0..self.databases() {
+            loop {
+                let progress = self.expire_slice(index, usize::MAX);
+                if !progress.behind && !progress.rebuilding {
+                    break;
+                }
+            }
+        }
+    }
+
     /// One slice of the sweep that keeps access clocks readable: visits a small part of database `index` from `cursor`
     /// on and returns where to go on; 0 when it is through.
     pub fn sweep_clocks(&mut self, index: usize, cursor: u64) -> u64 {

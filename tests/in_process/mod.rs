@@ -12,6 +12,8 @@
 
 #![expect(dead_code, reason = "each of those who share it needs a part")]
 
+pub(crate) mod repeat;
+
 use std::cell::Cell;
 use std::path::PathBuf;
 use std::time::Duration;

@@ -3,6 +3,7 @@
 //! clock goes where it is told.
 
 use super::commands::is_forbidden;
+use super::in_process::repeat::{repeat, same};
 use super::in_process::{Connection, InProcess, ROUNDS_MAX, append_command, facts, move_clock, now_us};
 use super::replies::{Replies, shown};
 use std::time::Duration;
@@ -17,6 +18,8 @@ use weir_resp::Batch;
 const OPTIONS: [&str; 6] = ["--enable-debug-command", "yes", "--save", "", "--proto-max-bulk-len", "1048576"];
 /// How far a conversation may move the clock, unix ms: to the years 1970 and 2200.
 const CLOCK_MS: std::ops::RangeInclusive<i64> = 0..=7_258_118_400_000;
+/// How much later the feed of a conversation is repeated.
+const LATER_US: i64 = 1_000_000_000_000;
 /// Longest sleep that is believed: a year.
 const SLEEP_MAX: Duration = Duration::from_secs(31_536_000);
 /// A server that waits for longer than that has no work left that comes in slices.
@@ -33,6 +36,8 @@ pub(super) struct World {
     /// Of each connection, its client.
     clients: Vec<Client>,
     settings: Config,
+    /// What was done to the data, as commands.
+    feed: Vec<u8>,
     /// Bytes of the store when there was nothing in it yet.
     empty_bytes: usize,
 }
@@ -50,13 +55,14 @@ impl World {
     /// A server that has just started. There is one a thread at most, for they share the thread's clock.
     pub(super) fn start() -> World {
         let mut host = InProcess::start(&OPTIONS, Facts { sleep, ..facts() });
+        host.server.want_feed(true);
         let settings = host.server.config.clone();
         // A database that has never been used has no table yet.
         for index in 0..host.server.store.databases() {
             host.server.store.db(index);
         }
         let empty_bytes = host.server.store.live_bytes();
-        World { host, clients: Vec::new(), settings, empty_bytes }
+        World { host, clients: Vec::new(), settings, empty_bytes, feed: Vec::new() }
     }
 
     /// Which connections are open.
@@ -118,6 +124,7 @@ impl World {
     /// One turn of the event loop.
     pub(super) fn turn(&mut self) {
         self.host.turn_unless(are_forbidden);
+        self.feed.append(&mut self.host.server.take_feed());
         self.check_replies();
     }
 
@@ -179,7 +186,24 @@ impl World {
         self.check_pings();
         self.check_expiry();
         self.check_store();
+        self.check_feed();
         self.check_emptying();
+    }
+
+    /// What the feed has makes the same data on another server and later.
+    fn check_feed(&mut self) {
+        self.feed.append(&mut self.host.server.take_feed());
+        self.host.server.want_feed(false);
+        if self.host.server.is_in_script() {
+            // What that has done so far is repeated when it is over.
+            return;
+        }
+        move_clock(LATER_US);
+        let other = repeat(&std::mem::take(&mut self.feed), &OPTIONS);
+        move_clock(-LATER_US);
+        if let Err(what) = other.and_then(|mut other| same(&mut self.host.server, &mut other)) {
+            panic!("what the feed has does not do the same: {what}");
+        }
     }
 
     /// Sets everything to how it was at the start that holds back or refuses commands, and lets them run. Who waits for

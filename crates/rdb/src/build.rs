@@ -41,6 +41,7 @@ pub struct Builder {
     position: u64,
     limits: Limits,
     now_ms: i64,
+    left_out: bool,
     stream: Option<Unfinished>,
 }
 
@@ -60,7 +61,7 @@ impl Builder {
     pub fn new(hasher: KeyHasher, limits: Limits, now_ms: i64) -> Builder {
         let keyspace = Keyspace::new(hasher);
         let position = keyspace.position(KEY);
-        Builder { keyspace, position, limits, now_ms, stream: None }
+        Builder { keyspace, position, limits, now_ms, left_out: false, stream: None }
     }
 
     /// Takes the value that was read. `None` if nothing is left of it: all its fields had expired.
@@ -77,6 +78,11 @@ impl Builder {
         let is_empty = weir_structs::hash::HashRef::of(entry.as_ref()).is_some_and(|hash| hash.live_len(now_ms) == 0);
         let taken = entry.remove_take();
         Ok((!is_empty).then_some(taken))
+    }
+
+    /// Whether any field of a hash has been left out so far.
+    pub fn has_left_out(&self) -> bool {
+        self.left_out
     }
 
     /// Forgets what has been read of a value.
@@ -150,6 +156,7 @@ impl Visitor for Builder {
         let mut entry = self.entry()?;
         let mut hash = HashMut::of(&mut entry, limits.hash).ok_or(Problem::BadCollection)?;
         if expire_at_ms.is_some_and(|at| at <= now_ms) {
+            self.left_out = true;
             return Ok(());
         }
         let deadline = expire_at_ms.map_or(FieldDeadline::Clear, FieldDeadline::At);

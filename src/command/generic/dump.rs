@@ -6,7 +6,7 @@ use crate::command::spec::{Acl, Arg, ArgKind, Flags, Group, KeyFlags, KeySpec, S
 use crate::command::table::{DataFn, Row};
 use crate::command::{Cx, Error, args, hash, list, set, stream, zset};
 use crate::config::Config;
-use crate::store::{Removal, Store};
+use crate::store::{Key, Removal, Store};
 use weir_rdb::build::{Builder, Limits};
 use weir_rdb::encode::Forms;
 use weir_rdb::payload;
@@ -129,9 +129,13 @@ fn restore_command(cx: &mut Cx<'_>) -> Result<(), Error> {
         return Ok(());
     };
     value.expire_at = expire_at;
-    feed_restore(cx, options.absolute, expire_at);
     cx.db().remove(key);
     cx.db().put_used(key, value, options.idle_s, options.frequency);
+    if builder.has_left_out() {
+        feed_restored(cx, key, expire_at);
+    } else if !options.absolute {
+        feed_absolute(cx, expire_at);
+    }
     cx.effects.changed(1);
     cx.effects.event(EventClass::NEW, "new", key.name, cx.db_index);
     cx.effects.event(EventClass::GENERIC, "restore", key.name, cx.db_index);
@@ -140,15 +144,23 @@ fn restore_command(cx: &mut Cx<'_>) -> Result<(), Error> {
 }
 
 /// Has RESTORE repeated with the deadline as a moment.
-fn feed_restore(cx: &mut Cx<'_>, is_absolute: bool, expire_at: Option<i64>) {
+fn feed_absolute(cx: &mut Cx<'_>, expire_at: Option<i64>) {
+    if let Some(at) = expire_at {
+        let (argv, at_ms) = (cx.argv, format_i64(at));
+        let words = argv.iter().take(2).chain([&at_ms[..]]).chain(argv.iter().skip(3)).chain([b"ABSTTL".as_slice()]);
+        cx.effects.feed_words(argv.len() + 1, words);
+    }
+}
+
+/// Has a value repeated that is less than the payload: fields had expired, but when it is repeated none has.
+fn feed_restored(cx: &mut Cx<'_>, key: Key<'_>, expire_at: Option<i64>) {
     if !cx.effects.feeds() {
         return;
     }
-    let argv = cx.argv;
+    let forms = value_forms(cx.config);
+    let Some(payload) = cx.db().peek(key).map(|entry| payload::dump(entry, forms)) else { return };
     let at_ms = format_i64(expire_at.unwrap_or(0));
-    let absolute = (!is_absolute).then_some(b"ABSTTL".as_slice());
-    let words = argv.iter().take(2).chain([&at_ms[..]]).chain(argv.iter().skip(3)).chain(absolute);
-    cx.effects.feed_words(argv.len() + usize::from(!is_absolute), words);
+    cx.effects.feed_as(&[b"RESTORE", key.name, &at_ms, &payload, b"REPLACE", b"ABSTTL"]);
 }
 
 /// How values are written.

@@ -364,6 +364,7 @@ fn populate(cx: &mut ServerCx<'_>) -> Result<(), Error> {
     }
     let size = usize::try_from(size).map_err(|_| Error::STRING_TOO_LONG)?;
     let db = cx.client().db;
+    cx.server.effects.feed_words(cx.argv.len(), cx.argv.iter());
     let store = &mut cx.server.store;
     let (mut name, mut value) = (Vec::new(), Vec::new());
     for number in 0..count {
@@ -403,6 +404,8 @@ fn reload(cx: &mut ServerCx<'_>) -> Result<(), Error> {
     }
     let has = |option: &str| cx.words(2).any(|word| is(word, option));
     let (merge, flush, save) = (has("MERGE"), !has("NOFLUSH"), !has("NOSAVE"));
+    // What a snapshot leaves out because its time has come must be told as gone.
+    cx.server.store.expire_all_due();
     if save {
         cx.server.save_snapshot().map_err(|_| Error::NOT_SAVED)?;
     }
