@@ -30,11 +30,12 @@ class Failed(Exception):
 class Server:
     """A running server; ends, and takes its directory with it, at the end of a `with`."""
 
-    def __init__(self, name, command, core=None, options=()):
-        """`command` may hold options of its own; `core` is the only processor it may use."""
+    def __init__(self, name, command, core=None, options=(), directory=None):
+        """`command` may hold options of its own; `core` is the only processor it may use; a `directory` is left as it is."""
         self.name = name
         self.port = free_port()
-        self.directory = tempfile.mkdtemp(prefix="measured-")
+        self.is_lodger = directory is not None
+        self.directory = directory or tempfile.mkdtemp(prefix="measured-")
         arguments = shlex.split(command) + ["--port", str(self.port), "--bind", "127.0.0.1", "--save", ""]
         arguments += ["--appendonly", "no", "--dir", self.directory, *options]
         self.log = open(os.path.join(self.directory, "log"), "wb+")
@@ -62,7 +63,11 @@ class Server:
                 with Connection(self.port) as connection:
                     if connection.call("PING") == b"PONG":
                         return
-            except (OSError, Failed):
+            except Failed as answer:
+                # It is there, and reads its data.
+                if "LOADING" in str(answer):
+                    return
+            except OSError:
                 pass
             time.sleep(0.02)
         self.log.seek(0)
@@ -84,7 +89,8 @@ class Server:
                 self.process.kill()
                 self.process.wait()
         self.log.close()
-        shutil.rmtree(self.directory, ignore_errors=True)
+        if not self.is_lodger:
+            shutil.rmtree(self.directory, ignore_errors=True)
 
     def connect(self):
         """A new connection."""
