@@ -74,7 +74,7 @@ impl Server {
     fn expires_actively(&self) -> bool {
         let undisturbed =
             self.pause.current().is_none() && !self.is_loading() && !self.scripts.is_suspended() && !self.is_serving();
-        self.active_expire && undisturbed
+        self.active_expire && undisturbed && self.behind.is_empty()
     }
 
     /// After the last command of a turn: work that is due, in slices.

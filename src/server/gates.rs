@@ -6,6 +6,7 @@
 
 use super::Server;
 use super::client::{ClientFlags, Slot};
+use super::message::Order;
 use super::pause::Held;
 use super::table::Command;
 use crate::command::error::Error;
@@ -37,6 +38,17 @@ bitflags::bitflags! {
         const SERVING = 1 << 8;
         /// Data are being read.
         const LOADING = 1 << 9;
+        /// The disk is too far behind for more changes.
+        const DISK = 1 << 10;
+    }
+}
+
+bitflags::bitflags! {
+    /// What is written to a disk that may be too far behind.
+    #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+    pub struct Behind: u8 {
+        /// A snapshot: what is changed has to be written first.
+        const SNAPSHOT = 1 << 0;
     }
 }
 
@@ -70,7 +82,7 @@ type Gate = fn(&mut Server, Asking<'_>) -> Verdict;
 
 /// In the order in which Redis checks.
 const GATES: &[Gate] =
-    &[protected, auth, no_multi, acl, memory, subscribed, loading, busy, monitor, pause, multi, serving];
+    &[protected, auth, no_multi, acl, memory, subscribed, loading, busy, monitor, pause, multi, serving, disk];
 
 /// Asks every gate.
 #[cold]
@@ -107,6 +119,16 @@ impl Server {
         self.armed.set(Armed::PAUSE, self.pause.current().is_some());
         self.armed.set(Armed::LOADING, self.is_loading());
         self.store.keep_expired(self.pause.current().is_some());
+    }
+
+    /// Holds commands that change data back, or lets them go on, as far as `what` is concerned.
+    pub(super) fn set_behind(&mut self, what: Behind, is_behind: bool) {
+        self.behind.set(what, is_behind);
+        let held = !self.behind.is_empty();
+        if self.armed.contains(Armed::DISK) && !held {
+            self.outbox.order(Order::Resume);
+        }
+        self.armed.set(Armed::DISK, held);
     }
 }
 
@@ -207,6 +229,14 @@ fn pause(server: &mut Server, asking: Asking<'_>) -> Verdict {
     }
     if let Some(client) = server.clients.get_mut(asking.slot) {
         client.flags.insert(ClientFlags::PAUSED);
+    }
+    Verdict::Hold
+}
+
+/// What a change leaves to be written has to wait in memory, and there is enough of that.
+fn disk(server: &mut Server, asking: Asking<'_>) -> Verdict {
+    if server.behind.is_empty() || !asking.flags.intersects(Flags::WRITE.union(Flags::MAY_REPLICATE)) {
+        return Verdict::Pass;
     }
     Verdict::Hold
 }

@@ -144,6 +144,8 @@ pub struct Server {
     pub dirty: u64,
     /// Which gates have something to say at all.
     pub armed: gates::Armed,
+    /// What holds commands that change data back, because the disk is too far behind.
+    behind: gates::Behind,
     /// Whether deadlines are also enforced when nobody asks (DEBUG SET-ACTIVE-EXPIRE).
     pub active_expire: bool,
     /// Whether work that comes round many times a second is left undone (DEBUG PAUSE-CRON).
@@ -208,6 +210,7 @@ impl Server {
             acl_log: AclLog::default(),
             dirty: 0,
             armed: gates::Armed::default(),
+            behind: gates::Behind::default(),
             active_expire: true,
             cron_paused: false,
             shutdown: None,

@@ -7,8 +7,10 @@
 //! ```
 //!
 //! There is one snapshot at a time. A slice lasts a fraction of a millisecond, and while clients want something, at least as
-//! much time lies between two of them. When the disk is behind by [`AHEAD_BYTES_MAX`], the walk waits for it.
+//! much time lies between two of them. When the disk is behind by [`AHEAD_BYTES_MAX`], the walk waits for it. What is changed
+//! meanwhile has to be kept all the same, until that is [`HELD_FROM_BYTES`]: then changes wait as well.
 
+use super::gates::Behind;
 use super::{REDIS_VERSION, Server};
 use crate::command::value_forms;
 use crate::disk::RealDisk;
@@ -24,6 +26,10 @@ const SLICE_US: u64 = 300;
 const SLICE_STEPS: usize = 16;
 /// The walk stops while so many bytes wait for the thread that writes.
 const AHEAD_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// Commands that change data wait from so many bytes on, until there are half as many.
+const HELD_FROM_BYTES: usize = 64 * 1024 * 1024;
+/// If they wait for so long, in ms, in which nothing is written, the snapshot is given up.
+const STUCK_MS: i64 = 30_000;
 /// How often, in ms, the log is told how far a snapshot has come.
 const TELL_EVERY_MS: i64 = 5_000;
 /// After a failure, save points wait so long, in seconds.
@@ -80,6 +86,9 @@ struct Running {
     slice_took: u64,
     commands: u64,
     told_ms: i64,
+    /// Bytes that were written when the disk last came on, and when that was.
+    written_bytes: u64,
+    came_on_ms: i64,
 }
 
 /// What the loop does for a snapshot where nothing else happens.
@@ -198,6 +207,8 @@ impl Server {
             slice_took: 0,
             commands: self.stats.counters.total_commands_processed,
             told_ms: now_us / 1000,
+            written_bytes: 0,
+            came_on_ms: now_us / 1000,
         });
         Ok(())
     }
@@ -208,6 +219,7 @@ impl Server {
             drop(self.store.end_snapshot());
             drop(running);
             self.settle_garbage();
+            self.set_behind(Behind::SNAPSHOT, false);
         }
     }
 
@@ -242,7 +254,11 @@ impl Server {
             let (done, keys) = (running.keys_done, running.keys);
             tracing::info!("Writing a snapshot: {done} of {keys} keys, {} bytes", running.file.written_bytes());
         }
-        let result = if step == SnapshotStep::Lost { Some(Err(lost())) } else { running.file.take_result() };
+        let result = match step {
+            SnapshotStep::Lost => Some(Err(lost())),
+            _ if self.is_stuck(&mut running) => Some(Err(io::ErrorKind::TimedOut.into())),
+            _ => running.file.take_result(),
+        };
         match result {
             None => self.snapshots.running = Some(running),
             Some(result) => {
@@ -251,6 +267,26 @@ impl Server {
                 self.snapshot_ended(&purpose, result, Ended { began, began_ms, dirty, peak_bytes });
             }
         }
+    }
+
+    /// Holds changes back while too much waits for the disk. Whether that does not come on at all.
+    fn is_stuck(&mut self, running: &mut Running) -> bool {
+        let (waiting_bytes, written_bytes) = (running.file.waiting_bytes(), running.file.written_bytes());
+        let now_ms = self.store.now_ms();
+        let was_held = self.behind.contains(Behind::SNAPSHOT);
+        if std::mem::replace(&mut running.written_bytes, written_bytes) != written_bytes || !was_held {
+            running.came_on_ms = now_ms;
+        }
+        let held = waiting_bytes >= if was_held { HELD_FROM_BYTES / 2 } else { HELD_FROM_BYTES };
+        if held != was_held {
+            self.set_behind(Behind::SNAPSHOT, held);
+            if held {
+                tracing::warn!(
+                    "the disk is slow: changes wait until less of the snapshot does, {waiting_bytes} bytes now"
+                );
+            }
+        }
+        held && now_ms.abs_diff(running.came_on_ms) > STUCK_MS.unsigned_abs()
     }
 
     /// Gives entries out for a fraction of a millisecond.
@@ -303,6 +339,7 @@ impl Server {
 
     /// A snapshot is on disk, or could not be written.
     fn snapshot_ended(&mut self, purpose: &Purpose, result: io::Result<u64>, ended: Ended) {
+        self.set_behind(Behind::SNAPSHOT, false);
         let now_s = (self.facts.wall_clock_us)() / 1_000_000;
         let ms = self.stats.ticks.elapsed_ns(ended.began, self.stats.now()) / 1_000_000;
         let snapshots = &mut self.snapshots;
