@@ -20,6 +20,8 @@ use weir_structs::set::SetRef;
 use weir_structs::stream::{Stream, StreamId};
 use weir_structs::zset::ZsetRef;
 
+/// Bytes that are told of anything.
+const TOLD_MAX: usize = 300;
 /// Commands that are repeated in one turn.
 const TURN_COMMANDS: usize = 64;
 
@@ -69,7 +71,7 @@ pub(crate) fn repeat(feed: &[u8], options: &[&str]) -> Result<Server, String> {
                 let [job] = &mut jobs;
                 let reply = job.out.bytes();
                 if reply.starts_with(b"-") || reply.windows(3).any(|bytes| bytes == b"\n-E" || bytes == b"\n-W") {
-                    return Err(format!("{} fails: {}", texts[at], shown(reply)));
+                    return Err(format!("{} fails: {}", texts[at], told(reply)));
                 }
                 if !matches!(job.state, JobState::Full | JobState::Done | JobState::Unfinished) {
                     return Err(format!("{} leaves the server {:?}", texts[at], job.state));
@@ -93,20 +95,19 @@ pub(crate) fn same(first: &mut Server, second: &mut Server) -> Result<(), String
         one.retain(|key, text| other.get(key) != Some(text) || other.remove(key).is_none());
         let key = one.keys().chain(other.keys()).next().cloned();
         if let Some(key) = key {
-            let text = |all: &BTreeMap<String, String>| all.get(&key).cloned().unwrap_or_else(|| "nothing".to_owned());
-            return Err(format!(
-                "key {key} of database {index} is\n  {}\nand repeated\n  {}",
-                text(&one),
-                text(&other)
-            ));
+            let text = |all: &BTreeMap<Vec<u8>, String>| {
+                all.get(&key).map_or_else(|| "nothing".to_owned(), |text| text.chars().take(TOLD_MAX).collect())
+            };
+            let (one, other): (String, String) = (text(&one), text(&other));
+            return Err(format!("key {} of database {index} is\n  {one}\nand repeated\n  {other}", told(&key)));
         }
     }
     Ok(())
 }
 
-fn contents(server: &Server, index: usize) -> BTreeMap<String, String> {
+fn contents(server: &Server, index: usize) -> BTreeMap<Vec<u8>, String> {
     let entries = server.store.entries(index);
-    entries.map(|entry| (shown(entry.key()), format!("{:?} {}", entry.expire_at(), value_text(entry)))).collect()
+    entries.map(|entry| (entry.key().to_vec(), format!("{:?} {}", entry.expire_at(), value_text(entry)))).collect()
 }
 
 /// Everything about a value that is not told from the clock alone.
@@ -190,13 +191,19 @@ fn put_stream(text: &mut String, stream: &Stream) {
 
 /// A command as text.
 pub(crate) fn shown_command<'w>(words: impl Iterator<Item = &'w [u8]>) -> String {
-    words.map(shown).collect::<Vec<_>>().join(" ")
+    words.map(told).collect::<Vec<_>>().join(" ")
+}
+
+/// Bytes as text, the beginning of many.
+fn told(bytes: &[u8]) -> String {
+    match bytes.get(..TOLD_MAX) {
+        Some(beginning) => format!("{}...({} bytes)", shown(beginning), bytes.len()),
+        None => shown(bytes),
+    }
 }
 
 fn shown(bytes: &[u8]) -> String {
-    const SHOWN_MAX: usize = 300;
-    let text = bytes.get(..SHOWN_MAX).unwrap_or(bytes).escape_ascii().to_string();
+    let text = bytes.escape_ascii().to_string();
     let plain = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'"');
-    let text = if plain { text } else { format!("\"{text}\"") };
-    if bytes.len() > SHOWN_MAX { format!("{text}...({} bytes)", bytes.len()) } else { text }
+    if plain { text } else { format!("\"{text}\"") }
 }

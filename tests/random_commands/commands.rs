@@ -419,7 +419,7 @@ pub(super) fn is_forbidden<'w>(mut words: impl Iterator<Item = &'w [u8]>) -> boo
     let is = |word: &[u8], name: &str| word.eq_ignore_ascii_case(name.as_bytes());
     let name = words.next().unwrap_or_default();
     // They would end the process, or write files.
-    if is(name, "shutdown") || is(name, "save") {
+    if ["shutdown", "save", "bgsave"].iter().any(|command| is(name, command)) {
         return true;
     }
     if ["srandmember", "zrandmember", "hrandfield"].iter().any(|sampling| is(name, sampling)) {
