@@ -6,9 +6,12 @@
 //! `WEIR_BLESS=1 cargo test --test feed` writes what the feed has into the table, to be read before it is believed.
 
 mod in_process;
+#[path = "feed/random.rs"]
+mod random;
 
 use in_process::repeat::{repeat, same, shown_command};
-use in_process::{BEGIN_US, InProcess, append_command, facts, move_clock};
+use in_process::{BEGIN_US, InProcess, append_command, facts, move_clock, now_us};
+use random::Random;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::fs;
@@ -209,4 +212,65 @@ fn every_command_that_writes_is_in_the_table() {
     let writing = all.filter(|command| command.flags().contains(Flags::WRITE) && command.subs.is_empty());
     let missing: Vec<&str> = writing.map(|command| command.full_name).filter(|name| !told.contains(*name)).collect();
     assert_eq!(missing, Vec::<&str>::new(), "commands that write and are not in {}", path().display());
+}
+
+/// Conversations at random, and steps of each.
+const CONVERSATIONS: u64 = 60;
+const STEPS: usize = 600;
+const CLIENTS: u64 = 4;
+/// Steps that are told of a conversation that fails.
+const TOLD_STEPS: usize = 3_000;
+
+#[test]
+fn random_commands_of_all_families_are_repeated_to_the_same_data() {
+    let mut names: BTreeSet<String> = BTreeSet::new();
+    for seed in 0..CONVERSATIONS {
+        if let Err((what, steps)) = converse(seed, &mut names) {
+            panic!("conversation {seed}, of which the last steps are\n{}\n{what}", steps.join("\n"));
+        }
+    }
+    let wanted =
+        ["EXEC", "XCLAIM", "XACK", "HPEXPIREAT", "SREM", "LPOP", "ZPOPMIN", "XIDMPRECORD", "UNLINK", "HPERSIST"];
+    let missing: Vec<&str> = wanted.into_iter().filter(|name| !names.contains(*name)).collect();
+    assert_eq!(missing, Vec::<&str>::new(), "in none of them, which have {names:?}");
+}
+
+/// Holds a conversation, and repeats what it has done. `names`: the commands in its feed.
+fn converse(seed: u64, names: &mut BTreeSet<String>) -> Result<(), (String, Vec<String>)> {
+    let mut host = InProcess::start(&OPTIONS, facts());
+    host.server.want_feed(true);
+    let mut random = Random(seed);
+    let (mut feed, mut steps, mut in_multi) = (Vec::new(), Vec::new(), [false; CLIENTS as usize]);
+    for _ in 0..CLIENTS {
+        host.connect(false);
+    }
+    for _ in 0..STEPS {
+        if random.below(6) == 0 {
+            let ms = random.below(120);
+            steps.push(format!("+ {ms}"));
+            host.pass(Duration::from_millis(ms));
+        }
+        let client = random.below(CLIENTS) as usize;
+        let words = match (in_multi[client], random.below(25)) {
+            (true, 0..=5) => vec!["EXEC".to_owned()],
+            (false, 0) => vec!["MULTI".to_owned()],
+            _ => random::command(&mut random, now_us() / 1000),
+        };
+        in_multi[client] = (in_multi[client] || words[0] == "MULTI") && words[0] != "EXEC";
+        steps.push(format!("{client} {words:?}"));
+        let mut bytes = Vec::new();
+        append_command(&mut bytes, &words);
+        host.arrive(client, &bytes);
+        host.turn();
+        let fed = host.server.take_feed();
+        for line in told(&fed) {
+            names.extend(line.split(' ').next().map(str::to_uppercase));
+            steps.push(format!("    {line}"));
+        }
+        feed.extend_from_slice(&fed);
+    }
+    feed.append(&mut host.server.take_feed());
+    move_clock(LATER_US);
+    let repeated = repeat(&feed, &OPTIONS).and_then(|mut other| same(&mut host.server, &mut other));
+    repeated.map_err(|what| (what, steps.split_off(steps.len().saturating_sub(TOLD_STEPS))))
 }
