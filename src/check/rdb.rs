@@ -118,6 +118,8 @@ struct Check {
     /// By database and type.
     tallies: BTreeMap<u64, [Tally; KINDS.len()]>,
     functions: u64,
+    /// Collections without elements, which the server does not load.
+    empty: u64,
     /// Values that were passed over.
     lost: u64,
     /// Whether there are fields with deadlines.
@@ -189,6 +191,7 @@ impl Check {
                             }
                         }
                         Ok(None) => {}
+                        Err(Error { problem: Problem::Empty, .. }) => self.empty += 1,
                         Err(error) => self.lose(&mut snapshot, kind, began, error.problem).map_err(|_| error)?,
                     }
                 }
@@ -263,6 +266,9 @@ impl Check {
         println!("[info] {} keys read", self.sum(|tally| tally.keys));
         println!("[info] {} expires", self.sum(|tally| tally.expires));
         println!("[info] {} already expired", self.sum(|tally| tally.expired));
+        if self.empty > 0 {
+            println!("[info] {} empty keys skipped", self.empty);
+        }
         if self.functions > 0 {
             println!("[info] {} functions", self.functions);
         }

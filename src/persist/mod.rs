@@ -5,7 +5,8 @@
 
 pub mod aof;
 mod load;
+mod pipe;
 mod save;
 
-pub use load::{LoadError, Loaded, Loader};
+pub use load::{AuxField, LoadError, Loaded, Loader, Reading, Step};
 pub use save::{Origin, SnapshotFile};

@@ -10,13 +10,16 @@
 
 use super::{Server, ShutdownRequest};
 use crate::command::value_limits;
-use crate::persist::{Loaded, Loader};
+use crate::config::RdbVersionCheck;
+use crate::persist::{AuxField, LoadError, Loaded, Loader, Reading, Step};
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// How long one slice lasts, in microseconds, if nothing in it takes longer.
 const SLICE_US: u64 = 2_000;
+/// How long a file is waited for at once where there is no limit.
+const PATIENCE: Duration = Duration::from_millis(100);
 /// How often, in ms, the log is told how far it is.
 const TELL_EVERY_MS: i64 = 5_000;
 
@@ -60,6 +63,12 @@ pub(super) struct Slice {
 impl Slice {
     /// As long as it takes.
     pub(super) const EVERYTHING: Slice = Slice { ends: None };
+
+    /// How much is left of it; `None`: there is no end.
+    pub(super) fn rest(self, server: &Server) -> Option<Duration> {
+        let ticks = self.ends?.saturating_sub(server.stats.now());
+        Some(Duration::from_nanos(server.stats.ticks.to_ns(ticks)))
+    }
 
     /// Whether it is over.
     #[inline]
@@ -184,6 +193,7 @@ impl Server {
             }
             Err(error) => {
                 tracing::error!("{error}");
+                tracing::error!("Terminating server after rdb file reading failure.");
                 // It stays: what is there is not to be taken for everything.
                 self.shutdown = Some(ShutdownRequest { by: "an error while loading", failed: true });
             }
@@ -206,6 +216,7 @@ pub(super) struct SnapshotLoad {
     path: PathBuf,
     loader: Loader,
     replace: bool,
+    used_memory_then: u64,
 }
 
 impl SnapshotLoad {
@@ -214,16 +225,40 @@ impl SnapshotLoad {
     /// # Errors
     /// It cannot be opened, or does not begin as a snapshot.
     pub(super) fn open(server: &Server, path: PathBuf, how: SnapshotUse) -> Result<Option<SnapshotLoad>, String> {
-        let limits = value_limits(&server.config, &server.store);
-        let with_checksum = server.config.rdbchecksum;
-        let opened = Loader::open(&path, &server.store, limits, with_checksum, how.replace, how.keep_expired);
-        let loader = opened.map_err(|error| cannot_load(&path, &error))?;
-        Ok(loader.map(|loader| SnapshotLoad { path, loader, replace: how.replace }))
+        let reading = Reading {
+            limits: value_limits(&server.config, &server.store),
+            with_checksum: server.config.rdbchecksum && !server.store.skips_checksums(),
+            any_version: server.config.rdb_version_check == RdbVersionCheck::Relaxed,
+            replace: how.replace,
+            keep_expired: how.keep_expired,
+        };
+        let loader = Loader::open(&path, &server.store, reading).map_err(|error| cannot_load(&path, &error))?;
+        Ok(loader.map(|loader| SnapshotLoad { path, loader, replace: how.replace, used_memory_then: 0 }))
+    }
+
+    /// Tells what the file says of itself.
+    fn tell(&mut self, now_ms: i64) {
+        for AuxField { name, value } in self.loader.take_aux() {
+            match name.as_str() {
+                "redis-ver" | "valkey-ver" => tracing::info!("Loading RDB produced by version {value}"),
+                "ctime" => {
+                    let age_s = (now_ms / 1000).saturating_sub(value.parse().unwrap_or(0)).max(0);
+                    tracing::info!("RDB age {age_s} seconds");
+                }
+                "used-mem" => {
+                    self.used_memory_then = value.parse().unwrap_or(0);
+                    #[expect(clippy::cast_precision_loss, reason = "a figure for people")]
+                    let mb = self.used_memory_then as f64 / 1_048_576.0;
+                    tracing::info!("RDB memory usage when created {mb:.2} Mb");
+                }
+                _ => tracing::debug!("the snapshot says: {name} {value}"),
+            }
+        }
     }
 
     /// All of it has been read.
     fn end(&mut self, server: &mut Server) -> Result<(), String> {
-        let Loaded { keys, expired, functions, had_modules, .. } = self.loader.take_loaded();
+        let Loaded { keys, expired, empty, functions, had_modules, .. } = self.loader.take_loaded();
         for code in functions {
             server.load_library(&code, self.replace).map_err(|error| {
                 format!("a library of functions in the snapshot is refused: {}", String::from_utf8_lossy(error.text()))
@@ -233,7 +268,7 @@ impl SnapshotLoad {
             tracing::warn!("data of modules in the snapshot were passed over: there are no modules here");
         }
         (server.snapshots.keys_loaded, server.snapshots.keys_expired) = (keys, expired);
-        tracing::info!("Done loading RDB, keys loaded: {keys}, keys expired: {expired}, empty keys skipped: 0.");
+        tracing::info!("Done loading RDB, keys loaded: {keys}, keys expired: {expired}, empty keys skipped: {empty}.");
         Ok(())
     }
 }
@@ -241,10 +276,21 @@ impl SnapshotLoad {
 impl Load for SnapshotLoad {
     fn step(&mut self, server: &mut Server, slice: Slice) -> Result<Progress, String> {
         loop {
-            match self.loader.step(&mut server.store) {
-                Ok(false) if slice.is_over(server) => return Ok(Progress::Unfinished),
-                Ok(false) => {}
-                Ok(true) => {
+            let delay_us = server.config.key_load_delay;
+            let keys_max = if delay_us == 0 { usize::MAX } else { 1 };
+            let patience = slice.rest(server).unwrap_or(PATIENCE);
+            let stepped = self.loader.step(&mut server.store, keys_max, patience);
+            self.tell(server.store.now_ms());
+            match stepped {
+                Ok(Step::Keys(keys)) => {
+                    if keys > 0 {
+                        delay(server, delay_us);
+                    }
+                    if slice.is_over(server) {
+                        return Ok(Progress::Unfinished);
+                    }
+                }
+                Ok(Step::Done) => {
                     self.end(server)?;
                     return Ok(Progress::Done);
                 }
@@ -260,9 +306,21 @@ impl Load for SnapshotLoad {
     fn loaded_bytes(&self) -> u64 {
         self.loader.loaded_bytes()
     }
+
+    fn used_memory_then(&self) -> u64 {
+        self.used_memory_then
+    }
 }
 
-fn cannot_load(path: &Path, error: &impl fmt::Display) -> String {
+/// Waits for so many microseconds, as `key-load-delay` wants; below zero: for one, at one of so many keys.
+fn delay(server: &mut Server, us: i32) {
+    let is_due = us > 0 || us < 0 && server.store.random_u64().is_multiple_of(u64::from(us.unsigned_abs()));
+    if is_due {
+        (server.facts.sleep)(Duration::from_micros(u64::try_from(us).unwrap_or(1)));
+    }
+}
+
+fn cannot_load(path: &Path, error: &LoadError) -> String {
     format!(
         "{} cannot be loaded: {error}. The file is left as it is. Restore it from a copy, or move it away to start with \
          empty databases.",

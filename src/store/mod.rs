@@ -10,6 +10,7 @@ mod changed;
 mod db;
 mod eviction;
 mod expiry;
+mod loaded;
 mod sequence;
 mod snapshot;
 mod versions;
@@ -19,11 +20,12 @@ pub use changed::{ChangedKey, ChangedKeys, TellChanged};
 pub use db::{Db, Key, Removal, ValueMut, Write};
 pub use eviction::{Eviction, EvictionOrder, EvictionScope};
 pub use expiry::ExpiryProgress;
+pub use loaded::{LoadedKey, Room};
 pub use sequence::Sequence;
 pub use snapshot::{Access, KeyHead, Recorder, SnapshotStep};
 pub use versions::Version;
 pub use weir_structs::entry::{BLOB_MIN, Blob, EntryRef, Kind, StrView};
-pub use weir_structs::keyspace::{ExpireChange, NewStr, TakenValue};
+pub use weir_structs::keyspace::{ExpireChange, NewStr, NewValue, TakenValue};
 pub use weir_structs::sizes::{SizedType, Sizes};
 pub use weir_structs::value::{Big, PackedKind, ValueRef};
 
@@ -291,6 +293,7 @@ pub struct Store {
     databases: Vec<Database>,
     env: Env,
     list_apart_from: Option<usize>,
+    skips_checksums: bool,
     /// Taken out while it works.
     evictor: Option<Box<Evictor>>,
     /// No database from here on has ever been used.
@@ -328,6 +331,7 @@ impl Store {
                 capture: None,
             },
             list_apart_from: None,
+            skips_checksums: false,
             evictor: Some(Box::new(Evictor::new(random_seed))),
             used: 0,
             walking: 0,
@@ -388,6 +392,16 @@ impl Store {
     #[inline]
     pub fn list_apart_from(&self) -> Option<usize> {
         self.list_apart_from
+    }
+
+    /// Whether what is read is believed whatever its checksum; for tests.
+    pub fn skips_checksums(&self) -> bool {
+        self.skips_checksums
+    }
+
+    /// Sets [`Store::skips_checksums`].
+    pub fn set_skips_checksums(&mut self, skips: bool) {
+        self.skips_checksums = skips;
     }
 
     /// Sets [`Store::list_apart_from`]; for tests.

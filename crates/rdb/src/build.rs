@@ -1,20 +1,21 @@
 //! Makes values of what is read.
 //!
-//! A value is made as commands would make it, element by element and within the same limits, in a keyspace of its own that
-//! holds nothing else; when all of it has been read it is taken out. So what is half read can be dropped without a trace.
+//! A value is made by itself, element by element, in the form that commands would give it within the same limits; when all of
+//! it has been read it is taken out. So what is half read can be dropped without a trace. What is small goes into buffers that
+//! are used for one value after the other.
 
 use crate::error::Problem;
 use crate::value::{Collection, Id, StreamFigures, Visitor};
-use std::collections::BTreeMap;
-use weir_structs::hash::{FieldDeadline, HashLimits, HashMut};
-use weir_structs::keyspace::{EntryMut, KeyHasher, Keyspace, NewStr, NewValue, TakenValue};
-use weir_structs::list::{End, Limits as ListLimits, ListMut};
+use std::collections::{BTreeMap, HashSet};
+use weir_structs::hash::{FieldDeadline, Hash, HashLimits};
+use weir_structs::keyspace::{KeyHasher, NewStr, NewValue, OwnedValue, TakenValue};
+use weir_structs::list::{Limits as ListLimits, ListFill, ListForm};
 use weir_structs::number::parse_i64;
-use weir_structs::packed::Element;
-use weir_structs::set::{SetLimits, SetMut};
+use weir_structs::packed::{self, COUNT_BYTES, Element, Encoded, Packed};
+use weir_structs::set::{OwnedSet, SetForm, SetLimits, SetMut};
 use weir_structs::stream::{ConsumerSlot, NodeLimits, Stream, StreamId};
 use weir_structs::value::{Big, PackedKind};
-use weir_structs::zset::{AddRule, Added, ZsetLimits, ZsetMut};
+use weir_structs::zset::{ZsetFill, ZsetForm, ZsetLimits};
 
 /// Until where values have their small forms.
 #[derive(Clone, Copy, Debug)]
@@ -31,18 +32,35 @@ pub struct Limits {
     pub stream: NodeLimits,
 }
 
-/// The one key.
-const KEY: &[u8] = b"";
-
 /// Makes one value after the other.
 #[derive(Debug)]
 pub struct Builder {
-    keyspace: Keyspace,
-    position: u64,
+    hasher: KeyHasher,
     limits: Limits,
     now_ms: i64,
     left_out: bool,
+    kind: Shape,
+    /// Text of a string.
+    text: Vec<u8>,
+    hash: HashFill,
+    set: OwnedSet,
+    zset: ZsetFill,
+    list: ListFill,
     stream: Option<Unfinished>,
+    /// The small value that was taken last.
+    taken: Vec<u8>,
+}
+
+/// What is being read.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Shape {
+    Nothing,
+    Str,
+    Hash,
+    Set,
+    Zset,
+    List,
+    Stream,
 }
 
 /// A stream that is being read.
@@ -59,25 +77,75 @@ impl Builder {
     /// `hasher`: of the keyspace that the values will be in. Fields of hashes whose deadline is before `now_ms` (Unix
     /// milliseconds) are left out.
     pub fn new(hasher: KeyHasher, limits: Limits, now_ms: i64) -> Builder {
-        let keyspace = Keyspace::new(hasher);
-        let position = keyspace.position(KEY);
-        Builder { keyspace, position, limits, now_ms, left_out: false, stream: None }
+        Builder {
+            limits,
+            now_ms,
+            left_out: false,
+            kind: Shape::Nothing,
+            text: Vec::new(),
+            hash: HashFill::default(),
+            set: OwnedSet::new(&hasher),
+            zset: ZsetFill::new(limits.zset, hasher.clone()),
+            list: ListFill::new(limits.list),
+            stream: None,
+            taken: Vec::new(),
+            hasher,
+        }
     }
 
-    /// Takes the value that was read. `None` if nothing is left of it: all its fields had expired.
+    /// Takes the value that was read. `None` if nothing is left of it: all its fields had expired. The bytes of a small value
+    /// stay here until the next one is taken.
     ///
     /// # Errors
     /// A stream that does not fit together.
+    pub fn take_new(&mut self) -> Result<Option<NewValue<'_>>, Problem> {
+        Ok(match std::mem::replace(&mut self.kind, Shape::Nothing) {
+            Shape::Nothing => None,
+            Shape::Str => Some(NewValue::Str(parse_i64(&self.text).map_or(NewStr::Bytes(&self.text), NewStr::Int))),
+            Shape::Hash => match self.hash.finish(&mut self.taken) {
+                Some(hash) => Some(NewValue::Big(Big::Hash(hash))),
+                None if self.taken.is_empty() => None,
+                None => Some(NewValue::Packed(PackedKind::Hash, &self.taken)),
+            },
+            Shape::Set => match std::mem::replace(&mut self.set, OwnedSet::new(&self.hasher)).into_form() {
+                SetForm::Big(set) => Some(NewValue::Big(Big::Set(set))),
+                SetForm::Ints(bytes) => Some(self.small(PackedKind::SetInts, bytes)),
+                SetForm::Packed(bytes) => Some(self.small(PackedKind::Set, bytes)),
+            },
+            Shape::Zset => match self.zset.finish().ok_or(Problem::BadCollection)? {
+                ZsetForm::Big(zset) => Some(NewValue::Big(Big::Zset(zset))),
+                ZsetForm::Packed(bytes) => Some(self.small(PackedKind::Zset, bytes)),
+            },
+            Shape::List => match self.list.finish() {
+                ListForm::Big(list) => Some(NewValue::Big(Big::List(list))),
+                ListForm::Packed(bytes) => Some(self.small(PackedKind::List, bytes)),
+            },
+            Shape::Stream => {
+                let mut unfinished = self.stream.take().ok_or(Problem::BadStream)?;
+                unfinished.end_group()?;
+                Some(NewValue::Big(Big::from(unfinished.stream)))
+            }
+        })
+    }
+
+    fn small(&mut self, kind: PackedKind, bytes: Vec<u8>) -> NewValue<'_> {
+        self.taken = bytes;
+        NewValue::Packed(kind, &self.taken)
+    }
+
+    /// The same as a value of its own.
+    ///
+    /// # Errors
+    /// As before.
     pub fn take(&mut self) -> Result<Option<TakenValue>, Problem> {
-        if let Some(mut unfinished) = self.stream.take() {
-            unfinished.end_group()?;
-            self.put(NewValue::Big(Big::from(unfinished.stream)));
-        }
-        let now_ms = self.now_ms;
-        let Some(entry) = self.keyspace.get_mut(self.position, KEY) else { return Ok(None) };
-        let is_empty = weir_structs::hash::HashRef::of(entry.as_ref()).is_some_and(|hash| hash.live_len(now_ms) == 0);
-        let taken = entry.remove_take();
-        Ok((!is_empty).then_some(taken))
+        let value = self.take_new()?.map(|value| match value {
+            NewValue::Str(NewStr::Int(value)) => OwnedValue::Int(value),
+            NewValue::Str(NewStr::Blob(blob)) => OwnedValue::Blob(blob),
+            NewValue::Str(NewStr::Bytes(bytes) | NewStr::Raw(bytes)) => OwnedValue::Bytes(bytes.to_vec()),
+            NewValue::Packed(kind, bytes) => OwnedValue::Packed(kind, bytes.to_vec()),
+            NewValue::Big(big) => OwnedValue::Big(big),
+        });
+        Ok(value.map(|value| TakenValue { value, expire_at: None, clock: 0 }))
     }
 
     /// Whether any field of a hash has been left out so far.
@@ -87,24 +155,114 @@ impl Builder {
 
     /// Forgets what has been read of a value.
     pub fn clear(&mut self) {
-        self.stream = None;
-        if let Some(entry) = self.keyspace.get_mut(self.position, KEY) {
-            drop(entry.remove());
+        match std::mem::replace(&mut self.kind, Shape::Nothing) {
+            Shape::Nothing => {}
+            Shape::Str => self.text.clear(),
+            Shape::Hash => self.hash.clear(),
+            Shape::Set => self.set = OwnedSet::new(&self.hasher),
+            Shape::Zset => self.zset.clear(),
+            Shape::List => self.list.clear(),
+            Shape::Stream => self.stream = None,
         }
     }
 
-    fn put(&mut self, value: NewValue<'_>) {
+    fn begin(&mut self, kind: Shape) {
         self.clear();
-        self.keyspace.insert(self.position, KEY, value, None, 0);
+        self.kind = kind;
     }
 
-    fn entry(&mut self) -> Result<EntryMut<'_>, Problem> {
-        self.keyspace.get_mut(self.position, KEY).ok_or(Problem::BadCollection)
+    fn expect(&self, kind: Shape) -> Result<(), Problem> {
+        if self.kind == kind { Ok(()) } else { Err(Problem::BadCollection) }
     }
 
     fn unfinished(&mut self) -> Result<&mut Unfinished, Problem> {
         self.stream.as_mut().ok_or(Problem::BadStream)
     }
+}
+
+/// Up to so many fields of a small hash are compared with each other; of more, hashes are kept.
+const COMPARED_MAX: usize = 16;
+/// Most bytes of a small hash.
+const PACKED_BYTES_MAX: usize = 1 << 30;
+
+/// A hash that is being filled.
+#[derive(Debug, Default)]
+struct HashFill {
+    /// While it is small: room for the count, then fields and values.
+    packed: Vec<u8>,
+    count: usize,
+    /// Hashes of the fields, where they are many for a small hash.
+    seen: HashSet<u64>,
+    big: Option<Box<Hash>>,
+}
+
+impl HashFill {
+    fn clear(&mut self) {
+        self.packed.clear();
+        self.count = 0;
+        self.seen.clear();
+        self.big = None;
+    }
+
+    /// Adds a field. Says whether it is new; one that is not changes nothing that matters, for the hash is given up.
+    fn add(&mut self, of: &Field<'_>, limits: HashLimits, hasher: &KeyHasher) -> bool {
+        let Field { field, value, expire_at_ms, now_ms } = *of;
+        if self.big.is_none() {
+            let fits = self.count < limits.fields
+                && field.len() <= limits.value_bytes
+                && value.len() <= limits.value_bytes
+                && self.packed.len() <= PACKED_BYTES_MAX
+                && expire_at_ms.is_none();
+            if fits {
+                return self.add_small(field, value, hasher);
+            }
+            self.big = Some(Box::new(Hash::from_packed(Packed::new(&self.packed), hasher.clone())));
+        }
+        let Some(hash) = &mut self.big else { return false };
+        let deadline = expire_at_ms.map_or(FieldDeadline::Clear, FieldDeadline::At);
+        hash.set(hash.position(field), field, value, deadline, now_ms).is_new()
+    }
+
+    fn add_small(&mut self, field: &[u8], value: &[u8], hasher: &KeyHasher) -> bool {
+        if self.packed.is_empty() {
+            // Walked to be known until it is finished.
+            self.packed.extend_from_slice(&packed::count_bytes(usize::MAX));
+        }
+        let there = Packed::new(&self.packed);
+        if self.count == COMPARED_MAX {
+            self.seen.extend(there.pairs().map(|(field, _)| hasher.position(&field.element.text())));
+        }
+        let may_be_there = self.count < COMPARED_MAX || !self.seen.insert(hasher.position(field));
+        if may_be_there && there.find(field, 2).is_some() {
+            return false;
+        }
+        Encoded::new(field).write(&mut self.packed);
+        Encoded::new(value).write(&mut self.packed);
+        self.count += 1;
+        true
+    }
+
+    /// Puts a small hash into `to`, or gives a big one.
+    fn finish(&mut self, to: &mut Vec<u8>) -> Option<Box<Hash>> {
+        let big = self.big.take();
+        to.clear();
+        if big.is_none() && self.packed.len() > COUNT_BYTES {
+            std::mem::swap(to, &mut self.packed);
+            if let Some(count) = to.first_chunk_mut() {
+                *count = packed::count_bytes(self.count * 2);
+            }
+        }
+        self.clear();
+        big
+    }
+}
+
+/// A field with what belongs to it, when it is `now_ms`.
+struct Field<'a> {
+    field: &'a [u8],
+    value: &'a [u8],
+    expire_at_ms: Option<i64>,
+    now_ms: i64,
 }
 
 fn id_of((ms, seq): Id) -> StreamId {
@@ -117,54 +275,53 @@ fn if_new(is_new: bool) -> Result<(), Problem> {
 
 impl Visitor for Builder {
     fn string(&mut self, value: &[u8]) -> Result<(), Problem> {
-        self.put(NewValue::Str(parse_i64(value).map_or(NewStr::Bytes(value), NewStr::Int)));
+        self.begin(Shape::Str);
+        self.text.clear();
+        self.text.extend_from_slice(value);
         Ok(())
     }
 
-    fn collection(&mut self, kind: Collection, _: usize) -> Result<(), Problem> {
-        let kind = match kind {
-            Collection::List => PackedKind::List,
-            Collection::Set => PackedKind::SetInts,
-            Collection::Zset => PackedKind::Zset,
-            Collection::Hash => PackedKind::Hash,
-        };
-        self.put(NewValue::Packed(kind, &[]));
+    fn collection(&mut self, kind: Collection, expected: usize) -> Result<(), Problem> {
+        self.begin(match kind {
+            Collection::List => Shape::List,
+            Collection::Set => Shape::Set,
+            Collection::Zset => Shape::Zset,
+            Collection::Hash => Shape::Hash,
+        });
+        if kind == Collection::Zset {
+            self.zset.expect(expected);
+        }
         Ok(())
     }
 
     fn element(&mut self, element: Element<'_>) -> Result<(), Problem> {
-        let limits = self.limits;
-        let mut entry = self.entry()?;
-        if let Some(mut list) = ListMut::of(&mut entry, limits.list) {
-            list.expect_element(element.into());
-            list.push(End::Back, element.into());
+        if self.kind == Shape::List {
+            self.list.push(element.into());
             return Ok(());
         }
-        let mut set = SetMut::of(&mut entry, &limits.set).ok_or(Problem::BadCollection)?;
-        if_new(set.add(&element.text()))
+        self.expect(Shape::Set)?;
+        if_new(SetMut::new(&mut self.set, &self.limits.set).add(&element.text()))
     }
 
     fn scored(&mut self, member: Element<'_>, score: f64) -> Result<(), Problem> {
-        let limits = self.limits;
-        let mut entry = self.entry()?;
-        let mut zset = ZsetMut::of(&mut entry, limits.zset).ok_or(Problem::BadCollection)?;
-        if_new(matches!(zset.add(&member.text(), score, AddRule::default()), Added::New(_)))
+        self.expect(Shape::Zset)?;
+        self.zset.add(&member.text(), score);
+        Ok(())
     }
 
     fn field(&mut self, field: Element<'_>, value: Element<'_>, expire_at_ms: Option<i64>) -> Result<(), Problem> {
-        let (limits, now_ms) = (self.limits, self.now_ms);
-        let mut entry = self.entry()?;
-        let mut hash = HashMut::of(&mut entry, limits.hash).ok_or(Problem::BadCollection)?;
-        if expire_at_ms.is_some_and(|at| at <= now_ms) {
+        self.expect(Shape::Hash)?;
+        if expire_at_ms.is_some_and(|at| at <= self.now_ms) {
             self.left_out = true;
             return Ok(());
         }
-        let deadline = expire_at_ms.map_or(FieldDeadline::Clear, FieldDeadline::At);
-        if_new(hash.set(&field.text(), &value.text(), deadline, now_ms).is_new())
+        let (field, value) = (field.text(), value.text());
+        let of = Field { field: &field, value: &value, expire_at_ms, now_ms: self.now_ms };
+        if_new(self.hash.add(&of, self.limits.hash, &self.hasher))
     }
 
     fn stream(&mut self) -> Result<(), Problem> {
-        self.clear();
+        self.begin(Shape::Stream);
         self.stream = Some(Unfinished::default());
         Ok(())
     }

@@ -35,7 +35,9 @@ pub enum Problem {
     BadPacked,
     /// A number that is none, or a score that is not a number.
     BadNumber,
-    /// An empty collection, or an element that is there twice.
+    /// A collection without elements.
+    Empty,
+    /// An element that is there twice, or is none of its collection.
     BadCollection,
     /// A stream that contradicts itself.
     BadStream,
@@ -65,7 +67,8 @@ impl fmt::Display for Problem {
             Problem::Module => write!(f, "a value of a module"),
             Problem::BadPacked => write!(f, "a packed value that contradicts itself"),
             Problem::BadNumber => write!(f, "a number that is none"),
-            Problem::BadCollection => write!(f, "an empty collection, or an element that is there twice"),
+            Problem::Empty => write!(f, "a collection without elements"),
+            Problem::BadCollection => write!(f, "an element that is there twice"),
             Problem::BadStream => write!(f, "a stream that contradicts itself"),
             Problem::Checksum { stored, actual } => {
                 write!(f, "the checksum is {actual:016x} and should be {stored:016x}")

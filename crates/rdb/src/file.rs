@@ -88,6 +88,14 @@ impl<R: Read> Snapshot<R> {
     /// # Errors
     /// It is no snapshot, or of a version that is not known.
     pub fn open(inner: R, with_checksum: bool) -> Result<Snapshot<R>, Error> {
+        Snapshot::open_as(inner, with_checksum, false)
+    }
+
+    /// The same; `any_version`: one that is too new is read as the newest that is known.
+    ///
+    /// # Errors
+    /// As before.
+    pub fn open_as(inner: R, with_checksum: bool, any_version: bool) -> Result<Snapshot<R>, Error> {
         let mut source = Source::new(inner, with_checksum);
         let magic: [u8; 9] = source.array()?;
         let (dialect, digits) = match &magic {
@@ -97,7 +105,8 @@ impl<R: Read> Snapshot<R> {
         };
         let version = std::str::from_utf8(digits).ok().and_then(|digits| digits.parse().ok());
         let version: u32 = version.ok_or_else(|| source.error(Problem::NoSnapshot))?;
-        if Dialect::of_version(version) != Some(dialect) {
+        let is_known = Dialect::of_version(version) == Some(dialect);
+        if !is_known && !(any_version && version > 0 && Dialect::nearest(version) == dialect) {
             return Err(source.error(Problem::Version(version)));
         }
         Ok(Snapshot { source, version, dialect, buffers: Buffers::default(), has_checksum: None })
@@ -106,6 +115,11 @@ impl<R: Read> Snapshot<R> {
     /// The version.
     pub fn version(&self) -> u32 {
         self.version
+    }
+
+    /// Says how many bytes there are, so that room for large values can be made beforehand.
+    pub fn set_length(&mut self, length: u64) {
+        self.source.set_length(length);
     }
 
     /// Whose layouts it has.
@@ -168,6 +182,11 @@ impl<R: Read> Snapshot<R> {
     /// Reads the value behind a [`Record::Key`].
     pub fn value(&mut self, kind: u8, visitor: &mut impl Visitor) -> Result<(), Error> {
         read_value(&mut self.source, kind, self.dialect, &mut self.buffers, visitor)
+    }
+
+    /// Reads the value behind a [`Record::Key`] that is a string, and adds it to `to`.
+    pub fn string_value(&mut self, to: &mut Vec<u8>) -> Result<(), Error> {
+        self.source.add_string(to)
     }
 
     fn string(&mut self) -> Result<Vec<u8>, Error> {

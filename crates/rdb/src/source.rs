@@ -26,12 +26,33 @@ pub struct Source<R> {
     /// Over everything before the buffer, and over so much of the buffer.
     checksum: Option<u64>,
     summed: usize,
+    /// Bytes of all of it; 0 if that is not known.
+    length: u64,
 }
 
 impl<R: Read> Source<R> {
     /// Begins to read. The checksum is worked out along the way if it is wanted.
     pub fn new(inner: R, with_checksum: bool) -> Source<R> {
-        Source { inner, buffer: Vec::new(), taken: 0, before: 0, checksum: with_checksum.then_some(0), summed: 0 }
+        Source {
+            inner,
+            buffer: Vec::new(),
+            taken: 0,
+            before: 0,
+            checksum: with_checksum.then_some(0),
+            summed: 0,
+            length: 0,
+        }
+    }
+
+    /// Says how many bytes there are.
+    pub(crate) fn set_length(&mut self, length: u64) {
+        self.length = length;
+    }
+
+    /// How many things of at least `bytes` bytes each may follow, of so many that are claimed.
+    pub(crate) fn believable(&self, claimed: usize, bytes: u64) -> usize {
+        let most = self.length.saturating_sub(self.offset()) / bytes;
+        claimed.min(usize::try_from(most).unwrap_or(usize::MAX))
     }
 
     /// Bytes read so far.
@@ -122,6 +143,12 @@ impl<R: Read> Source<R> {
     /// Puts the next `len` bytes into `to`, which is emptied first.
     pub fn bytes(&mut self, len: u64, to: &mut Vec<u8>) -> Result<(), Error> {
         to.clear();
+        self.add_bytes(len, to)
+    }
+
+    /// Adds the next `len` bytes to `to`.
+    #[inline]
+    fn add_bytes(&mut self, len: u64, to: &mut Vec<u8>) -> Result<(), Error> {
         let mut left = len;
         while left > 0 {
             // What is there is taken first, so that a long string goes through the buffer in large pieces.
@@ -178,8 +205,15 @@ impl<R: Read> Source<R> {
 
     /// A string, into `to`, which is emptied first. One that was stored as an integer comes as its text.
     pub fn string(&mut self, to: &mut Vec<u8>) -> Result<(), Error> {
+        to.clear();
+        self.add_string(to)
+    }
+
+    /// Adds a string to `to`.
+    #[inline]
+    pub fn add_string(&mut self, to: &mut Vec<u8>) -> Result<(), Error> {
         match self.length_or_encoding()? {
-            Length::Of(length) => self.bytes(length, to),
+            Length::Of(length) => self.add_bytes(length, to),
             Length::Encoding(encoding) => {
                 let value = match encoding {
                     0 => i64::from(i8::from_le_bytes(self.array()?)),
@@ -188,7 +222,6 @@ impl<R: Read> Source<R> {
                     3 => return self.compressed(to),
                     _ => return Err(self.error(Problem::BadString)),
                 };
-                to.clear();
                 to.extend_from_slice(format_i64(value).as_bytes());
                 Ok(())
             }
@@ -200,7 +233,7 @@ impl<R: Read> Source<R> {
         let mut input = Vec::new();
         self.bytes(packed, &mut input)?;
         let unpacked = usize::try_from(length).ok().and_then(|length| lzf::decompress(&input, length));
-        *to = unpacked.ok_or_else(|| self.error(Problem::BadString))?;
+        to.extend_from_slice(&unpacked.ok_or_else(|| self.error(Problem::BadString))?);
         Ok(())
     }
 }

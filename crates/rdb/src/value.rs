@@ -45,7 +45,7 @@ pub struct StreamFigures {
 pub trait Visitor {
     /// The value is a string.
     fn string(&mut self, value: &[u8]) -> Result<(), Problem>;
-    /// The value is a collection of about so many elements, or pairs; they follow. The number is a claim.
+    /// The value is a collection; its elements, or pairs, follow. About so many: no more than there are bytes for, 0 if nobody knows.
     fn collection(&mut self, kind: Collection, claimed: usize) -> Result<(), Problem>;
     /// The next element of a list or a set.
     fn element(&mut self, element: Element<'_>) -> Result<(), Problem>;
@@ -92,6 +92,11 @@ impl Dialect {
             VALKEY_VERSION_MIN..=VALKEY_VERSION_MAX => Some(Dialect::Valkey),
             _ => None,
         }
+    }
+
+    /// Who most likely writes a version, known or not: those that are too new have the numbers of one or the other.
+    pub fn nearest(version: u32) -> Dialect {
+        if version < VALKEY_VERSION_MIN { Dialect::Redis } else { Dialect::Valkey }
     }
 }
 
@@ -155,6 +160,28 @@ pub fn name_of_type(kind: u8) -> &'static str {
         code::HASH_TTL_OLD | code::HASH_TTL => "hash-hashtable-md",
         code::HASH_LISTPACK_TTL_OLD | code::HASH_LISTPACK_TTL => "hash-listpack-md",
         _ => "unknown",
+    }
+}
+
+/// What is wrong with a value of a type, in words that people search logs for.
+pub fn complaint(kind: u8, problem: Problem) -> String {
+    let form = match kind {
+        code::HASH_ZIPMAP => "Zipmap",
+        code::LIST_ZIPLIST | code::LIST_OF_ZIPLISTS => "Ziplist",
+        code::SET_INTSET => "Intset",
+        code::ZSET_ZIPLIST => "Zset ziplist",
+        code::HASH_ZIPLIST => "Hash ziplist",
+        code::HASH_LISTPACK | code::HASH_LISTPACK_TTL | code::HASH_LISTPACK_TTL_OLD => "Hash listpack",
+        code::ZSET_LISTPACK => "Zset listpack",
+        code::SET_LISTPACK => "Set listpack",
+        code::LIST_OF_LISTPACKS => "Listpack",
+        code::STREAM | code::STREAM_2 | code::STREAM_3 => "Stream listpack",
+        other => return format!("{}: {problem}", name_of_type(other)),
+    };
+    match problem {
+        Problem::BadPacked | Problem::BadStream => format!("{form} integrity check failed: {problem}"),
+        Problem::BadCollection => format!("{form} with dup elements, integrity check failed"),
+        _ => format!("{form}: {problem}"),
     }
 }
 
@@ -262,6 +289,9 @@ impl<R: Read> Source<R> {
     }
 }
 
+/// Bytes that an element or a pair has, if room is made for it before it is read.
+const ELEMENT_BYTES: u64 = 8;
+
 struct Reader<'a, R, V> {
     source: &'a mut Source<R>,
     buffers: &'a mut Buffers,
@@ -278,9 +308,9 @@ impl<R: Read, V: Visitor> Reader<'_, R, V> {
     fn begin(&mut self, kind: Collection) -> Result<usize, Error> {
         let count = self.source.count()?;
         if count == 0 {
-            return Err(self.source.error(Problem::BadCollection));
+            return Err(self.source.error(Problem::Empty));
         }
-        let told = self.visitor.collection(kind, count);
+        let told = self.visitor.collection(kind, self.source.believable(count, ELEMENT_BYTES));
         self.here(told)?;
         Ok(count)
     }
@@ -360,7 +390,7 @@ impl<R: Read, V: Visitor> Reader<'_, R, V> {
         let told = self.visitor.collection(kind, 0);
         self.here(told)?;
         let told = elements_of(&self.buffers.first, kind, open, self.visitor);
-        let told = told.and_then(|any| if any { Ok(()) } else { Err(Problem::BadCollection) });
+        let told = told.and_then(|any| if any { Ok(()) } else { Err(Problem::Empty) });
         self.here(told)
     }
 
@@ -384,7 +414,7 @@ impl<R: Read, V: Visitor> Reader<'_, R, V> {
             // A piece without elements is passed over, as long as another has some.
             any |= self.here(told)?;
         }
-        if any { Ok(()) } else { Err(self.source.error(Problem::BadCollection)) }
+        if any { Ok(()) } else { Err(self.source.error(Problem::Empty)) }
     }
 
     /// Fields, values and deadlines in one listpack.
@@ -509,7 +539,7 @@ fn triples_of(bytes: &[u8], visitor: &mut impl Visitor) -> Result<(), Problem> {
         visitor.field(field, value, (at > 0).then_some(at))?;
         any = true;
     }
-    if any { Ok(()) } else { Err(Problem::BadCollection) }
+    if any { Ok(()) } else { Err(Problem::Empty) }
 }
 
 /// The first id of a block of a stream.

@@ -167,6 +167,11 @@ impl Keyspace {
         Keyspace { dict: Dict::new(), slab: Slab::new(), hasher, heap: HeapCounts::default() }
     }
 
+    /// An empty keyspace whose table has room for so many keys. O(that number).
+    pub fn with_capacity(hasher: KeyHasher, keys: usize) -> Keyspace {
+        Keyspace { dict: Dict::with_capacity(keys), slab: Slab::new(), hasher, heap: HeapCounts::default() }
+    }
+
     /// Number of keys.
     pub fn len(&self) -> usize {
         self.dict.len()

@@ -5,12 +5,12 @@ use crate::command::effects::EventClass;
 use crate::command::spec::{Acl, Arg, ArgKind, Flags, Group, KeyFlags, KeySpec, Spec};
 use crate::command::table::{DataFn, Row};
 use crate::command::{Cx, Error, args, hash, list, set, stream, zset};
-use crate::config::Config;
+use crate::config::{Config, RdbVersionCheck};
 use crate::store::{Key, Removal, Store};
 use weir_rdb::build::{Builder, Limits};
 use weir_rdb::encode::Forms;
-use weir_rdb::payload;
-use weir_rdb::value::Dialect;
+use weir_rdb::payload::{self, Trust};
+use weir_rdb::value::{Dialect, complaint};
 use weir_structs::number::format_i64;
 
 const ACL_RESTORE: Acl = Acl::KEYSPACE.union(Acl::WRITE).union(Acl::SLOW).union(Acl::DANGEROUS);
@@ -107,11 +107,15 @@ fn restore_command(cx: &mut Cx<'_>) -> Result<(), Error> {
     if ttl_ms < 0 {
         return Err(Error::INVALID_TTL);
     }
-    let (dialect, value) = payload::open(cx.arg(3)).ok_or(Error::BAD_PAYLOAD)?;
+    let (dialect, value) = payload::open(cx.arg(3), trust(cx)).ok_or(Error::BAD_PAYLOAD)?;
     let now_ms = cx.now_ms();
     let mut builder = Builder::new(cx.store.hasher().clone(), value_limits(cx.config, cx.store), cx.due_ms());
     let built = payload::read(dialect, value, &mut builder).and_then(|()| builder.take());
-    let value = built.map_err(|_| Error::BAD_DATA_FORMAT)?;
+    let value = built.map_err(|problem| {
+        let kind = value.first().copied().unwrap_or_default();
+        tracing::warn!("a payload was refused: {}", complaint(kind, problem));
+        Error::BAD_DATA_FORMAT
+    })?;
     let expire_at = match ttl_ms {
         0 => None,
         at if options.absolute => Some(at),
@@ -161,6 +165,15 @@ fn feed_restored(cx: &mut Cx<'_>, key: Key<'_>, expire_at: Option<i64>) {
     let Some(payload) = cx.db().peek(key).map(|entry| payload::dump(entry, forms)) else { return };
     let at_ms = format_i64(expire_at.unwrap_or(0));
     cx.effects.feed_as(&[b"RESTORE", key.name, &at_ms, &payload, b"REPLACE", b"ABSTTL"]);
+}
+
+/// What of a payload is believed.
+fn trust(cx: &Cx<'_>) -> Trust {
+    match cx.config.rdb_version_check {
+        _ if cx.store.skips_checksums() => Trust::NoChecksum,
+        RdbVersionCheck::Relaxed => Trust::AnyVersion,
+        RdbVersionCheck::Strict => Trust::Strict,
+    }
 }
 
 /// How values are written.

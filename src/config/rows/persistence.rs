@@ -22,8 +22,8 @@ pub(super) static ROWS: &[Directive] = &[
     row("dbfilename", text!(dbfilename, dbfilename), "dump.rdb").protected().doc("Name of the snapshot file."),
     row("rdbcompression", flag!(rdbcompression), "yes").doc("Compresses texts in snapshots and in what DUMP answers."),
     row("rdbchecksum", flag!(rdbchecksum), "yes").immutable().doc("Guards snapshots by a checksum."),
-    file(row("rdb-version-check", choice!(rdb_version_check, RdbVersionCheck), "strict"))
-        .doc("Refuses snapshots of a newer format, or tries them."),
+    row("rdb-version-check", choice!(rdb_version_check, RdbVersionCheck), "strict")
+        .doc("Refuses snapshots and payloads of a newer format (strict), or tries to read them (relaxed)."),
     file(row("rdb-del-sync-files", flag!(rdb_del_sync_files), "no"))
         .doc("Deletes snapshots that only served a replica when nothing else asks for files."),
     file(row("rdb-save-incremental-fsync", flag!(rdb_save_incremental_fsync), "yes"))
@@ -31,7 +31,7 @@ pub(super) static ROWS: &[Directive] = &[
     file(row("rdb-key-save-delay", int!(rdb_key_save_delay, INT_MIN, INT_MAX), "0"))
         .hidden()
         .doc("Microseconds to wait for each key that is saved; a testing aid."),
-    file(row("key-load-delay", int!(key_load_delay, INT_MIN, INT_MAX), "0"))
+    row("key-load-delay", int!(key_load_delay, INT_MIN, INT_MAX), "0")
         .hidden()
         .doc("Microseconds to wait for each key that is loaded; a testing aid."),
     file(row(

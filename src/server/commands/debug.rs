@@ -83,7 +83,7 @@ const TOOLS: &[Tool] = &[
     ("SEGFAULT", 0..=0, fault_now),
     ("SET-ACTIVE-EXPIRE", 1..=1, set_active_expire),
     ("SET-DISABLE-DENY-SCRIPTS", 1..=1, set_disable_deny_scripts),
-    ("SET-SKIP-CHECKSUM-VALIDATION", 1..=1, accept),
+    ("SET-SKIP-CHECKSUM-VALIDATION", 1..=1, set_skip_checksums),
     ("SLEEP", 1..=1, sleep),
     ("STRUCTSIZE", 0..=0, structsize),
 ];
@@ -388,6 +388,13 @@ fn populate(cx: &mut ServerCx<'_>) -> Result<(), Error> {
 
 fn set_active_expire(cx: &mut ServerCx<'_>) -> Result<(), Error> {
     cx.server.active_expire = switch(cx.arg(2));
+    cx.reply.ok();
+    Ok(())
+}
+
+fn set_skip_checksums(cx: &mut ServerCx<'_>) -> Result<(), Error> {
+    let skips = switch(cx.arg(2));
+    cx.server.store.set_skips_checksums(skips);
     cx.reply.ok();
     Ok(())
 }

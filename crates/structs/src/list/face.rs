@@ -21,7 +21,7 @@ use crate::value::{Big, PackedKind, ValueRef};
 use std::ops::{ControlFlow, Range};
 
 /// A list of more bytes leaves its entry's block, and comes back when it has become half as long.
-const PACKED_BYTES_MAX: usize = 1024;
+pub(super) const PACKED_BYTES_MAX: usize = 1024;
 
 /// A list that is read.
 #[derive(Clone, Copy, Debug)]

@@ -14,9 +14,11 @@ mod body;
 mod chain;
 mod chunk;
 mod face;
+mod fill;
 mod limits;
 
 pub use big::{ChunkFigures, Encoding, List};
 pub use chunk::{Element, End, KeptElement};
 pub use face::{ListMut, ListRef};
+pub use fill::{ListFill, ListForm};
 pub use limits::Limits;

@@ -12,6 +12,7 @@
 //! What must stay true: no score is NaN; no member occurs twice; a packed set is in order.
 
 mod face;
+mod fill;
 mod packed;
 mod range;
 mod table;
@@ -19,5 +20,6 @@ mod table;
 mod tests;
 
 pub use face::{AddRule, Added, ZsetLimits, ZsetMut, ZsetRef};
+pub use fill::{ZsetFill, ZsetForm};
 pub use range::{LexBound, LexRange, ScoreRange};
 pub use table::Zset;

@@ -52,6 +52,11 @@ impl Zset {
         Zset { members: table, order }
     }
 
+    /// A set of a table and the tree of its members.
+    pub(super) fn of_parts(members: Members, order: RankTree<ByScore>) -> Zset {
+        Zset { members, order }
+    }
+
     /// Number of members.
     #[inline]
     pub fn len(&self) -> u64 {
