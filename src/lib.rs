@@ -10,6 +10,7 @@ pub mod command;
 pub mod config;
 pub mod disk;
 pub mod logging;
+pub mod migrate;
 pub mod net;
 pub mod persist;
 pub mod process;

@@ -15,6 +15,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("disk", &[]),
     ("config", &["disk"]),
     ("logging", &[]),
+    ("migrate", &[]),
     ("process", &[]),
     ("stats", &[]),
     ("pubsub", &[]),
@@ -27,7 +28,10 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("acl", &["command", "config"]),
     (
         "server",
-        &["acl", "command", "config", "logging", "persist", "pubsub", "script", "stats", "store", "tls", "tracking"],
+        &[
+            "acl", "command", "config", "logging", "migrate", "persist", "pubsub", "script", "stats", "store", "tls",
+            "tracking",
+        ],
     ),
     ("net", &["command", "config", "server", "store", "tls"]),
     ("main", &["allocator", "check", "config", "logging", "net", "process", "server", "stats"]),

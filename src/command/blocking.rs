@@ -16,6 +16,8 @@ pub enum Awaited {
     /// A stream with a consumer group: the command also runs again when the key is gone or holds something else, to say
     /// so.
     StreamGroup,
+    /// Nothing at keys: the server has the reply later.
+    Reply,
 }
 
 /// The reply when the time is over.

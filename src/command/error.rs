@@ -606,6 +606,18 @@ impl Error {
     /// A value of a script that is nested too deeply.
     pub const SCRIPT_STACK_LIMIT: Error = Error::fixed("ERR reached lua stack limit");
 
+    // MIGRATE
+
+    /// Nobody was reached.
+    pub const MIGRATE_CONNECT: Error = Error::fixed("IOERR error or timeout connecting to the client");
+    /// The target takes nothing.
+    pub const MIGRATE_WRITE: Error = Error::fixed("IOERR error or timeout writing to target instance");
+    /// The target says nothing.
+    pub const MIGRATE_READ: Error = Error::fixed("IOERR error or timeout reading from target instance");
+    /// A key and KEYS.
+    pub const MIGRATE_KEY_AND_KEYS: Error =
+        Error::fixed("ERR When using MIGRATE KEYS option, the key argument must be set to the empty string");
+
     // Loading
 
     /// Nearly every command while data are being read.

@@ -410,7 +410,7 @@ impl Server {
                 Awaited::List => matches!(kind, Some(Kind::ListPacked | Kind::List)),
                 Awaited::Zset => matches!(kind, Some(Kind::ZsetPacked | Kind::Zset)),
                 Awaited::Stream => kind == Some(Kind::Stream),
-                Awaited::StreamGroup => true,
+                Awaited::StreamGroup | Awaited::Reply => true,
             };
             if fits {
                 return None;
@@ -420,6 +420,11 @@ impl Server {
             }
         }
         Some(found)
+    }
+
+    /// Gives one who waits for nothing but a reply that reply, if it still waits.
+    pub(super) fn answer_waiter(&mut self, id: ClientId, out: Output, error: Option<&Error>) {
+        self.end_waiting(id, out, error);
     }
 
     /// Gives a waiter its reply and lets its client go on.
@@ -476,6 +481,10 @@ impl Server {
             return false;
         }
         let Some(waiter) = self.waiters.by_client.get(&id) else { return false };
+        if waiter.block.awaited == Awaited::Reply {
+            // It is on its way, and there is no other.
+            return false;
+        }
         let resp = self.clients.get(waiter.slot).map_or(Resp::V2, |client| client.resp);
         let mut out = Output::default();
         let mut reply = Reply::new(&mut out, resp);
@@ -511,7 +520,7 @@ impl Server {
             } else if let Some((_, pause_until_ms)) = self.pause.current() {
                 // It might change something.
                 self.postpone(id, pause_until_ms);
-            } else if self.run_again(id, None) != Again::Served {
+            } else if self.is_migrating() || self.run_again(id, None) != Again::Served {
                 // What it waits for now is later; else it would come round here for ever.
                 self.postpone(id, now_ms + 1);
             }

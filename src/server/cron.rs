@@ -117,6 +117,7 @@ impl Server {
             self.serve_waiters();
         }
         self.go_on_loading();
+        self.end_migrations();
         self.go_on_with_snapshot();
         self.settle();
         self.stats.turn_ends();
@@ -134,7 +135,10 @@ impl Server {
         if snapshot == SnapshotWants::ASlice {
             return Duration::ZERO;
         }
-        if snapshot == SnapshotWants::ALook || self.cron.expiry_rebuilding && self.expires_actively() {
+        if snapshot == SnapshotWants::ALook
+            || self.is_migrating()
+            || self.cron.expiry_rebuilding && self.expires_actively()
+        {
             return STEP_EVERY;
         }
         // While it is paused, only what others wait for counts.
@@ -198,6 +202,7 @@ impl Server {
         self.stats.sample(used, self.store.now_ms());
         self.disconnect_idle();
         self.end_hot_keys_in_time();
+        self.end_old_links();
         self.save_if_due();
         self.limit_tracking();
         self.sweep_clocks(hz);

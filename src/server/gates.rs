@@ -40,6 +40,8 @@ bitflags::bitflags! {
         const LOADING = 1 << 9;
         /// The disk is too far behind for more changes.
         const DISK = 1 << 10;
+        /// Keys are on their way to another server.
+        const MIGRATING = 1 << 11;
     }
 }
 
@@ -81,8 +83,9 @@ pub(super) struct Asking<'a> {
 type Gate = fn(&mut Server, Asking<'_>) -> Verdict;
 
 /// In the order in which Redis checks.
-const GATES: &[Gate] =
-    &[protected, auth, no_multi, acl, memory, subscribed, loading, busy, monitor, pause, multi, serving, disk];
+const GATES: &[Gate] = &[
+    protected, auth, no_multi, acl, memory, subscribed, loading, busy, monitor, pause, multi, serving, migrating, disk,
+];
 
 /// Asks every gate.
 #[cold]
@@ -118,6 +121,7 @@ impl Server {
     pub(super) fn rearm(&mut self) {
         self.armed.set(Armed::PAUSE, self.pause.current().is_some());
         self.armed.set(Armed::LOADING, self.is_loading());
+        self.armed.set(Armed::MIGRATING, !self.migrations.is_empty());
         self.store.keep_expired(self.pause.current().is_some());
     }
 
@@ -251,4 +255,9 @@ fn multi(server: &mut Server, asking: Asking<'_>) -> Verdict {
 /// What waiters of a stream have not been given yet is not to be changed; what is only queued changes nothing.
 fn serving(server: &mut Server, Asking { command, flags, argv, .. }: Asking<'_>) -> Verdict {
     if server.disturbs_round(command, flags, argv) { Verdict::Hold } else { Verdict::Pass }
+}
+
+/// What is being sent to another server is not to be changed meanwhile.
+fn migrating(server: &mut Server, Asking { command, flags, argv, .. }: Asking<'_>) -> Verdict {
+    if server.disturbs_migration(command, flags, argv) { Verdict::Hold } else { Verdict::Pass }
 }

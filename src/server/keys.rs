@@ -122,6 +122,7 @@ const RESOLVERS: &[(&str, Resolver)] = &[
     ("delex", delex_keys),
     ("georadius", georadius_keys),
     ("georadiusbymember", georadius_keys),
+    ("migrate", migrate_keys),
     ("set", set_keys),
     ("sort", sort_keys),
     ("sort_ro", sort_keys),
@@ -130,6 +131,28 @@ const RESOLVERS: &[(&str, Resolver)] = &[
 const READ: KeyFlags = KeyFlags::RO.union(KeyFlags::ACCESS);
 const OVERWRITTEN: KeyFlags = KeyFlags::OW.union(KeyFlags::UPDATE);
 const CHANGED: KeyFlags = KeyFlags::RW.union(KeyFlags::ACCESS).union(KeyFlags::UPDATE);
+
+/// Behind KEYS if no key stands in front; a word that is the value of another option is none.
+fn migrate_keys(argv: Argv<'_>, found: &mut Vec<KeyUse>) {
+    let flags = CHANGED.difference(KeyFlags::UPDATE) | KeyFlags::DELETE;
+    if !argv.at(3).is_empty() {
+        found.push(KeyUse { at: 3, flags });
+        return;
+    }
+    let mut at = 6;
+    while let Some(word) = argv.get(at) {
+        at += if is(word, "AUTH2") {
+            3
+        } else if is(word, "AUTH") {
+            2
+        } else if is(word, "KEYS") {
+            found.extend((at + 1..argv.len()).map(|at| KeyUse { at, flags }));
+            return;
+        } else {
+            1
+        };
+    }
+}
 
 /// Without GET the old value does not matter.
 fn set_keys(argv: Argv<'_>, found: &mut Vec<KeyUse>) {

@@ -28,6 +28,7 @@ mod hot_keys;
 mod keys;
 mod loading;
 pub mod message;
+mod migrating;
 mod notify;
 pub mod pause;
 pub mod permissions;
@@ -165,6 +166,7 @@ pub struct Server {
     functions: Functions,
     snapshots: snapshots::Snapshots,
     loading: Option<loading::Loading>,
+    migrations: migrating::Migrations,
     /// Subscribers whose commands are running, and perhaps some whose commands have run.
     running_subscribers: Vec<Slot>,
     tracking: tracking::Tracking,
@@ -223,6 +225,7 @@ impl Server {
             functions: Functions::default(),
             snapshots,
             loading: None,
+            migrations: migrating::Migrations::default(),
             running_subscribers: Vec::new(),
             tracking: tracking::Tracking::default(),
             client_memory: client_memory::ClientMemory::default(),

@@ -1,7 +1,8 @@
 //! Which arguments are secrets, so that neither MONITOR nor a command log shows them.
 //!
 //! Whether something is secret is said by rows: [`Flags::SENSITIVE`] of a command, and the directive's own flag for CONFIG
-//! SET. Only HELLO, where the secret stands behind a word, has a rule of its own.
+//! SET. Only HELLO and MIGRATE, where the secret stands behind a word, have
+//! rules of their own.
 
 use super::table::Command;
 use crate::command::args::is;
@@ -24,6 +25,7 @@ fn arg_is_secret(command: &Command, argv: Argv<'_>, at: usize) -> bool {
     }
     match command.full_name {
         "hello" => hello_arg_is_secret(argv, at),
+        "migrate" => migrate_arg_is_secret(argv, at),
         "config|set" => at % 2 == 1 && at >= 3 && directive_is_secret(argv.at(at - 1)),
         _ => false,
     }
@@ -42,6 +44,27 @@ fn hello_arg_is_secret(argv: Argv<'_>, at: usize) -> bool {
         } else {
             word += if is(argv.at(word), "SETNAME") { 2 } else { 1 };
         }
+    }
+    false
+}
+
+/// What stands behind AUTH and AUTH2.
+fn migrate_arg_is_secret(argv: Argv<'_>, at: usize) -> bool {
+    let mut word = 6;
+    while word < argv.len() {
+        let secrets = if is(argv.at(word), "AUTH") {
+            1
+        } else if is(argv.at(word), "AUTH2") {
+            2
+        } else if is(argv.at(word), "KEYS") {
+            return false;
+        } else {
+            0
+        };
+        if (word + 1..=word + secrets).contains(&at) {
+            return true;
+        }
+        word += 1 + secrets;
     }
     false
 }
@@ -79,6 +102,8 @@ mod tests {
             ("config set MASTERAUTH pw", "config set MASTERAUTH (redacted)"),
             ("CONFIG GET requirepass", "CONFIG GET requirepass"),
             ("SET requirepass pw", "SET requirepass pw"),
+            ("MIGRATE h 1 k 0 5 COPY AUTH pw", "MIGRATE h 1 k 0 5 COPY AUTH (redacted)"),
+            ("migrate h 1 e 0 5 auth2 joe pw keys auth k", "migrate h 1 e 0 5 auth2 (redacted) (redacted) keys auth k"),
         ] {
             assert_eq!(line_shown(line), wanted);
         }

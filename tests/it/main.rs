@@ -17,6 +17,7 @@ mod functions;
 mod keyspace;
 mod limits;
 mod listening;
+mod migrate;
 mod protocol;
 mod pubsub;
 mod scripts;

@@ -364,7 +364,8 @@ fn stats(server: &Server, fields: &mut Fields) {
     fields.put("pubsubshard_channels", server.pubsub.len(Kind::Shard));
     fields.zeros(&["latest_fork_usec"]);
     fields.put("total_forks", counters.total_forks);
-    fields.zeros(&["migrate_cached_sockets", "slave_expires_tracked_keys"]);
+    fields.put("migrate_cached_sockets", server.migrations.cached_links());
+    fields.zeros(&["slave_expires_tracked_keys"]);
     fields.put("active_defrag_hits", counters.active_defrag_hits);
     fields.put("active_defrag_misses", counters.active_defrag_misses);
     fields.put("active_defrag_key_hits", counters.active_defrag_key_hits);

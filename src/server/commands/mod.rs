@@ -20,6 +20,7 @@ mod latency;
 mod log;
 mod lolwut;
 mod memory;
+mod migrate;
 mod pubsub;
 mod scripting;
 mod transaction;
@@ -43,6 +44,7 @@ pub const FAMILIES: &[&[Row<ServerFn>]] = &[
     latency::COMMANDS,
     log::COMMANDS,
     memory::COMMANDS,
+    migrate::COMMANDS,
     pubsub::COMMANDS,
     scripting::COMMANDS,
     transaction::COMMANDS,
