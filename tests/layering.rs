@@ -29,8 +29,8 @@ const ROOMS: &[(&str, &[&str])] = &[
     (
         "server",
         &[
-            "acl", "command", "config", "logging", "migrate", "persist", "pubsub", "script", "stats", "store", "tls",
-            "tracking",
+            "acl", "command", "config", "disk", "logging", "migrate", "persist", "pubsub", "script", "stats", "store",
+            "tls", "tracking",
         ],
     ),
     ("net", &["command", "config", "server", "store", "tls"]),
