@@ -205,6 +205,7 @@ impl Capture {
             return walk.passed.advance_to(0);
         }
         let mut big = Vec::new();
+        keys.prefetch_scan(walk.passed.cursor());
         let next = keys.scan(walk.passed.cursor(), &mut |entry| {
             if !walk.passed.covers(keys.position(entry.key())) {
                 return;

@@ -283,6 +283,11 @@ impl Keyspace {
         self.dict.scan(cursor, |block| visit(unsafe { EntryRef::new(block) }))
     }
 
+    /// Hints that [`Keyspace::scan`] will be called with this cursor and those that follow.
+    pub fn prefetch_scan(&self, cursor: u64) {
+        self.dict.prefetch_scan(cursor);
+    }
+
     /// One step of a walk over all access clocks, with the cursor of [`Keyspace::scan`]: `age` says what a clock becomes.
     pub fn sweep_clocks(&mut self, cursor: u64, age: &mut dyn FnMut(u16) -> Option<u16>) -> u64 {
         self.dict.scan(cursor, &mut |block| {
