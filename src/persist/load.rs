@@ -216,10 +216,12 @@ impl Loader {
         let mut snapshot = Snapshot::open_as(file, reading.with_checksum, reading.any_version)
             .map_err(|error| LoadError::Format(error, None))?;
         snapshot.set_length(facts.len());
+        // With keys whose time has come, fields of hashes are put in as well.
+        let due_ms = if reading.keep_expired { i64::MIN } else { store.due_ms() };
         let (pipe, read_bytes) = (Arc::new(Pipe::new(WAITING_BYTES_MAX)), Arc::new(AtomicU64::new(0)));
         let reader = Reader {
             snapshot,
-            builder: Builder::new(store.hasher().clone(), reading.limits, store.now_ms()),
+            builder: Builder::new(store.hasher().clone(), reading.limits, due_ms),
             hasher: store.hasher().clone(),
             databases: store.databases(),
             database: 0,
@@ -297,7 +299,7 @@ impl Loader {
         }
         let Batch { bytes, rows, offset, .. } = &mut self.batch;
         let end = rows.len().min(self.done + WINDOW.min(keys_max));
-        let now_ms = store.now_ms();
+        let due_ms = store.due_ms();
         let count = end - self.done;
         for at in self.done..end {
             if let Some(later) = rows.get(at + AHEAD) {
@@ -305,7 +307,7 @@ impl Loader {
             }
             let row = &mut rows[at];
             self.done += 1;
-            if row.facts.expire_at_ms.is_some_and(|at| at <= now_ms) && !self.reading.keep_expired {
+            if row.facts.expire_at_ms.is_some_and(|at| at <= due_ms) && !self.reading.keep_expired {
                 self.loaded.expired += 1;
                 continue;
             }

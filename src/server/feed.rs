@@ -52,11 +52,12 @@ impl Feed {
         self.wanted
     }
 
-    /// All units that are over.
-    pub(super) fn take(&mut self) -> Vec<u8> {
-        let open = self.bytes.split_off(self.unit.begin);
+    /// All units that are over. `spare` is an empty buffer to go on with.
+    fn take(&mut self, mut spare: Vec<u8>) -> Vec<u8> {
+        debug_assert!(spare.is_empty());
+        spare.extend(self.bytes.drain(self.unit.begin..));
         self.unit.begin = 0;
-        std::mem::replace(&mut self.bytes, open)
+        std::mem::replace(&mut self.bytes, spare)
     }
 
     /// Whoever takes it next begins anew and knows nothing of the databases named so far.
@@ -97,6 +98,7 @@ impl Feed {
 }
 
 /// Appends a command as multibulk.
+#[inline]
 fn append_words<'w>(bytes: &mut Vec<u8>, count: usize, words: impl Iterator<Item = &'w [u8]>) {
     reply_bytes::array_header(bytes, count);
     words.for_each(|word| reply_bytes::bulk(bytes, word));
@@ -131,10 +133,22 @@ impl Server {
         }
     }
 
-    /// What the feed has had since the last call, in whole units; see the module. Those who begin a new file with it call
-    /// [`Server::begin_feed_anew`] first.
+    /// What the feed has had since the last call, in whole units; see the module. Commands that have run before in the same
+    /// turn are in it: who goes on in another file, behind a snapshot that begins now, takes what belongs into the old one
+    /// first, and then calls [`Server::begin_feed_anew`].
     pub fn take_feed(&mut self) -> Vec<u8> {
-        self.feed.take()
+        self.exchange_feed(Vec::new())
+    }
+
+    /// The same where there is a buffer to be used again, an empty one.
+    pub fn exchange_feed(&mut self, spare: Vec<u8>) -> Vec<u8> {
+        self.feed.take(spare)
+    }
+
+    /// Whether no unit is under way: what the data are now is what the feed has led to. Only then may a snapshot begin that
+    /// the feed goes on from. Not so inside of a transaction or a script.
+    pub fn feed_is_between_units(&self) -> bool {
+        self.feed.unit.commands == 0 && !self.effects.in_script && self.effects.may_block
     }
 
     /// Whether a script is in the middle of what it does, so that a part of the data is not in the feed yet.
@@ -158,7 +172,6 @@ impl Server {
     }
 
     /// After a command that has run on database `db`: puts what is to be repeated of it into the unit that is not over.
-    #[cold]
     #[inline(never)]
     pub(super) fn feed_command(&mut self, db: usize, argv: Argv<'_>) {
         self.feed_departed(false);

@@ -50,6 +50,13 @@ impl<'a> Bounds<'a> {
             Bounds::Names(range) => zset.lex_ranks(range),
         }
     }
+
+    /// Whether which members are inside depends on how the set is kept: a range of names is defined only where all scores
+    /// are equal.
+    pub(super) fn depend_on_form(&self, zset: ZsetRef<'_>) -> bool {
+        let score = |rank| zset.at(rank, |_, score| score);
+        matches!(self, Bounds::Names(_)) && score(0) != zset.len().checked_sub(1).and_then(score)
+    }
 }
 
 /// Two scores; `(` in front of one means that it is outside.

@@ -9,6 +9,7 @@ use crate::command::spec::{Acl, Arg, ArgKind, Flags, Group, KeyFlags, KeySpec, S
 use crate::command::table::{DataFn, Row};
 use crate::command::{Cx, Error};
 use std::ops::Range;
+use weir_structs::number::format_u64;
 
 const ACL_READ_SORTEDSET_SLOW: Acl = Acl::READ.union(Acl::SORTEDSET).union(Acl::SLOW);
 const ACL_WRITE_SORTEDSET_SLOW: Acl = Acl::WRITE.union(Acl::SORTEDSET).union(Acl::SLOW);
@@ -290,6 +291,10 @@ fn zrangestore_command(cx: &mut Cx<'_>) -> Result<(), Error> {
     let mut rows = Rows::default();
     if let Some(zset) = read(cx.store, cx.db_index, source, cx.effects)? {
         let ranks = query.cut(query.bounds.ranks(zset, query.backwards));
+        if cx.effects.feeds() && !ranks.is_empty() && query.bounds.depend_on_form(zset) {
+            let (first, last) = (format_u64(ranks.start), format_u64(ranks.end - 1));
+            cx.effects.feed_as(&[b"ZRANGESTORE", target.name, source.name, &first, &last]);
+        }
         // The reference servers begin with a small set unless they know better, and a small set has no -0.
         let is_counted = matches!(query.bounds, Bounds::Ranks(..));
         let mut is_small = !is_counted || ranks.end - ranks.start <= limits.entries as u64;

@@ -8,6 +8,7 @@ use crate::command::spec::{Acl, Arg, ArgKind, Flags, Group, KeyFlags, KeySpec, S
 use crate::command::table::{DataFn, Row};
 use crate::command::{Cx, Error};
 use crate::store::PackedKind;
+use weir_structs::number::format_u64;
 use weir_structs::zset::{AddRule, Added, ZsetMut};
 
 const WRITE_DENYOOM_FAST: Flags = Flags::WRITE.union(Flags::DENYOOM).union(Flags::FAST);
@@ -281,9 +282,14 @@ fn remove_range(cx: &mut Cx<'_>, by: By, event: &'static str) -> Result<(), Erro
         cx.reply.int(0);
         return Ok(());
     };
-    let ranks = bounds.ranks(set_of(&write)?, false);
+    let zset = set_of(&write)?;
+    let ranks = bounds.ranks(zset, false);
     let count = ranks.end - ranks.start;
     if count > 0 {
+        if cx.effects.feeds() && bounds.depend_on_form(zset) {
+            let (first, last) = (format_u64(ranks.start), format_u64(ranks.end - 1));
+            cx.effects.feed_as(&[b"ZREMRANGEBYRANK", key.name, &first, &last]);
+        }
         let emptied = remove_ranks(write, ranks, limits);
         tell_removed(cx, key, event, count, emptied);
     }
