@@ -6,11 +6,12 @@ use std::ffi::OsString;
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 use weir::allocator::{self, Counting};
 use weir::check::Tool;
 use weir::config::{self, Apply, Config, Loaded, Sources};
+use weir::disk::RealDisk;
 use weir::logging::{self, Logging};
 use weir::net::{EventLoop, SignalSource, can_listen};
 use weir::process::{
@@ -189,6 +190,7 @@ fn start(mut config: Config, loaded: &Loaded) -> Result<ExitCode, String> {
         tidy_is_awaited: allocator::tidy_is_awaited,
         still_turns: process::feed_watchdog,
         allocator_report: allocator::report,
+        disk: Arc::new(RealDisk),
         can_listen,
     };
     allocator::start_purger().map_err(|e| format!("could not start a thread: {e}"))?;

@@ -34,7 +34,7 @@ const ROOMS: &[(&str, &[&str])] = &[
         ],
     ),
     ("net", &["command", "config", "server", "store", "tls"]),
-    ("main", &["allocator", "check", "config", "logging", "net", "process", "server", "stats"]),
+    ("main", &["allocator", "check", "config", "disk", "logging", "net", "process", "server", "stats"]),
 ];
 
 /// Files outside of `crates/structs` that may hold unsafe code: calls of the operating system and of the allocator.

@@ -7,7 +7,14 @@
 mod in_process;
 
 use in_process::{InProcess, append_command, facts};
+use std::ffi::OsString;
+use std::io::{self, Read, Write};
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use weir::disk::{DataFile, Disk, FileLock, RealDisk};
+use weir::server::Facts;
 
 const DATABASES: usize = 3;
 const KEYS: usize = 120;
@@ -18,6 +25,9 @@ const SEEDS: u64 = 12;
 /// Commands that run between two turns of the loop, at most.
 const COMMANDS_A_TURN: usize = 12;
 const TURNS_MAX: usize = 100_000;
+/// Together twice as much as may wait for the disk.
+const KEYS_OF_SLOW: usize = 9_000;
+const VALUE_BYTES: usize = 15_000;
 
 struct Rng(u64);
 
@@ -39,10 +49,14 @@ struct World {
 
 impl World {
     fn start(folder: &Path, more: &[&str]) -> World {
+        World::on_disk(folder, more, Arc::new(RealDisk))
+    }
+
+    fn on_disk(folder: &Path, more: &[&str], disk: Arc<dyn Disk>) -> World {
         let folder = folder.to_str().expect("a name in UTF-8");
         let mut options = vec!["--dir", folder, "--save", "", "--enable-debug-command", "yes", "--databases", "3"];
         options.extend_from_slice(more);
-        let mut host = InProcess::start(&options, facts());
+        let mut host = InProcess::start(&options, Facts { disk, ..facts() });
         let client = host.connect(false);
         World { host, client }
     }
@@ -60,8 +74,21 @@ impl World {
         String::from_utf8_lossy(&std::mem::take(&mut self.host.connections[self.client].received)).into_owned()
     }
 
+    fn info(&mut self, field: &str) -> usize {
+        // Another client: the first one may have to wait.
+        let client = self.host.connect(false);
+        let mut bytes = Vec::new();
+        append_command(&mut bytes, &["INFO", "persistence"]);
+        self.host.arrive(client, &bytes);
+        self.host.turn();
+        let text = String::from_utf8_lossy(&self.host.connections[client].received).into_owned();
+        self.host.disconnect(client);
+        let line = text.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
+        line.and_then(|line| line.trim().parse().ok()).expect("the field is there")
+    }
+
     fn is_saving(&mut self) -> bool {
-        self.call(&["INFO", "persistence"]).contains("rdb_bgsave_in_progress:1")
+        self.info("rdb_bgsave_in_progress") == 1
     }
 
     fn fill(&mut self, rng: &mut Rng) {
@@ -202,6 +229,143 @@ fn digest(folder: &Path) -> String {
         }
     }
     panic!("loading does not end");
+}
+
+/// A disk that writes nothing until it is told to, and counts.
+#[derive(Debug, Default)]
+struct SlowDisk {
+    disk: RealDisk,
+    /// Bytes that may be written by now.
+    allowed: Arc<AtomicUsize>,
+}
+
+#[derive(Debug)]
+struct SlowFile {
+    file: Box<dyn DataFile>,
+    allowed: Arc<AtomicUsize>,
+    written: usize,
+}
+
+impl Write for SlowFile {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        while self.written >= self.allowed.load(Ordering::SeqCst) {
+            thread::yield_now();
+        }
+        let written = self.file.write(&bytes[..bytes.len().min(64 * 1024)])?;
+        self.written += written;
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
+impl DataFile for SlowFile {
+    fn sync_data(&mut self) -> io::Result<()> {
+        self.file.sync_data()
+    }
+
+    fn sync_all(&mut self) -> io::Result<()> {
+        self.file.sync_all()
+    }
+
+    fn set_len(&mut self, len: u64) -> io::Result<()> {
+        self.file.set_len(len)
+    }
+
+    fn len(&self) -> io::Result<u64> {
+        self.file.len()
+    }
+
+    fn another(&self) -> io::Result<Box<dyn DataFile>> {
+        self.file.another()
+    }
+}
+
+impl Disk for SlowDisk {
+    fn create(&self, path: &Path) -> io::Result<Box<dyn DataFile>> {
+        Ok(Box::new(SlowFile { file: self.disk.create(path)?, allowed: Arc::clone(&self.allowed), written: 0 }))
+    }
+
+    fn append(&self, path: &Path) -> io::Result<Box<dyn DataFile>> {
+        self.disk.append(path)
+    }
+
+    fn open(&self, path: &Path, from: u64) -> io::Result<(Box<dyn Read + Send>, u64)> {
+        self.disk.open(path, from)
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.disk.rename(from, to)
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        self.disk.remove(path)
+    }
+
+    fn make_folder(&self, path: &Path) -> io::Result<()> {
+        self.disk.make_folder(path)
+    }
+
+    fn list(&self, folder: &Path) -> io::Result<Vec<OsString>> {
+        self.disk.list(folder)
+    }
+
+    fn exists(&self, path: &Path) -> io::Result<bool> {
+        self.disk.exists(path)
+    }
+
+    fn copy_mode(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.disk.copy_mode(from, to)
+    }
+
+    fn sync_folder(&self, folder: &Path) -> io::Result<()> {
+        self.disk.sync_folder(folder)
+    }
+
+    fn lock(&self, path: &Path) -> io::Result<Option<Box<dyn FileLock>>> {
+        self.disk.lock(path)
+    }
+}
+
+#[test]
+fn memory_stays_bounded_while_a_slow_disk_takes_a_snapshot_and_changes_go_on_when_it_comes_on() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let allowed = Arc::new(AtomicUsize::new(0));
+    let disk = SlowDisk { disk: RealDisk, allowed: Arc::clone(&allowed) };
+    let mut world = World::on_disk(folder.path(), &[], Arc::new(disk));
+    let value = "v".repeat(VALUE_BYTES);
+    let set = |world: &mut World, n: usize| world.call(&["SET", &format!("key:{n}"), &value]);
+    for n in 0..KEYS_OF_SLOW {
+        set(&mut world, n);
+    }
+    let before = world.call(&["DEBUG", "DIGEST"]);
+    assert!(world.call(&["BGSAVE"]).starts_with('+'));
+    // Nothing goes to the disk, and every change leaves its value of before.
+    let (mut changed, mut held) = (0, false);
+    while changed < KEYS_OF_SLOW && !held {
+        held = world.call(&["APPEND", &format!("key:{changed}"), "x"]).is_empty();
+        changed += 1;
+    }
+    assert!(held, "all changes were taken: {}", world.info("current_cow_size"));
+    let kept = world.info("current_cow_size");
+    assert!((64 << 20..80 << 20).contains(&kept), "{kept} bytes are kept for the snapshot");
+    let other = world.host.connect(false);
+    let mut bytes = Vec::new();
+    append_command(&mut bytes, &["GET", "key:0"]);
+    world.host.arrive(other, &bytes);
+    world.host.turn();
+    assert!(world.host.connections[other].received.starts_with(b"$"), "who reads does not wait");
+    allowed.store(usize::MAX, Ordering::SeqCst);
+    let mut turns = 0_u64;
+    while !world.send(b"").starts_with(':') {
+        turns += 1;
+        assert!(turns < 1 << 32, "changes are held for ever");
+    }
+    while world.is_saving() {}
+    drop(world);
+    assert_eq!(digest(folder.path()), before);
 }
 
 #[test]

@@ -49,6 +49,7 @@ use crate::command::effects::Effects;
 use crate::command::error::Error;
 use crate::command::reply::Reply;
 use crate::config::{Apply, Config, OutputBufferLimit};
+use crate::disk::Disk;
 use crate::pubsub::PubSub;
 use crate::script::functions::Functions;
 use crate::store::{LazyFree, Store};
@@ -106,6 +107,8 @@ pub struct Facts {
     pub tidy_is_awaited: fn() -> bool,
     /// What the allocator says of itself (MEMORY MALLOC-STATS).
     pub allocator_report: fn() -> String,
+    /// Where data files are.
+    pub disk: Arc<dyn Disk>,
     /// Whether the addresses of the second configuration can be listened on by a server that listens on those of the first.
     /// Always in tests.
     pub can_listen: fn(&Config, &Config) -> Result<(), String>,

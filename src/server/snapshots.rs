@@ -13,7 +13,6 @@
 use super::gates::Behind;
 use super::{REDIS_VERSION, Server};
 use crate::command::value_forms;
-use crate::disk::RealDisk;
 use crate::persist::{Origin, SnapshotFile};
 use crate::store::{Recorder, SnapshotStep};
 use std::io;
@@ -185,7 +184,7 @@ impl Server {
             Purpose::Rdb => self.config.path_in_dir(&self.config.dbfilename),
             Purpose::AofBase(path) => path.clone(),
         };
-        let file = SnapshotFile::begin(Arc::new(RealDisk), &path, &mut self.store, origin);
+        let file = SnapshotFile::begin(Arc::clone(&self.facts.disk), &path, &mut self.store, origin);
         self.snapshots.tried_s = now_us / 1_000_000;
         let file = file.map_err(|error| {
             tracing::error!("no snapshot can be written: {error}");

@@ -16,6 +16,7 @@ pub(crate) mod repeat;
 
 use std::cell::Cell;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 use weir::command::reply::Output;
 use weir::config::{Config, Sources, load};
@@ -70,6 +71,7 @@ pub(crate) fn facts() -> Facts {
         tidy_is_awaited: || false,
         allocator_report: || "the allocator of the tests".to_owned(),
         still_turns: || (),
+        disk: Arc::new(weir::disk::RealDisk),
         can_listen: |_, _| Ok(()),
     }
 }
