@@ -17,6 +17,8 @@
 //! each element once, and as many as its head says. A collection that is taken out of its entry stays frozen; a copy
 //! is not.
 
+use crate::list::ListPart;
+
 /// What is left of a frozen state when it is thawed early: many pieces of memory, better dropped on another thread.
 pub type Kept = Box<dyn Send>;
 
@@ -75,6 +77,8 @@ pub enum FrozenPart<'a> {
         /// Its score.
         score: f64,
     },
+    /// Some elements of a list, the next ones in order.
+    Elements(ListPart<'a>),
 }
 
 /// What an element counts against a budget: long ones more than short ones.

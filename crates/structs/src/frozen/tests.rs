@@ -1,10 +1,11 @@
 //! Frozen collections against plain copies of what they were.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use super::{FrozenHead, FrozenPart};
 use crate::hash::{FieldDeadline, Hash};
 use crate::keyspace::KeyHasher;
+use crate::list::{Element, End, Limits, List};
 use crate::set::Set;
 use crate::testing::Rng;
 use crate::zset::Zset;
@@ -205,6 +206,128 @@ fn a_sorted_set_is_given_as_it_was() {
         assert_eq!(given.len(), expected.len());
         assert!(given.into_iter().collect::<BTreeMap<_, _>>() == expected, "seed {seed}");
         zset.check();
+    }
+}
+
+/// A list, and the same elements in a plain one.
+struct Lists {
+    list: List,
+    model: VecDeque<Vec<u8>>,
+    limits: Limits,
+}
+
+impl Lists {
+    fn push(&mut self, end: End, value: Vec<u8>) {
+        self.list.push(end, Element::Bytes(&value), &self.limits);
+        match end {
+            End::Front => self.model.push_front(value),
+            End::Back => self.model.push_back(value),
+        }
+    }
+
+    fn cut(&mut self, end: End, count: usize) {
+        let count = count.min(self.model.len());
+        drop(self.list.cut(end, count, &self.limits));
+        match end {
+            End::Front => drop(self.model.drain(..count)),
+            End::Back => self.model.truncate(self.model.len() - count),
+        }
+    }
+
+    fn change(&mut self, rng: &mut Rng, trend: Trend) {
+        let end = if rng.below(2) == 0 { End::Front } else { End::Back };
+        let (is_removed, is_new) = trend.next(rng);
+        let len = self.model.len();
+        let new = value(rng);
+        let at = rng.below(len.max(1));
+        match rng.below(12) {
+            0 if is_removed => {
+                let most = 1 << rng.below(12);
+                let count = rng.below(most);
+                self.cut(end, count);
+            }
+            1 if is_removed && len > 0 => {
+                let sought = self.model[at].clone();
+                let max = 1 + rng.below(3);
+                self.list.remove_equal(&sought, End::Front, max, &self.limits);
+                for _ in 0..max {
+                    if let Some(at) = self.model.iter().position(|own| *own == sought) {
+                        self.model.remove(at);
+                    }
+                }
+            }
+            _ if is_removed => {
+                drop(self.list.pop(end, &self.limits, |_| ()));
+                match end {
+                    End::Front => self.model.pop_front(),
+                    End::Back => self.model.pop_back(),
+                };
+            }
+            2..4 if len > 0 => {
+                let pivot = self.model[at].clone();
+                assert!(self.list.insert_beside(&pivot, end, &new, &self.limits));
+                let at = self.model.iter().position(|own| *own == pivot).unwrap();
+                self.model.insert(at + usize::from(end == End::Back), new);
+            }
+            _ if len > 0 && !is_new => {
+                assert!(self.list.set(at, &new, &self.limits));
+                self.model[at] = new;
+            }
+            _ => self.push(end, new),
+        }
+    }
+}
+
+#[test]
+fn a_list_is_given_as_it_was_and_in_order() {
+    for seed in 0..150 {
+        let mut rng = Rng::new(seed);
+        let limits =
+            Limits::new([-2, 1, 3, -1, 60][rng.below(5)], rng.below(3)).apart_from([1_000, 9_000][rng.below(2)]);
+        let mut lists = Lists { list: List::new(), model: VecDeque::new(), limits };
+        for _ in 0..size(&mut rng) / 4 + 1 {
+            let end = if rng.below(4) == 0 { End::Front } else { End::Back };
+            let value = value(&mut rng);
+            lists.push(end, value);
+        }
+        for round in 0..3 {
+            if lists.model.is_empty() {
+                break;
+            }
+            lists.list.freeze(round);
+            let Some(FrozenHead::List { len, chunks }) = lists.list.frozen_head() else { panic!("it is a list") };
+            let frozen = lists.model.clone();
+            assert_eq!(len, frozen.len());
+            let (trend, changes, budget) = (Trend::of(&mut rng), rng.below(60), 1 + rng.below(40));
+            let (mut given, mut parts) = (VecDeque::new(), 0);
+            let mut goes_on = true;
+            while goes_on {
+                assert_eq!(lists.list.frozen_ticket(), Some(round));
+                for _ in 0..rng.below(changes + 1) {
+                    lists.change(&mut rng, trend);
+                }
+                if rng.below(50) == 0 {
+                    lists.cut(End::Back, usize::MAX);
+                }
+                assert_eq!(lists.list.clone().frozen_ticket(), None);
+                goes_on = lists.list.give_frozen(1 + rng.below(budget), &mut |part| {
+                    let FrozenPart::Elements(part) = part else { panic!("{part:?}") };
+                    let before = given.len();
+                    part.for_each(|element| given.push_back(element.text().to_vec()));
+                    assert_eq!(given.len() - before, part.count());
+                    parts += 1;
+                });
+            }
+            assert!(given == frozen, "seed {seed}");
+            assert_eq!(parts, chunks);
+            lists.list.check();
+            let mut all = VecDeque::new();
+            lists.list.visit(0, usize::MAX, End::Back, |element| {
+                all.push_back(element.text().to_vec());
+                std::ops::ControlFlow::Continue(())
+            });
+            assert!(all == lists.model);
+        }
     }
 }
 

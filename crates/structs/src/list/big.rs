@@ -13,6 +13,8 @@ use super::body::{self, Link, Stride};
 use super::chain::{Chain, ChunkAt};
 use super::chunk::{Chunk, Element, End, Open, View};
 use super::limits::Limits;
+use crate::entry::Blob;
+use crate::frozen::{FrozenHead, FrozenPart, Kept, weight};
 use std::ops::ControlFlow;
 
 /// The name of a list's encoding, which depends on its size and its history.
@@ -362,7 +364,7 @@ impl List {
             }
             if offsets.len() == self.chain.chunk(at).count() {
                 let groups = self.chain.groups().len();
-                self.chain.remove(at);
+                self.chain.discard(at);
                 let group_is_gone = self.chain.groups().len() < groups;
                 // What follows has moved into its place.
                 next = match end {
@@ -396,8 +398,9 @@ impl List {
     /// Removes `count` elements at an end, or all there are. Whole chunks of them are handed out, as a list in no particular
     /// order: dropping many is better done on another thread.
     pub fn cut(&mut self, end: End, count: usize, limits: &Limits) -> Option<List> {
-        let cut = self.chain.cut(end, count);
-        let left = count - cut.items();
+        let chunks = self.chain.chunks();
+        let (cut, taken) = self.chain.cut(end, count);
+        let left = count - taken;
         if left > 0
             && let Some(at) = self.chain.at_end(end)
         {
@@ -406,11 +409,50 @@ impl List {
                 chunk.pop(end, left);
             });
         }
-        if cut.chunks() == 0 {
-            return None;
+        if self.chain.chunks() < chunks {
+            self.settle(limits);
         }
-        self.settle(limits);
-        Some(List { chain: cut, encoding: Encoding::default() })
+        (cut.chunks() > 0).then(|| List { chain: cut, encoding: Encoding::default() })
+    }
+
+    /// Freezes it: what it is now is given out in parts by [`List::give_frozen`], whatever becomes of it meanwhile.
+    /// `ticket` tells whose frozen state it is. O(chunks / 128). It must not be frozen yet.
+    pub fn freeze(&mut self, ticket: u64) {
+        self.chain.freeze(ticket);
+    }
+
+    /// The ticket with which it was frozen, if it is.
+    #[inline]
+    pub fn frozen_ticket(&self) -> Option<u64> {
+        self.chain.frozen().map(|frozen| frozen.ticket)
+    }
+
+    /// What it was when it was frozen, if it is.
+    pub fn frozen_head(&self) -> Option<FrozenHead> {
+        let frozen = self.chain.frozen()?;
+        Some(FrozenHead::List { len: frozen.items, chunks: frozen.chunks })
+    }
+
+    /// Gives the next parts of what it was to `visit`, in order, with about `budget` elements, fewer where they are long. Says
+    /// whether there is more; if not, it is not frozen any more. O(budget).
+    pub fn give_frozen(&mut self, budget: usize, visit: &mut dyn FnMut(FrozenPart<'_>)) -> bool {
+        let mut left = budget.max(1);
+        loop {
+            let (part_weight, goes_on) = self.chain.give_frozen(|chunk| {
+                let part = ListPart(chunk);
+                visit(FrozenPart::Elements(part));
+                part.weight()
+            });
+            left = left.saturating_sub(part_weight.unwrap_or(1));
+            if !goes_on || left == 0 {
+                return goes_on;
+            }
+        }
+    }
+
+    /// Forgets the frozen state. What is left of it is better dropped on another thread.
+    pub fn thaw(&mut self) -> Option<Kept> {
+        self.chain.thaw().map(|frozen| frozen as Kept)
     }
 
     /// Removes the element at an end, after a look at it; `None` if there is none. What held it alone is handed out.
@@ -500,8 +542,58 @@ impl List {
     }
 
     #[cfg(test)]
-    pub(super) fn check(&self) {
+    pub(crate) fn check(&self) {
         self.chain.check();
+    }
+}
+
+/// Elements of a list that are given together: see [`List::give_frozen`].
+#[derive(Clone, Copy, Debug)]
+pub struct ListPart<'a>(&'a Chunk);
+
+/// Elements in the form in which they are stored.
+#[derive(Clone, Copy, Debug)]
+pub enum ListPartView<'a> {
+    /// Some elements as in a listpack, without its header and its end mark.
+    Body {
+        /// The elements, each with its length behind it.
+        bytes: &'a [u8],
+        /// How many they are.
+        count: usize,
+    },
+    /// A large one by itself.
+    Alone(&'a Blob),
+}
+
+impl ListPart<'_> {
+    /// Number of elements.
+    pub fn count(&self) -> usize {
+        self.0.count()
+    }
+
+    /// Looks at them as they are stored. What is compressed is decompressed for that.
+    pub fn with_view<T>(&self, look: impl FnOnce(ListPartView<'_>) -> T) -> T {
+        self.0.with_view(|view| {
+            look(match view {
+                View::Body(bytes, count) => ListPartView::Body { bytes, count },
+                View::Apart(blob) => ListPartView::Alone(blob),
+            })
+        })
+    }
+
+    /// Looks at one after the other.
+    pub fn for_each(&self, mut look: impl FnMut(Element<'_>)) {
+        self.0.with_view(|view| {
+            let mut left = usize::MAX;
+            let _ = visit_view(&view, 0, End::Back, &mut left, &mut |element| {
+                look(element);
+                ControlFlow::Continue(())
+            });
+        });
+    }
+
+    fn weight(self) -> usize {
+        self.count().max(weight(self.0.heap_bytes()))
     }
 }
 

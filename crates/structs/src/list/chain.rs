@@ -7,9 +7,13 @@
 //!              +-- chunk | chunk | ... up to 128
 //! ```
 //!
-//! What must stay true: no chunk and no group is empty; a group's figures, and the sums here, are those of its chunks.
+//! A chain can be frozen: then the chunks that it had are given out in order while it changes, see `frozen.rs`.
+//!
+//! What must stay true: no chunk and no group is empty; a group's figures, and the sums here, are those of its chunks. While
+//! the chain is frozen, nothing happens to a chunk that was not saved before, if it is still to be given.
 
 use super::chunk::{Chunk, End};
+use super::frozen::{FrozenChain, Marks};
 use std::collections::VecDeque;
 
 /// A group has no more chunks than this.
@@ -20,13 +24,14 @@ pub(super) struct Group {
     pub(super) chunks: VecDeque<Chunk>,
     pub(super) items: usize,
     heap_bytes: usize,
+    marks: Marks,
 }
 
 impl Group {
     fn of(chunks: VecDeque<Chunk>) -> Group {
         let items = chunks.iter().map(Chunk::count).sum();
         let heap_bytes = chunks.iter().map(Chunk::heap_bytes).sum();
-        Group { chunks, items, heap_bytes }
+        Group { chunks, items, heap_bytes, marks: Marks::New }
     }
 
     fn memory_bytes(&self) -> usize {
@@ -77,6 +82,7 @@ pub(super) struct Chain {
     squeezed: usize,
     /// Of all groups, without the table of groups.
     group_bytes: usize,
+    frozen: Option<Box<FrozenChain>>,
 }
 
 impl Chain {
@@ -92,7 +98,59 @@ impl Chain {
 
     /// Bytes of chunks, groups and their table.
     pub(super) fn memory_bytes(&self) -> usize {
-        self.group_bytes + self.groups.capacity() * size_of::<Group>()
+        let frozen = self.frozen.as_ref().map_or(0, |frozen| frozen.memory_bytes());
+        self.group_bytes + self.groups.capacity() * size_of::<Group>() + frozen
+    }
+
+    /// Freezes it. O(groups).
+    pub(super) fn freeze(&mut self, ticket: u64) {
+        let mut first = 1;
+        for group in &mut self.groups {
+            group.marks = Marks::From(first);
+            first += u32::try_from(group.chunks.len()).unwrap_or(u32::MAX);
+        }
+        self.frozen = Some(Box::new(FrozenChain::new(ticket, self.items, self.chunks)));
+    }
+
+    /// What it was when it was frozen, if it is.
+    #[inline]
+    pub(super) fn frozen(&self) -> Option<&FrozenChain> {
+        self.frozen.as_deref()
+    }
+
+    /// Forgets the frozen state; what is left of it is handed out.
+    pub(super) fn thaw(&mut self) -> Option<Box<FrozenChain>> {
+        self.frozen.take()
+    }
+
+    /// Gives the next chunk of the frozen state to `visit`. Says whether there is more; if not, it is thawed.
+    pub(super) fn give_frozen<T>(&mut self, visit: impl FnOnce(&Chunk) -> T) -> (Option<T>, bool) {
+        let Some(frozen) = &mut self.frozen else { return (None, false) };
+        let result = if frozen.is_over() {
+            None
+        } else if let Some(chunk) = frozen.next_saved() {
+            Some(visit(&chunk))
+        } else {
+            let groups = &self.groups;
+            let at = frozen.find_next(groups.len(), |group| (&groups[group].marks, groups[group].chunks.len()));
+            let (group, chunk) = at.expect("a chunk that was neither changed nor given is there");
+            Some(visit(&groups[group].chunks[chunk]))
+        };
+        frozen.next += 1;
+        let goes_on = !frozen.is_over();
+        if !goes_on {
+            self.frozen = None;
+        }
+        (result, goes_on)
+    }
+
+    /// To be called before a chunk is changed: copies it if it is still to be given.
+    #[cold]
+    fn save(&mut self, at: ChunkAt) {
+        if let Some(frozen) = &mut self.frozen {
+            let Group { chunks, marks, .. } = &mut self.groups[at.group];
+            frozen.save(marks, at.chunk, chunks.len(), &chunks[at.chunk]);
+        }
     }
 
     #[inline]
@@ -167,6 +225,9 @@ impl Chain {
     /// Changes a chunk, which must not become empty.
     #[inline]
     pub(super) fn edit<T>(&mut self, at: ChunkAt, change: impl FnOnce(&mut Chunk) -> T) -> T {
+        if self.frozen.is_some() {
+            self.save(at);
+        }
         let group = &mut self.groups[at.group];
         let (result, difference) = group.edit(|chunks| &mut chunks[at.chunk], change);
         self.account(difference);
@@ -176,6 +237,11 @@ impl Chain {
     /// Changes the chunk at an end, which must not become empty, if there is one.
     #[inline]
     pub(super) fn edit_end<T>(&mut self, end: End, change: impl FnOnce(&mut Chunk) -> T) -> Option<T> {
+        if self.frozen.is_some()
+            && let Some(at) = self.at_end(end)
+        {
+            self.save(at);
+        }
         let group = match end {
             End::Front => self.groups.front_mut(),
             End::Back => self.groups.back_mut(),
@@ -236,15 +302,19 @@ impl Chain {
             }
             let mut own = self.take_group(group);
             let half = own.chunks.split_off(GROUP_CHUNKS_MAX / 2);
+            let half_marks = own.marks.split_off(GROUP_CHUNKS_MAX / 2);
             own.chunks.shrink_to_fit();
-            self.add_group(group, Group::of(own.chunks));
-            self.add_group(group + 1, Group::of(half));
+            self.add_group(group, Group { marks: own.marks, ..Group::of(own.chunks) });
+            self.add_group(group + 1, Group { marks: half_marks, ..Group::of(half) });
             if place > GROUP_CHUNKS_MAX / 2 {
                 group += 1;
                 place -= GROUP_CHUNKS_MAX / 2;
             }
         }
         let own = &mut self.groups[group];
+        if self.frozen.is_some() {
+            own.marks.insert(place, own.chunks.len());
+        }
         let before = own.memory_bytes();
         own.items += chunk.count();
         own.heap_bytes += chunk.heap_bytes();
@@ -261,9 +331,29 @@ impl Chain {
         (here, other.expect("it is beside another one"))
     }
 
-    /// Takes a chunk out.
+    /// Takes a chunk out; a copy, if the frozen state needs it.
     pub(super) fn remove(&mut self, at: ChunkAt) -> Chunk {
+        if self.frozen.is_some() {
+            self.save(at);
+        }
+        self.take_out(at)
+    }
+
+    /// Takes a chunk out, and hands it out unless the frozen state needs it.
+    pub(super) fn discard(&mut self, at: ChunkAt) -> Option<Chunk> {
+        let mark = self.groups[at.group].marks.get(at.chunk);
+        let chunk = self.take_out(at);
+        match &mut self.frozen {
+            Some(frozen) => frozen.take(mark, chunk),
+            None => Some(chunk),
+        }
+    }
+
+    fn take_out(&mut self, at: ChunkAt) -> Chunk {
         let own = &mut self.groups[at.group];
+        if self.frozen.is_some() {
+            own.marks.remove(at.chunk, own.chunks.len());
+        }
         let before = own.memory_bytes();
         let chunk = own.chunks.remove(at.chunk).expect("there is a chunk");
         own.items -= chunk.count();
@@ -278,21 +368,31 @@ impl Chain {
         chunk
     }
 
-    /// Takes whole chunks off an end that have no more than `items` elements together; in no particular order.
-    pub(super) fn cut(&mut self, end: End, items: usize) -> Chain {
-        let mut cut = Chain::default();
+    /// Takes whole chunks off an end that have no more than `items` elements together, and hands them out, in no particular
+    /// order, except those that the frozen state needs. How many elements were in all of them.
+    pub(super) fn cut(&mut self, end: End, items: usize) -> (Chain, usize) {
+        let (mut cut, mut taken) = (Chain::default(), 0);
         while let Some(at) = self.at_end(end)
-            && self.groups[at.group].items <= items - cut.items
+            && self.groups[at.group].items <= items - taken
         {
-            let group = self.take_group(at.group);
-            cut.add_group(cut.groups.len(), group);
+            let mut group = self.take_group(at.group);
+            taken += group.items;
+            if let Some(frozen) = &mut self.frozen {
+                group = Group::of(frozen.take_all(&group.marks, group.chunks));
+            }
+            if !group.chunks.is_empty() {
+                cut.add_group(cut.groups.len(), group);
+            }
         }
         while let Some(at) = self.at_end(end)
-            && self.chunk(at).count() <= items - cut.items
+            && self.chunk(at).count() <= items - taken
         {
-            cut.push(End::Back, self.remove(at));
+            taken += self.chunk(at).count();
+            if let Some(chunk) = self.discard(at) {
+                cut.push(End::Back, chunk);
+            }
         }
-        cut
+        (cut, taken)
     }
 
     fn add_group(&mut self, at: usize, group: Group) {

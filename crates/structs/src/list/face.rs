@@ -388,7 +388,8 @@ impl<'e, 'k> ListMut<'e, 'k> {
         if !is_listpack {
             return;
         }
-        if body.len() <= PACKED_BYTES_MAX / 2 {
+        // What was frozen would be lost.
+        if body.len() <= PACKED_BYTES_MAX / 2 && list.frozen_ticket().is_none() {
             let count = u16::try_from(count).expect("a short list has few elements");
             let bytes = [&count.to_le_bytes(), body].concat();
             // One small chunk: nothing that another thread should free.
