@@ -18,6 +18,7 @@
 //! is not.
 
 use crate::list::ListPart;
+use crate::stream::StreamPart;
 
 /// What is left of a frozen state when it is thawed early: many pieces of memory, better dropped on another thread.
 pub type Kept = Box<dyn Send>;
@@ -79,6 +80,8 @@ pub enum FrozenPart<'a> {
     },
     /// Some elements of a list, the next ones in order.
     Elements(ListPart<'a>),
+    /// A part of a stream.
+    Stream(StreamPart<'a>),
 }
 
 /// What an element counts against a budget: long ones more than short ones.

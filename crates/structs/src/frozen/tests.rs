@@ -7,6 +7,7 @@ use crate::hash::{FieldDeadline, Hash};
 use crate::keyspace::KeyHasher;
 use crate::list::{Element, End, Limits, List};
 use crate::set::Set;
+use crate::stream::{NodeLimits, Pending, References, Stream, StreamFigures, StreamId, StreamPart, Threshold, Trim};
 use crate::testing::Rng;
 use crate::zset::Zset;
 
@@ -327,6 +328,184 @@ fn a_list_is_given_as_it_was_and_in_order() {
                 std::ops::ControlFlow::Continue(())
             });
             assert!(all == lists.model);
+        }
+    }
+}
+
+/// A part of a stream that has been given, or is expected to be.
+#[derive(Clone, Debug, PartialEq)]
+enum Told {
+    Entry(StreamId, Vec<(Vec<u8>, Vec<u8>)>),
+    Figures(StreamFigures),
+    Group(Vec<u8>, StreamId, Option<u64>, u64, usize),
+    Pending(Pending),
+    Consumer(Vec<u8>, u64, Option<u64>, u64),
+    PendingId(StreamId),
+}
+
+fn told_entry(entry: crate::stream::Entry<'_>) -> Told {
+    let pairs = entry.pairs().map(|(field, value)| (field.to_vec(), value.with_text(<[u8]>::to_vec)));
+    Told::Entry(entry.id, pairs.collect())
+}
+
+fn told(part: StreamPart<'_>, to: &mut Vec<Told>) {
+    to.push(match part {
+        StreamPart::Block(block) => {
+            let before = to.len();
+            to.extend(block.entries().map(told_entry));
+            assert_eq!(to.len() - before, block.count());
+            return;
+        }
+        StreamPart::Figures(figures) => Told::Figures(figures),
+        StreamPart::Group(group) => {
+            Told::Group(group.name.to_vec(), group.last_delivered, group.entries_read, group.pending, group.consumers)
+        }
+        StreamPart::Pending(pending) => Told::Pending(pending),
+        StreamPart::Consumer(consumer) => {
+            Told::Consumer(consumer.name.to_vec(), consumer.seen_ms, consumer.active_ms, consumer.pending)
+        }
+        StreamPart::PendingId(id) => Told::PendingId(id),
+    });
+}
+
+/// What is to be told of a stream as it is.
+fn all_of(stream: &Stream) -> Vec<Told> {
+    let log = stream.log();
+    let mut all: Vec<Told> = log.range(StreamId::MIN, StreamId::MAX).map(told_entry).collect();
+    all.push(Told::Figures(StreamFigures {
+        len: log.len(),
+        last_id: log.last_id(),
+        first_id: log.first_id(),
+        max_deleted_id: log.max_deleted_id(),
+        entries_added: log.entries_added(),
+        groups: stream.group_count(),
+    }));
+    for (name, group) in stream.groups() {
+        let pending = || group.pending_range(StreamId::MIN, StreamId::MAX);
+        let released: Vec<_> =
+            pending().filter(|pending| pending.consumer.is_none()).map(|pending| pending.id).collect();
+        let consumers = group.consumer_count() + usize::from(!released.is_empty());
+        all.push(Told::Group(
+            name.to_vec(),
+            group.last_delivered(),
+            group.entries_read(),
+            group.pending_count(),
+            consumers,
+        ));
+        all.extend(pending().map(Told::Pending));
+        for (slot, consumer) in group.consumers() {
+            let (seen_ms, active_ms) = (consumer.seen_ms(), consumer.active_ms());
+            all.push(Told::Consumer(consumer.name().to_vec(), seen_ms, active_ms, consumer.pending_count()));
+            let own = group.pending_range_of(slot, StreamId::MIN, StreamId::MAX);
+            all.extend(own.map(|pending| Told::PendingId(pending.id)));
+        }
+        if !released.is_empty() {
+            all.push(Told::Consumer(Vec::new(), 0, None, released.len() as u64));
+            all.extend(released.into_iter().map(Told::PendingId));
+        }
+    }
+    all
+}
+
+fn change_stream(stream: &mut Stream, rng: &mut Rng, trend: Trend, limits: NodeLimits) {
+    let (is_removed, is_new) = trend.next(rng);
+    let last_ms = stream.log().last_id().ms;
+    let some_id = |rng: &mut Rng| StreamId::new(rng.below(last_ms as usize + 3) as u64, rng.below(2) as u64);
+    let group = vec![b'g', b'0' + rng.below(4) as u8];
+    match rng.below(60) {
+        0 => {
+            stream.create_group(&group, StreamId::MIN, None);
+        }
+        1 if rng.below(20) == 0 => {
+            stream.remove_group(&group);
+        }
+        2 => {
+            let threshold = if rng.below(2) == 0 {
+                Threshold::MinId(some_id(rng))
+            } else {
+                Threshold::MaxLen(stream.log().len().saturating_sub(rng.below(60) as u64))
+            };
+            let references = [References::Keep, References::Delete, References::Acked][rng.below(3)];
+            stream.trim(Trim { threshold, approximate: rng.below(2) == 0, limit: 0 }, references);
+        }
+        3..8 if is_removed => {
+            let references = [References::Keep, References::Delete, References::Acked][rng.below(3)];
+            stream.delete(some_id(rng), references);
+        }
+        3..12 if is_new || !is_removed => {
+            let pairs: [(&[u8], &[u8]); 2] = [(b"name", &value(rng)), (b"other", b"17")];
+            stream.append(StreamId::new(last_ms + 1, 0), pairs[..1 + rng.below(2)].iter().copied(), limits);
+        }
+        choice => {
+            let id = some_id(rng);
+            let Some(mut group) = stream.group_mut(&group) else { return };
+            let consumer = vec![b'c', b'0' + rng.below(5) as u8];
+            let (slot, _) = group.find_or_create_consumer(&consumer, rng.below(9) as u64);
+            let deliveries = if rng.below(5) == 0 { u64::MAX - rng.below(9) as u64 } else { rng.below(9) as u64 };
+            match choice {
+                12 if rng.below(20) == 0 => {
+                    group.remove_consumer(slot);
+                }
+                13..16 => group.release(id, deliveries),
+                16..20 => group.claim(id, slot, rng.below(99) as u64, deliveries),
+                20..23 => {
+                    group.redeliver(id, 100);
+                }
+                23..26 => group.mark_active(slot, 8),
+                _ if is_removed => {
+                    group.acknowledge(id);
+                }
+                _ => {
+                    let log = group.log();
+                    let next = group.last_delivered().next().and_then(|from| log.range(from, StreamId::MAX).next());
+                    if let Some(entry) = next {
+                        group.deliver(log, entry.id, slot, 50, true);
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_stream_is_given_as_it_was_and_in_order() {
+    for seed in 0..200 {
+        let mut rng = Rng::new(seed);
+        let limits = NodeLimits { bytes: [0, 4_096, 300][rng.below(3)], entries: [0, 100, 3][rng.below(3)] };
+        let mut stream = Stream::new();
+        for _ in 0..size(&mut rng) {
+            change_stream(&mut stream, &mut rng, Trend::Grows, limits);
+        }
+        for round in 0..3 {
+            stream.freeze(round);
+            let frozen = stream.clone();
+            assert_eq!(frozen.frozen_ticket(), None);
+            let blocks = frozen.log().node_count() as usize;
+            assert_eq!(stream.frozen_head(), Some(FrozenHead::Stream { blocks }));
+            let (trend, changes, budget) = (Trend::of(&mut rng), rng.below(200), 1 + rng.below(40));
+            let (mut given, mut given_blocks) = (Vec::new(), 0);
+            let mut goes_on = true;
+            while goes_on {
+                assert_eq!(stream.frozen_ticket(), Some(round));
+                for _ in 0..rng.below(changes + 1) {
+                    change_stream(&mut stream, &mut rng, trend, limits);
+                }
+                goes_on = stream.give_frozen(1 + rng.below(budget), &mut |part| {
+                    let FrozenPart::Stream(part) = part else { panic!("{part:?}") };
+                    given_blocks += usize::from(matches!(part, StreamPart::Block(_)));
+                    told(part, &mut given);
+                });
+            }
+            let expected = all_of(&frozen);
+            let differs = given.iter().zip(&expected).position(|(given, expected)| given != expected);
+            assert!(
+                differs.is_none(),
+                "seed {seed}: {:?}, not {:?}",
+                given[differs.unwrap()],
+                expected[differs.unwrap()]
+            );
+            assert_eq!((given.len(), given_blocks), (expected.len(), blocks), "seed {seed}");
+            stream.check();
         }
     }
 }

@@ -28,6 +28,7 @@
 use super::StreamId;
 use super::log::{Entry, Value};
 use super::runs::Item;
+use crate::frozen::weight;
 use crate::packed::{Element, Encoded, backlen_bytes};
 
 const DELETED: u8 = 0x80;
@@ -62,9 +63,19 @@ pub(super) struct Block {
 }
 
 impl Item for Block {
+    const IS_LARGE: bool = true;
+
     #[inline]
     fn id(&self) -> StreamId {
         self.first
+    }
+
+    fn owned_bytes(&self) -> usize {
+        self.memory_bytes()
+    }
+
+    fn weight(&self) -> usize {
+        (self.total as usize).max(weight(self.bytes.len()))
     }
 }
 

@@ -16,8 +16,10 @@
 
 use std::collections::BTreeMap;
 
+use super::frozen::Frozen;
 use super::runs::{Item, Place, Runs};
 use super::{Log, StreamId};
+use crate::frozen::Kept;
 
 /// A consumer of a group, by place. Valid until that consumer is removed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -83,6 +85,19 @@ pub struct Group {
     consumer_bytes: usize,
     /// How often an entry was given back: gives those that were their order.
     releases: u64,
+    frozen: Frozen<FrozenGroup>,
+}
+
+/// What a frozen group has to remember besides what is pending.
+#[derive(Default)]
+struct FrozenGroup {
+    /// By which the stream knows it.
+    number: u32,
+    /// What was pending for consumers that were removed since.
+    gone: BTreeMap<u32, Runs<StreamId>>,
+    /// What was in `large_counts` and is not, or not so, any more.
+    large_counts: BTreeMap<StreamId, u64>,
+    bytes: usize,
 }
 
 impl Group {
@@ -141,6 +156,80 @@ impl Group {
             + self.free_slots.capacity() * size_of::<u32>()
             + self.by_name.capacity() * size_of::<ConsumerSlot>()
             + self.consumer_bytes
+            + self.frozen.0.as_ref().map_or(0, |frozen| size_of::<FrozenGroup>() + frozen.bytes)
+    }
+}
+
+/// Frozen groups.
+impl Group {
+    /// Freezes what is pending. `number` is what the stream calls the group. O(consumers).
+    pub(super) fn freeze(&mut self, number: u32) {
+        self.frozen = Frozen(Some(Box::new(FrozenGroup { number, ..FrozenGroup::default() })));
+        self.pending.freeze();
+        self.each_own(Runs::freeze);
+    }
+
+    /// The number with which it was frozen, if it is.
+    pub(super) fn frozen_number(&self) -> Option<u32> {
+        self.frozen.0.as_ref().map(|frozen| frozen.number)
+    }
+
+    /// Forgets the frozen state; what is left of it is handed out. O(consumers).
+    pub(super) fn thaw(&mut self) -> Option<Kept> {
+        let frozen = self.frozen.0.take()?;
+        let mut rest = Vec::new();
+        self.each_own(|own| rest.extend(own.thaw()));
+        Some(Box::new((frozen, self.pending.thaw(), rest)))
+    }
+
+    /// Gives pending entries of the frozen state to `visit`. What is left of the budget, and whether these were all.
+    pub(super) fn give_frozen_pending(&mut self, budget: usize, mut visit: impl FnMut(Pending)) -> (usize, bool) {
+        let Group { pending, large_counts, frozen, .. } = self;
+        let then = frozen.0.as_ref().map(|frozen| &frozen.large_counts);
+        let left = pending.give_frozen(budget, |slip| {
+            visit(slip.shown(|id| then.and_then(|then| then.get(&id)).or_else(|| large_counts.get(&id)).copied()));
+        });
+        (left, !pending.is_frozen())
+    }
+
+    /// Gives what was pending for a consumer to `visit`. What is left of the budget, and whether these were all.
+    pub(super) fn give_frozen_of(
+        &mut self,
+        slot: ConsumerSlot,
+        budget: usize,
+        mut visit: impl FnMut(StreamId),
+    ) -> (usize, bool) {
+        if let Some(frozen) = &mut self.frozen.0
+            && let Some(own) = frozen.gone.get_mut(&slot.0)
+        {
+            let left = own.give_frozen(budget, |id| visit(*id));
+            let is_over = !own.is_frozen();
+            if is_over && let Some(own) = frozen.gone.remove(&slot.0) {
+                frozen.bytes = frozen.bytes.saturating_sub(own.memory_bytes());
+            }
+            return (left, is_over);
+        }
+        let (mut left, mut is_over) = (budget, true);
+        self.change_own(slot.0, |own| {
+            left = own.give_frozen(budget, |id| visit(*id));
+            is_over = !own.is_frozen();
+        });
+        (left, is_over)
+    }
+
+    /// Removes all that is pending: what remains is what the frozen state needs. O(pending / 224), and O(consumers).
+    pub(super) fn clear_pending(&mut self) {
+        self.pending.clear();
+        self.each_own(Runs::clear);
+    }
+
+    /// Changes what each consumer has pending, and accounts for it.
+    fn each_own(&mut self, mut change: impl FnMut(&mut Runs<StreamId>)) {
+        for consumer in self.consumers.iter_mut().flatten() {
+            let before = consumer.pending.memory_bytes();
+            change(&mut consumer.pending);
+            self.consumer_bytes = self.consumer_bytes + consumer.pending.memory_bytes() - before;
+        }
     }
 }
 
@@ -193,29 +282,39 @@ impl Group {
     /// Removes a consumer with its pending entries, whose number it returns. O(its pending entries), in one pass over
     /// the group's if it has many of them.
     pub fn remove_consumer(&mut self, slot: ConsumerSlot) -> u64 {
-        let Some(consumer) = self.consumers.get_mut(slot.0 as usize).and_then(Option::take) else { return 0 };
+        let Some(mut consumer) = self.consumers.get_mut(slot.0 as usize).and_then(Option::take) else { return 0 };
         self.consumer_bytes -= size_of::<Consumer>() + consumer.name.len() + consumer.pending.memory_bytes();
         self.by_name.retain(|other| *other != slot);
         self.free_slots.push(slot.0);
         let count = consumer.pending.len();
         if count == self.pending.len() {
-            self.pending = Runs::default();
-            self.large_counts.clear();
+            self.pending.clear();
+            let ids: Vec<_> = self.large_counts.keys().copied().collect();
+            ids.into_iter().for_each(|id| self.set_large_count(id, None));
         } else if count > self.pending.len() / 16 {
-            let large_counts = &mut self.large_counts;
+            let mut large = Vec::new();
             self.pending.retain(|slip| {
                 let keep = slip.consumer != slot.0;
                 if !keep && slip.deliveries == COUNT_IS_LARGE {
-                    large_counts.remove(&slip.id);
+                    large.push(slip.id);
                 }
                 keep
             });
+            large.into_iter().for_each(|id| self.set_large_count(id, None));
         } else {
             for id in consumer.pending.iter() {
                 if self.pending.remove(*id).is_some_and(|slip| slip.deliveries == COUNT_IS_LARGE) {
-                    self.large_counts.remove(id);
+                    self.set_large_count(*id, None);
                 }
             }
+        }
+        if let Some(frozen) = &mut self.frozen.0
+            && consumer.pending.is_frozen()
+        {
+            // What there is now is nobody's; what there was is still to be given.
+            consumer.pending.clear();
+            frozen.bytes += consumer.pending.memory_bytes();
+            frozen.gone.insert(slot.0, std::mem::take(&mut consumer.pending));
         }
         count as u64
     }
@@ -240,6 +339,17 @@ impl Group {
             consumer.seen_ms = seen_ms;
             consumer.active_ms = active_ms;
         }
+    }
+
+    #[cfg(test)]
+    pub(super) fn check(&self) {
+        let own = |consumer: &Consumer| {
+            consumer.pending.check_bytes();
+            size_of::<Consumer>() + consumer.name.len() + consumer.pending.memory_bytes()
+        };
+        assert_eq!(self.consumer_bytes, self.consumers.iter().flatten().map(|consumer| own(consumer)).sum::<usize>());
+        self.pending.check_bytes();
+        assert!(self.frozen.0.is_some() || !self.pending.is_frozen());
     }
 
     fn search(&self, name: &[u8]) -> Result<usize, usize> {
@@ -369,7 +479,7 @@ impl Group {
     pub fn acknowledge(&mut self, id: StreamId) -> bool {
         let Some(slip) = self.pending.remove(id) else { return false };
         if slip.deliveries == COUNT_IS_LARGE {
-            self.large_counts.remove(&id);
+            self.set_large_count(id, None);
         }
         self.change_own(slip.consumer, |own| {
             own.remove(id);
@@ -402,7 +512,7 @@ impl Group {
         let small = u32::try_from(deliveries).unwrap_or(COUNT_IS_LARGE);
         self.pending.insert(Slip { id, delivery_ms, consumer, deliveries: small });
         if small == COUNT_IS_LARGE {
-            self.large_counts.insert(id, deliveries);
+            self.set_large_count(id, Some(deliveries));
         }
         self.change_own(consumer, |own| own.insert(id));
     }
@@ -412,9 +522,21 @@ impl Group {
         let before = self.pending.update(place, |slip| (slip.id, std::mem::replace(&mut slip.deliveries, small)));
         let Some((id, before)) = before else { return };
         if small == COUNT_IS_LARGE {
-            self.large_counts.insert(id, deliveries);
+            self.set_large_count(id, Some(deliveries));
         } else if before == COUNT_IS_LARGE {
-            self.large_counts.remove(&id);
+            self.set_large_count(id, None);
+        }
+    }
+
+    #[cold]
+    fn set_large_count(&mut self, id: StreamId, count: Option<u64>) {
+        let before = match count {
+            Some(count) => self.large_counts.insert(id, count),
+            None => self.large_counts.remove(&id),
+        };
+        if let (Some(frozen), Some(before)) = (&mut self.frozen.0, before) {
+            // The first one that is replaced is the one that there was, if there was one.
+            frozen.large_counts.entry(id).or_insert(before);
         }
     }
 
@@ -429,15 +551,7 @@ impl Group {
     }
 
     fn shown(&self, slip: &Slip) -> Pending {
-        Pending {
-            id: slip.id,
-            consumer: (slip.consumer != NOBODY).then_some(ConsumerSlot(slip.consumer)),
-            delivery_ms: if slip.consumer == NOBODY { 0 } else { slip.delivery_ms },
-            deliveries: match slip.deliveries {
-                COUNT_IS_LARGE => self.large_counts.get(&slip.id).copied().unwrap_or(u64::from(COUNT_IS_LARGE)),
-                deliveries => u64::from(deliveries),
-            },
-        }
+        slip.shown(|id| self.large_counts.get(&id).copied())
     }
 }
 
@@ -467,6 +581,22 @@ struct Slip {
     delivery_ms: u64,
     consumer: u32,
     deliveries: u32,
+}
+
+impl Slip {
+    /// To look at; `large_count` is asked for a count that does not fit.
+    #[inline]
+    fn shown(&self, large_count: impl FnOnce(StreamId) -> Option<u64>) -> Pending {
+        Pending {
+            id: self.id,
+            consumer: (self.consumer != NOBODY).then_some(ConsumerSlot(self.consumer)),
+            delivery_ms: if self.consumer == NOBODY { 0 } else { self.delivery_ms },
+            deliveries: match self.deliveries {
+                COUNT_IS_LARGE => large_count(self.id).unwrap_or(u64::from(COUNT_IS_LARGE)),
+                deliveries => u64::from(deliveries),
+            },
+        }
+    }
 }
 
 impl Item for Slip {

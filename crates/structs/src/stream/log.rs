@@ -11,6 +11,7 @@
 
 use super::StreamId;
 use super::block::{Block, Pairs, Raw, Walk};
+use super::frozen::FrozenRuns;
 use super::runs::{Place, Runs};
 use crate::number::format_i64;
 
@@ -252,6 +253,26 @@ impl Log {
         self.len > 0 && self.max_deleted_id != StreamId::MIN && start <= self.max_deleted_id
     }
 
+    /// Freezes the blocks. O(1).
+    pub(super) fn freeze(&mut self) {
+        self.blocks.freeze();
+    }
+
+    /// Whether blocks of the frozen state are still to be given.
+    pub(super) fn is_frozen(&self) -> bool {
+        self.blocks.is_frozen()
+    }
+
+    /// Gives blocks of the frozen state to `visit`. What is left of the budget.
+    pub(super) fn give_frozen(&mut self, budget: usize, visit: impl FnMut(&Block)) -> usize {
+        self.blocks.give_frozen(budget, visit)
+    }
+
+    /// Forgets the frozen state; what is left of it is handed out.
+    pub(super) fn thaw(&mut self) -> Option<Box<FrozenRuns<Block>>> {
+        self.blocks.thaw()
+    }
+
     /// All bytes that the log owns besides itself. O(1).
     #[inline]
     pub(super) fn memory_bytes(&self) -> usize {
@@ -300,8 +321,9 @@ impl Log {
     /// Deletes one entry. False if there is none of this id.
     pub(super) fn delete(&mut self, id: StreamId) -> bool {
         let Some(place) = self.blocks.at_or_below(id) else { return false };
+        let found = self.blocks.at(place).and_then(|block| block.find(id)).filter(|raw| !raw.is_deleted());
+        let Some(at) = found.map(|raw| raw.at) else { return false };
         let Some(block) = self.blocks.at_mut(place) else { return false };
-        let Some(at) = block.find(id).map(|raw| raw.at) else { return false };
         if !block.delete(at) {
             return false;
         }
@@ -329,7 +351,7 @@ impl Log {
         let (mut looked_at, mut deleted) = (0, 0);
         let mut next = self.blocks.at_or_above(StreamId::MIN);
         while let Some(place) = next {
-            let Some(block) = self.blocks.at_mut(place) else { break };
+            let Some(block) = self.blocks.at(place) else { break };
             let live = u64::from(block.live());
             if matches!(trim.threshold, Threshold::MaxLen(max) if self.len <= max)
                 || (trim.approximate && trim.limit > 0 && looked_at + live > trim.limit)
@@ -367,6 +389,14 @@ impl Log {
                     over -= 1;
                 }
             }
+            if go.is_empty() {
+                if !whole {
+                    break;
+                }
+                next = self.blocks.after(place);
+                continue;
+            }
+            let Some(block) = self.blocks.at_mut(place) else { break };
             for at in go {
                 block.delete(at);
             }
@@ -392,9 +422,17 @@ impl Log {
         self.max_deleted_id = max_deleted_id.unwrap_or(self.max_deleted_id);
     }
 
+    #[cfg(test)]
+    pub(super) fn check(&self) {
+        assert_eq!(self.payload_bytes, self.blocks.iter().map(Block::memory_bytes).sum::<usize>());
+        assert_eq!(self.len, self.blocks.iter().map(|block| u64::from(block.live())).sum::<u64>());
+        self.blocks.check_bytes();
+    }
+
     fn remove_block(&mut self, place: Place) {
-        if let Some(block) = self.blocks.remove_at(place) {
+        if let Some(block) = self.blocks.at(place) {
             self.payload_bytes -= block.memory_bytes();
+            self.blocks.discard_at(place);
         }
     }
 

@@ -15,6 +15,7 @@
 //! therefore groups are changed through [`GroupMut`].
 
 mod block;
+mod frozen;
 mod group;
 mod id;
 mod idempotency;
@@ -22,10 +23,14 @@ mod log;
 mod runs;
 
 pub use block::Pairs;
+pub use frozen::{BlockPart, ConsumerPart, GroupPart, StreamFigures, StreamPart};
 pub use group::{Consumer, ConsumerSlot, Group, Pending};
 pub use id::{ID_TEXT_MAX, IdText, StreamId};
 pub use idempotency::{Idempotency, IdempotencyCounts, automatic_message_id};
 pub use log::{Entry, Log, NodeLimits, Range, RangeReversed, Threshold, Trim, Value};
+
+use crate::frozen::{FrozenHead, FrozenPart, Kept};
+use frozen::{Frozen, FrozenStream};
 
 /// What deleting an entry does to the references that groups hold to it (`KEEPREF`, `DELREF`, `ACKED`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -59,6 +64,7 @@ pub struct Stream {
     groups: Vec<Box<Group>>,
     group_bytes: usize,
     idempotency: Option<Box<Idempotency>>,
+    frozen: Frozen<FrozenStream>,
 }
 
 impl Stream {
@@ -86,6 +92,7 @@ impl Stream {
             + self.group_bytes
             + self.groups.capacity() * size_of::<Box<Group>>()
             + self.idempotency.as_ref().map_or(0, |known| known.memory_bytes())
+            + self.frozen.0.as_ref().map_or(0, |frozen| frozen.memory_bytes())
     }
 
     /// The part of [`Stream::memory_bytes`] in pages that the allocator does not know: none. O(1).
@@ -237,16 +244,75 @@ impl Stream {
         true
     }
 
-    /// Removes a group and hands it out: dropping it takes a while when millions of entries are pending. O(groups).
-    pub fn remove_group(&mut self, name: &[u8]) -> Option<Box<Group>> {
+    /// Removes a group, if there is one of that name, and hands it out, unless the frozen state needs it: dropping it takes
+    /// a while when millions of entries are pending. O(groups).
+    pub fn remove_group(&mut self, name: &[u8]) -> Option<Option<Box<Group>>> {
         let at = self.search(name).ok()?;
         let group = self.groups.remove(at);
         self.group_bytes -= group.memory_bytes();
-        Some(group)
+        Some(match &mut self.frozen.0 {
+            Some(frozen) => frozen.take_group(group),
+            None => Some(group),
+        })
     }
 
     fn search(&self, name: &[u8]) -> Result<usize, usize> {
         self.groups.binary_search_by(|group| group.name().cmp(name))
+    }
+}
+
+/// Frozen streams.
+impl Stream {
+    /// Freezes it: what it is now is given out in parts by [`Stream::give_frozen`], whatever becomes of it meanwhile.
+    /// `ticket` tells whose frozen state it is. O(groups and consumers). It must not be frozen yet. What producers have
+    /// added is not part of it.
+    pub fn freeze(&mut self, ticket: u64) {
+        self.log.freeze();
+        let groups = self.groups.iter_mut().map(|group| &mut **group);
+        self.frozen = Frozen(Some(Box::new(FrozenStream::new(ticket, &self.log, groups))));
+        self.count_group_bytes();
+    }
+
+    /// The ticket with which it was frozen, if it is.
+    #[inline]
+    pub fn frozen_ticket(&self) -> Option<u64> {
+        self.frozen.0.as_ref().map(|frozen| frozen.ticket)
+    }
+
+    /// What it was when it was frozen, if it is.
+    pub fn frozen_head(&self) -> Option<FrozenHead> {
+        let frozen = self.frozen.0.as_ref()?;
+        Some(FrozenHead::Stream { blocks: frozen.blocks })
+    }
+
+    /// Gives the next parts of what it was to `visit`, in order: with about `budget` entries or pending ones, fewer where they
+    /// are long. Says whether there is more; if not, it is not frozen any more. O(budget).
+    pub fn give_frozen(&mut self, budget: usize, visit: &mut dyn FnMut(FrozenPart<'_>)) -> bool {
+        let Some(mut frozen) = self.frozen.0.take() else { return false };
+        let goes_on = frozen.give(&mut self.log, &mut self.groups, &mut self.group_bytes, budget.max(1), visit);
+        if goes_on {
+            self.frozen.0 = Some(frozen);
+        }
+        goes_on
+    }
+
+    /// Forgets the frozen state. What is left of it is better dropped on another thread. O(groups and consumers).
+    pub fn thaw(&mut self) -> Option<Kept> {
+        let kept = self.frozen.0.take()?.thaw(&mut self.log, &mut self.groups);
+        self.count_group_bytes();
+        Some(kept)
+    }
+
+    /// Asserts that what is accounted for is what there is. Reads everything.
+    #[cfg(test)]
+    pub(crate) fn check(&self) {
+        self.log.check();
+        self.groups.iter().for_each(|group| group.check());
+        assert_eq!(self.group_bytes, self.groups.iter().map(|group| group.memory_bytes()).sum::<usize>());
+    }
+
+    fn count_group_bytes(&mut self) {
+        self.group_bytes = self.groups.iter().map(|group| group.memory_bytes()).sum();
     }
 }
 

@@ -15,7 +15,9 @@
 //! Each run also keeps a lower bound of its items' ages, so that the oldest few are found without looking at all of
 //! them: see [`Runs::oldest`].
 //!
-//! What must stay true: ids ascend strictly, over runs too; no run is empty; `first` is at or below the id of the run's
+//! They can be frozen: then the items that there were are given out in order while they change, see `frozen.rs`.
+//!
+//! What must stay true: nothing is added, changed or removed without [`Runs::keep`] before; ids ascend strictly, over runs too; no run is empty; `first` is at or below the id of the run's
 //! first item and above the last id of the run before; `oldest` is at or below the age of each item, of all as of a run; `bytes` is what the
 //! runs' items have allocated.
 
@@ -23,19 +25,33 @@ use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 
 use super::StreamId;
+use super::frozen::{Frozen, FrozenRuns};
 
 /// Items a run takes. Inserting moves half of them at most: a few kilobytes. With this number runs of ids and of pending
 /// entries fill the size classes (seven eighths of a power of two) that fit the pages of allocators best.
 const RUN_ITEMS: usize = 224;
 
 /// Something with a place in the order of ids, and perhaps an age.
-pub(super) trait Item {
+pub(super) trait Item: Clone {
+    /// Whether it is so large that it is saved alone, when it is frozen, and not with its run.
+    const IS_LARGE: bool = false;
+
     /// The id; it never changes.
     fn id(&self) -> StreamId;
 
     /// What [`Runs::oldest`] orders by.
     fn age(&self) -> u64 {
         0
+    }
+
+    /// Bytes on the heap.
+    fn owned_bytes(&self) -> usize {
+        0
+    }
+
+    /// What it counts against a budget.
+    fn weight(&self) -> usize {
+        1
     }
 }
 
@@ -54,6 +70,7 @@ pub(super) struct Runs<T> {
     bytes: usize,
     /// At or below every run's `oldest`.
     oldest: u64,
+    frozen: Frozen<FrozenRuns<T>>,
 }
 
 #[derive(Clone, Debug)]
@@ -65,7 +82,7 @@ struct Run<T> {
 
 impl<T> Default for Runs<T> {
     fn default() -> Runs<T> {
-        Runs { runs: VecDeque::new(), len: 0, bytes: 0, oldest: u64::MAX }
+        Runs { runs: VecDeque::new(), len: 0, bytes: 0, oldest: u64::MAX, frozen: Frozen(None) }
     }
 }
 
@@ -79,7 +96,8 @@ impl<T: Item> Runs<T> {
     /// All bytes that are allocated, without what items own. O(1).
     #[inline]
     pub(super) fn memory_bytes(&self) -> usize {
-        self.bytes + self.runs.capacity() * size_of::<Run<T>>()
+        let frozen = self.frozen.0.as_ref().map_or(0, |frozen| frozen.memory_bytes());
+        self.bytes + self.runs.capacity() * size_of::<Run<T>>() + frozen
     }
 
     /// The item with the lowest id. O(1).
@@ -97,6 +115,11 @@ impl<T: Item> Runs<T> {
     /// The same, to be changed; its age must not sink. O(1).
     #[inline]
     pub(super) fn last_mut(&mut self) -> Option<&mut T> {
+        if self.is_frozen()
+            && let Some(last) = self.last()
+        {
+            self.save(last.id());
+        }
         self.runs.back_mut()?.items.back_mut()
     }
 
@@ -109,6 +132,7 @@ impl<T: Item> Runs<T> {
     /// The same, to be changed; its age must not sink.
     #[inline]
     pub(super) fn at_mut(&mut self, place: Place) -> Option<&mut T> {
+        self.keep_at(place);
         self.runs.get_mut(place.run)?.items.get_mut(place.item)
     }
 
@@ -180,6 +204,7 @@ impl<T: Item> Runs<T> {
     /// Adds an item, whose id must not be there. O(1) at the end, O(log n) elsewhere.
     pub(super) fn insert(&mut self, item: T) {
         let id = item.id();
+        self.keep(id);
         self.len += 1;
         self.oldest = self.oldest.min(item.age());
         if self.last().is_none_or(|last| last.id() < id) {
@@ -217,6 +242,7 @@ impl<T: Item> Runs<T> {
     /// Changes the item at a place and returns what `change` does; the id must stay. `None` if none is there. O(1).
     #[inline]
     pub(super) fn update<R>(&mut self, place: Place, change: impl FnOnce(&mut T) -> R) -> Option<R> {
+        self.keep_at(place);
         let run = self.runs.get_mut(place.run)?;
         let item = run.items.get_mut(place.item)?;
         let result = change(item);
@@ -234,6 +260,98 @@ impl<T: Item> Runs<T> {
 
     /// Removes the item at a place. O(1) at the ends of a run, else O(items of a run).
     pub(super) fn remove_at(&mut self, place: Place) -> Option<T> {
+        self.keep_at(place);
+        self.take_out(place)
+    }
+
+    /// Removes the item at a place, which goes, unless the frozen state needs it. O(1) at the ends of a run, else O(items of
+    /// a run).
+    pub(super) fn discard_at(&mut self, place: Place) {
+        let Some(item) = self.take_out(place) else { return };
+        if let Some(frozen) = &mut self.frozen.0
+            && frozen.covers(item.id())
+        {
+            frozen.keep(item.id(), item.id(), VecDeque::from([item]));
+        }
+    }
+
+    /// Removes all items.
+    pub(super) fn clear(&mut self) {
+        let runs = std::mem::take(&mut self.runs);
+        if let Some(frozen) = &mut self.frozen.0 {
+            for run in runs {
+                let (Some(first), Some(last)) = (run.items.front(), run.items.back()) else { continue };
+                let (first, last) = (first.id(), last.id());
+                if frozen.covers_all(first, last) {
+                    frozen.keep(first, last, run.items);
+                } else {
+                    frozen.save(first, last, |from, to| run.between(from, to));
+                }
+            }
+        }
+        (self.len, self.bytes, self.oldest) = (0, 0, u64::MAX);
+    }
+
+    /// Freezes them: the items that there are now are given out by [`Runs::give_frozen`], whatever becomes of them. O(1).
+    pub(super) fn freeze(&mut self) {
+        let ends = self.first().zip(self.last()).map(|(first, last)| (first.id(), last.id()));
+        self.frozen = Frozen(ends.map(|(first, last)| Box::new(FrozenRuns::new(first, last))));
+    }
+
+    /// Whether they are frozen, and some items still to be given.
+    #[inline]
+    pub(super) fn is_frozen(&self) -> bool {
+        self.frozen.0.is_some()
+    }
+
+    /// Forgets the frozen state; what is left of it is handed out.
+    pub(super) fn thaw(&mut self) -> Option<Box<FrozenRuns<T>>> {
+        self.frozen.0.take()
+    }
+
+    /// Gives items of the frozen state to `visit`, in order, as many as the budget allows. What is left of it. After the last
+    /// one they are thawed.
+    pub(super) fn give_frozen(&mut self, budget: usize, visit: impl FnMut(&T)) -> usize {
+        let Some(mut frozen) = self.frozen.0.take() else { return budget };
+        let left = frozen.give(budget, |from| self.iter_from(self.at_or_above(from)), visit);
+        if !frozen.is_over() {
+            self.frozen.0 = Some(frozen);
+        }
+        left
+    }
+
+    /// To be called before an item is added, changed or removed: saves what the frozen state had there.
+    #[inline]
+    fn keep(&mut self, id: StreamId) {
+        if self.is_frozen() {
+            self.save(id);
+        }
+    }
+
+    #[inline]
+    fn keep_at(&mut self, place: Place) {
+        if self.is_frozen()
+            && let Some(item) = self.at(place)
+        {
+            self.save(item.id());
+        }
+    }
+
+    #[cold]
+    fn save(&mut self, id: StreamId) {
+        if !self.frozen.0.as_ref().is_some_and(|frozen| frozen.covers(id)) {
+            return;
+        }
+        let run = self.run_of(id).unwrap_or(0);
+        let (Some(frozen), Some(run)) = (&mut self.frozen.0, self.runs.get(run)) else { return };
+        let (mut from, mut to) = (id, id);
+        if let (false, Some(first), Some(last)) = (T::IS_LARGE, run.items.front(), run.items.back()) {
+            (from, to) = (id.min(first.id()), id.max(last.id()));
+        }
+        frozen.save(from, to, |from, to| run.between(from, to));
+    }
+
+    fn take_out(&mut self, place: Place) -> Option<T> {
         let removed = self.change_if_there(place.run, |run| run.items.remove(place.item)).flatten()?;
         self.len -= 1;
         self.tidy(place.run);
@@ -242,6 +360,13 @@ impl<T: Item> Runs<T> {
 
     /// Keeps only the items for which `keep` holds. O(n).
     pub(super) fn retain(&mut self, mut keep: impl FnMut(&T) -> bool) {
+        if let Some(frozen) = &mut self.frozen.0 {
+            for run in &self.runs {
+                if let (Some(first), Some(last)) = (run.items.front(), run.items.back()) {
+                    frozen.save(first.id(), last.id(), |from, to| run.between(from, to));
+                }
+            }
+        }
         for run in &mut self.runs {
             run.items.retain(&mut keep);
         }
@@ -291,6 +416,12 @@ impl<T: Item> Runs<T> {
         }
         self.oldest = self.runs.iter().map(|run| run.oldest).min().unwrap_or(u64::MAX);
         found
+    }
+
+    #[cfg(test)]
+    pub(super) fn check_bytes(&self) {
+        assert_eq!(self.bytes, self.runs.iter().map(|run| run.items.capacity() * size_of::<T>()).sum::<usize>());
+        assert_eq!(self.len, self.runs.iter().map(|run| run.items.len()).sum::<usize>());
     }
 
     /// The last run that may hold `id`: none if `id` is below all of them.
@@ -351,6 +482,12 @@ impl<T: Item> Runs<T> {
 }
 
 impl<T: Item> Run<T> {
+    /// Copies of the items from one id to another.
+    fn between(&self, from: StreamId, to: StreamId) -> VecDeque<T> {
+        let start = self.items.partition_point(|item| item.id() < from);
+        self.items.iter().skip(start).take_while(|item| item.id() <= to).cloned().collect()
+    }
+
     #[inline]
     fn push(&mut self, item: T) {
         self.oldest = self.oldest.min(item.age());
@@ -389,7 +526,7 @@ mod tests {
     use super::*;
     use crate::testing::Rng;
 
-    #[derive(Clone, Debug, PartialEq)]
+    #[derive(Clone, Copy, Debug, PartialEq)]
     struct Sample(StreamId, u64);
 
     impl Item for Sample {
