@@ -2,7 +2,8 @@
 //!
 //! Small collections become one listpack or intset, as they are there; big ones their elements one by one, lists and streams
 //! in blocks of the size that Redis makes them. What is written is complete: an entry borrowed while it is encoded does not
-//! change. For collections that are too big for that there is nothing here.
+//! change. Collections that are too big for that are frozen, and written part by part; their blocks are then those in which
+//! they are stored.
 
 use crate::value::{Dialect, code};
 use crate::write::{Draft, ListpackWriter, VERSION};
@@ -10,10 +11,12 @@ use std::ops::ControlFlow;
 use weir_structs::entry::{EntryRef, StrView};
 use weir_structs::frozen::{FrozenHead, FrozenPart};
 use weir_structs::hash::HashRef;
-use weir_structs::list::{End, ListRef};
+use weir_structs::list::{End, ListPartView, ListRef};
 use weir_structs::packed::Element;
 use weir_structs::set::SetRef;
-use weir_structs::stream::{Entry, Group, Pending, Stream, StreamId};
+use weir_structs::stream::{
+    ConsumerPart, Entry, Group, GroupPart, Pending, Stream, StreamFigures, StreamId, StreamPart,
+};
 use weir_structs::value::ValueRef;
 use weir_structs::zset::ZsetRef;
 
@@ -130,6 +133,17 @@ pub fn put_frozen_part(to: &mut Draft, head: FrozenHead, part: FrozenPart<'_>, d
         }
         FrozenPart::Member(member) => to.string(member),
         FrozenPart::Scored { member, score } => put_scored(to, member, score),
+        FrozenPart::Elements(part) => part.with_view(|view| match view {
+            ListPartView::Body { bytes, count } => {
+                to.length(LISTPACK);
+                put_listpack(to, |block| block.push_body(bytes, count));
+            }
+            ListPartView::Alone(blob) => {
+                to.length(ALONE);
+                to.blob(blob);
+            }
+        }),
+        FrozenPart::Stream(part) => put_stream_part(to, part),
     }
 }
 
@@ -321,15 +335,62 @@ fn put_stream(to: &mut Draft, stream: &Stream) {
     if !entries.is_empty() {
         put_stream_block(to, &entries);
     }
-    to.length(log.len());
-    put_id(to, log.last_id());
-    put_id(to, log.first_id());
-    put_id(to, log.max_deleted_id());
-    to.length(log.entries_added());
-    to.length(stream.group_count() as u64);
+    put_figures(
+        to,
+        StreamFigures {
+            len: log.len(),
+            last_id: log.last_id(),
+            first_id: log.first_id(),
+            max_deleted_id: log.max_deleted_id(),
+            entries_added: log.entries_added(),
+            groups: stream.group_count(),
+        },
+    );
     for (name, group) in stream.groups() {
         put_group(to, name, group);
     }
+}
+
+fn put_stream_part(to: &mut Draft, part: StreamPart<'_>) {
+    match part {
+        StreamPart::Block(block) => put_stream_block(to, &block.entries().collect::<Vec<_>>()),
+        StreamPart::Figures(figures) => put_figures(to, figures),
+        StreamPart::Group(group) => put_group_head(to, group),
+        StreamPart::Pending(pending) => put_pending(to, pending),
+        StreamPart::Consumers(count) => to.length(count as u64),
+        StreamPart::Consumer(consumer) => put_consumer(to, consumer),
+        StreamPart::PendingId(id) => put_raw_id(to, id),
+    }
+}
+
+fn put_figures(to: &mut Draft, figures: StreamFigures) {
+    to.length(figures.len);
+    put_id(to, figures.last_id);
+    put_id(to, figures.first_id);
+    put_id(to, figures.max_deleted_id);
+    to.length(figures.entries_added);
+    to.length(figures.groups as u64);
+}
+
+fn put_group_head(to: &mut Draft, group: GroupPart<'_>) {
+    to.string(group.name);
+    put_id(to, group.last_delivered);
+    // -1 says that it is not known.
+    to.length(group.entries_read.unwrap_or(u64::MAX));
+    to.length(group.pending);
+}
+
+fn put_pending(to: &mut Draft, Pending { id, delivery_ms, deliveries, .. }: Pending) {
+    put_raw_id(to, id);
+    to.bytes(&delivery_ms.to_le_bytes());
+    to.length(deliveries);
+}
+
+fn put_consumer(to: &mut Draft, consumer: ConsumerPart<'_>) {
+    to.string(consumer.name);
+    to.bytes(&consumer.seen_ms.to_le_bytes());
+    to.bytes(&consumer.active_ms.unwrap_or(u64::MAX).to_le_bytes());
+    to.length(consumer.pending);
 }
 
 /// Where a stream is cut into blocks.
@@ -402,33 +463,21 @@ fn put_raw_id(to: &mut Draft, id: StreamId) {
 }
 
 fn put_group(to: &mut Draft, name: &[u8], group: &Group) {
-    to.string(name);
-    put_id(to, group.last_delivered());
-    // -1 says that it is not known.
-    to.length(group.entries_read().unwrap_or(u64::MAX));
+    let (last_delivered, entries_read) = (group.last_delivered(), group.entries_read());
+    put_group_head(to, GroupPart { name, last_delivered, entries_read, pending: group.pending_count() });
     let all = || group.pending_range(StreamId::MIN, StreamId::MAX);
-    to.length(group.pending_count());
-    for Pending { id, delivery_ms, deliveries, .. } in all() {
-        put_raw_id(to, id);
-        to.bytes(&delivery_ms.to_le_bytes());
-        to.length(deliveries);
-    }
+    all().for_each(|pending| put_pending(to, pending));
     // Every pending entry is somebody's in this form. Those that were given back are of one who has no name.
     let released = || all().filter(|pending| pending.consumer.is_none());
     let released_count = released().count() as u64;
     to.length(group.consumer_count() as u64 + u64::from(released_count > 0));
     for (slot, consumer) in group.consumers() {
-        to.string(consumer.name());
-        to.bytes(&consumer.seen_ms().to_le_bytes());
-        to.bytes(&consumer.active_ms().unwrap_or(u64::MAX).to_le_bytes());
-        to.length(consumer.pending_count());
+        let (seen_ms, active_ms, pending) = (consumer.seen_ms(), consumer.active_ms(), consumer.pending_count());
+        put_consumer(to, ConsumerPart { name: consumer.name(), seen_ms, active_ms, pending });
         group.pending_range_of(slot, StreamId::MIN, StreamId::MAX).for_each(|pending| put_raw_id(to, pending.id));
     }
     if released_count > 0 {
-        to.plain_string(b"");
-        to.bytes(&0_u64.to_le_bytes());
-        to.bytes(&u64::MAX.to_le_bytes());
-        to.length(released_count);
+        put_consumer(to, ConsumerPart { name: b"", seen_ms: 0, active_ms: None, pending: released_count });
         released().for_each(|pending| put_raw_id(to, pending.id));
     }
 }

@@ -4,25 +4,29 @@ use super::{FrozenHead, FrozenPart, Kept};
 use crate::keyspace::EntryMut;
 use crate::value::{Big, ValueRef};
 
-/// The same expression for whichever collection can be frozen; another one for what cannot.
+/// The same expression for whichever collection it is.
 macro_rules! each_big {
-    ($big:expr, $it:ident => $what:expr, $otherwise:expr) => {
+    ($big:expr, $it:ident => $what:expr) => {
         match $big {
             Big::Hash($it) => $what,
             Big::Set($it) => $what,
             Big::Zset($it) => $what,
-            Big::List(_) | Big::Stream(_) => $otherwise,
+            Big::List($it) => $what,
+            Big::Stream($it) => $what,
         }
     };
 }
 
+/// The same with another expression for values that are no big collections.
 macro_rules! each_value {
     ($entry:expr, $it:ident => $what:expr, $otherwise:expr) => {
         match $entry.as_ref().value() {
             ValueRef::Hash($it) => $what,
             ValueRef::Set($it) => $what,
             ValueRef::Zset($it) => $what,
-            _ => $otherwise,
+            ValueRef::List($it) => $what,
+            ValueRef::Stream($it) => $what,
+            ValueRef::Str(_) | ValueRef::Packed(..) => $otherwise,
         }
     };
 }
@@ -34,7 +38,9 @@ macro_rules! each_entry {
             ValueRef::Hash(_) => $entry.hash_mut().map_or($otherwise, |mut $it| $what),
             ValueRef::Set(_) => $entry.set_mut().map_or($otherwise, |mut $it| $what),
             ValueRef::Zset(_) => $entry.zset_mut().map_or($otherwise, |mut $it| $what),
-            _ => $otherwise,
+            ValueRef::List(_) => $entry.list_mut().map_or($otherwise, |mut $it| $what),
+            ValueRef::Stream(_) => $entry.stream_mut().map_or($otherwise, |mut $it| $what),
+            ValueRef::Str(_) | ValueRef::Packed(..) => $otherwise,
         }
     };
 }
@@ -42,22 +48,22 @@ macro_rules! each_entry {
 impl Big {
     /// The ticket with which it was frozen.
     pub fn frozen_ticket(&self) -> Option<u64> {
-        each_big!(self, it => it.frozen_ticket(), None)
+        each_big!(self, it => it.frozen_ticket())
     }
 
     /// What it was when it was frozen.
     pub fn frozen_head(&self) -> Option<FrozenHead> {
-        each_big!(self, it => it.frozen_head(), None)
+        each_big!(self, it => it.frozen_head())
     }
 
     /// Gives the next parts of what it was, about `budget` elements. Says whether there is more; otherwise it is thawed.
     pub fn give_frozen(&mut self, budget: usize, visit: &mut dyn FnMut(FrozenPart<'_>)) -> bool {
-        each_big!(self, it => it.give_frozen(budget, visit), false)
+        each_big!(self, it => it.give_frozen(budget, visit))
     }
 
     /// Forgets what it was. What had been kept is handed out, to be dropped elsewhere.
     pub fn thaw(&mut self) -> Option<Kept> {
-        each_big!(self, it => it.thaw(), None)
+        each_big!(self, it => it.thaw())
     }
 }
 

@@ -337,8 +337,9 @@ fn a_list_is_given_as_it_was_and_in_order() {
 enum Told {
     Entry(StreamId, Vec<(Vec<u8>, Vec<u8>)>),
     Figures(StreamFigures),
-    Group(Vec<u8>, StreamId, Option<u64>, u64, usize),
+    Group(Vec<u8>, StreamId, Option<u64>, u64),
     Pending(Pending),
+    Consumers(usize),
     Consumer(Vec<u8>, u64, Option<u64>, u64),
     PendingId(StreamId),
 }
@@ -358,9 +359,10 @@ fn told(part: StreamPart<'_>, to: &mut Vec<Told>) {
         }
         StreamPart::Figures(figures) => Told::Figures(figures),
         StreamPart::Group(group) => {
-            Told::Group(group.name.to_vec(), group.last_delivered, group.entries_read, group.pending, group.consumers)
+            Told::Group(group.name.to_vec(), group.last_delivered, group.entries_read, group.pending)
         }
         StreamPart::Pending(pending) => Told::Pending(pending),
+        StreamPart::Consumers(count) => Told::Consumers(count),
         StreamPart::Consumer(consumer) => {
             Told::Consumer(consumer.name.to_vec(), consumer.seen_ms, consumer.active_ms, consumer.pending)
         }
@@ -385,14 +387,9 @@ fn all_of(stream: &Stream) -> Vec<Told> {
         let released: Vec<_> =
             pending().filter(|pending| pending.consumer.is_none()).map(|pending| pending.id).collect();
         let consumers = group.consumer_count() + usize::from(!released.is_empty());
-        all.push(Told::Group(
-            name.to_vec(),
-            group.last_delivered(),
-            group.entries_read(),
-            group.pending_count(),
-            consumers,
-        ));
+        all.push(Told::Group(name.to_vec(), group.last_delivered(), group.entries_read(), group.pending_count()));
         all.extend(pending().map(Told::Pending));
+        all.push(Told::Consumers(consumers));
         for (slot, consumer) in group.consumers() {
             let (seen_ms, active_ms) = (consumer.seen_ms(), consumer.active_ms());
             all.push(Told::Consumer(consumer.name().to_vec(), seen_ms, active_ms, consumer.pending_count()));

@@ -27,6 +27,7 @@ pub(super) enum Marks {
     /// They are numbered from this one on.
     From(u32),
     /// Each has its own; 0 if it is new.
+    #[expect(clippy::box_collection, reason = "a group that nothing happens to stays small")]
     Each(Box<VecDeque<u32>>),
 }
 

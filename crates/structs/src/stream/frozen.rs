@@ -182,7 +182,7 @@ impl<T: Item> Saved<T> {
 }
 
 /// A part of a frozen stream. They come in this order: blocks; the figures; for each group what it is, its pending
-/// entries, and for each of its consumers what it is and the ids of its pending entries.
+/// entries, the number of its consumers, and for each of them what it is and the ids of its pending entries.
 #[derive(Clone, Copy, Debug)]
 pub enum StreamPart<'a> {
     /// The next entries: as many parts as the head says.
@@ -193,7 +193,10 @@ pub enum StreamPart<'a> {
     Group(GroupPart<'a>),
     /// The next pending entry of the group: as many as it says.
     Pending(Pending),
-    /// A consumer of the group: as many as it says.
+    /// The number of consumers of the group that follow. Where entries were given back, one without a name is among them,
+    /// the last: these are its pending entries.
+    Consumers(usize),
+    /// A consumer of the group.
     Consumer(ConsumerPart<'a>),
     /// The next pending entry of the consumer: as many as it says.
     PendingId(StreamId),
@@ -244,9 +247,6 @@ pub struct GroupPart<'a> {
     pub entries_read: Option<u64>,
     /// Number of pending entries.
     pub pending: u64,
-    /// Number of consumers that are given. Where entries were given back, one without a name is among them, the last: these
-    /// are its pending entries.
-    pub consumers: usize,
 }
 
 /// A consumer of a group of a frozen stream.
@@ -339,7 +339,6 @@ impl GroupThen {
             last_delivered: self.last_delivered,
             entries_read: self.entries_read,
             pending: self.pending,
-            consumers: self.consumers.len() + usize::from(self.released > 0),
         }
     }
 }
@@ -473,6 +472,7 @@ fn give_of_group(
                 visit(StreamPart::Pending(pending));
             });
             if is_over {
+                visit(StreamPart::Consumers(then.consumers.len() + usize::from(then.released > 0)));
                 *stage = Stage::Consumer(0);
             }
             return left;
