@@ -21,7 +21,7 @@ const KEYS: usize = 120;
 /// Elements of a big collection at the beginning.
 const BIG: usize = 4_000;
 const BIG_KEYS: [&str; 6] = ["hash", "fields", "set", "zset", "list", "stream"];
-const SEEDS: u64 = 12;
+const SEEDS: u64 = 6;
 /// Commands that run between two turns of the loop, at most.
 const COMMANDS_A_TURN: usize = 12;
 const TURNS_MAX: usize = 100_000;

@@ -9,8 +9,10 @@ use crate::store::{Access, KeyHead, Recorder, Store};
 use std::collections::VecDeque;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
+use std::time::Duration;
 use weir_rdb::KeyFacts;
 use weir_rdb::encode::{Forms, put_frozen_part};
 use weir_rdb::value::Dialect;
@@ -26,6 +28,9 @@ const DRAFT_ROOM_BYTES: usize = DRAFT_BYTES + 16 * 1024;
 /// So many bytes are written before the file is forced to disk in between, if that is wanted: so that the end has not to
 /// wait for all of them.
 const SYNC_EVERY_BYTES: usize = 32 * 1024 * 1024;
+
+/// How long is waited for the thread before the process ends: a disk that does not answer must not hold that up.
+const GIVE_UP_WAIT: Duration = Duration::from_secs(1);
 
 /// What a snapshot says of the server that wrote it, and how it is to be written.
 #[derive(Clone, Copy, Debug)]
@@ -120,6 +125,14 @@ impl SnapshotFile {
         let state = self.link.state();
         let done = self.link.progress.wait_while(state, |state| state.waiting_bytes > bytes && state.result.is_none());
         drop(done);
+    }
+
+    /// Gives it up, and waits a moment for the file to be taken away: before the process ends.
+    pub fn give_up(self) {
+        let link = Arc::clone(&self.link);
+        drop(self);
+        let going_on = |state: &mut State| state.result.is_none();
+        drop(link.progress.wait_timeout_while(link.state(), GIVE_UP_WAIT, going_on));
     }
 
     /// Waits for the end, after everything was given.
@@ -358,7 +371,9 @@ impl Recorder for Encoder {
     }
 }
 
-/// A name beside `path` that no other process uses.
+/// A name beside `path` that nobody else uses: neither another process nor the thread of a snapshot that was given up.
 fn temporary_beside(path: &Path) -> PathBuf {
-    folder_of(path).join(format!("temp-{}.rdb", std::process::id()))
+    static NUMBER: AtomicU64 = AtomicU64::new(0);
+    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+    folder_of(path).join(format!("temp-{}-{number}.rdb", std::process::id()))
 }

@@ -214,12 +214,16 @@ impl Server {
 
     /// Gives the snapshot up that is being written, if there is one. Nobody is told how it ended.
     pub(super) fn cancel_snapshot(&mut self) {
-        if let Some(running) = self.snapshots.running.take() {
-            drop(self.store.end_snapshot());
-            drop(running);
-            self.settle_garbage();
-            self.set_behind(Behind::SNAPSHOT, false);
-        }
+        drop(self.take_running());
+    }
+
+    /// The file of the snapshot that is being written, which gets nothing more.
+    fn take_running(&mut self) -> Option<SnapshotFile> {
+        let Running { file, .. } = self.snapshots.running.take()?;
+        drop(self.store.end_snapshot());
+        self.settle_garbage();
+        self.set_behind(Behind::SNAPSHOT, false);
+        Some(file)
     }
 
     /// Writes the rest of the snapshot that is being written, if there is one, and waits for it.
@@ -399,7 +403,10 @@ impl Server {
     /// Everything that has to be done before the process ends. `save`: whether a snapshot is written; by default it is if
     /// snapshots are wanted at all.
     pub(super) fn prepare_end(&mut self, save: Option<bool>) -> Result<(), Failed> {
-        self.cancel_snapshot();
+        if let Some(file) = self.take_running() {
+            tracing::warn!("There is a snapshot being written. It is given up!");
+            file.give_up();
+        }
         if save.unwrap_or(!self.config.save.is_empty()) { self.save_snapshot() } else { Ok(()) }
     }
 }

@@ -96,9 +96,74 @@ fn save_replaces_the_file_as_a_whole_and_counts() {
     assert_eq!(wire.call(&["SAVE"]), "+OK");
     let bytes = fs::read(weir.dir().join("dump.rdb")).expect("a snapshot");
     assert!(bytes.starts_with(b"REDIS0011"), "both camps read it");
-    let files: Vec<_> =
-        fs::read_dir(weir.dir()).expect("a folder").map(|file| file.expect("a file").file_name()).collect();
-    assert!(files.iter().all(|name| !name.to_string_lossy().starts_with("temp-")), "{files:?}");
+    assert_eq!(temporary_files(&weir), [""; 0]);
+}
+
+fn temporary_files(weir: &Weir) -> Vec<String> {
+    let names = fs::read_dir(weir.dir()).expect("a folder").map(|file| file.expect("a file").file_name());
+    names.map(|name| name.to_string_lossy().into_owned()).filter(|name| name.starts_with("temp-")).collect()
+}
+
+#[test]
+fn bgsave_writes_while_commands_go_on_and_can_be_called_off() {
+    let weir = Weir::with(["--enable-debug-command", "yes", "--rdb-key-save-delay", "20000"]);
+    fill(&weir);
+    let mut wire = weir.wire();
+    let before = digest(&weir);
+    for answer in ["Background saving is currently not in progress or scheduled"; 2] {
+        assert_eq!(wire.call(&["BGSAVE", "CANCEL"]), format!("-ERR {answer}"));
+    }
+    assert_eq!(wire.call(&["BGSAVE", "NOW"]), "-ERR syntax error");
+    assert_eq!(wire.call(&["BGSAVE", "SCHEDULE", "NOW"]), "-ERR syntax error");
+    assert_eq!(wire.call(&["BGSAVE"]), "+Background saving started");
+    assert_eq!(weir.info("rdb_bgsave_in_progress"), 1);
+    for words in [&["BGSAVE"][..], &["BGSAVE", "SCHEDULE"], &["SAVE"]] {
+        assert_eq!(wire.call(words), "-ERR Background save already in progress");
+    }
+    eventually("there is a file", || temporary_files(&weir).len() == 1);
+    assert_eq!(wire.call(&["BGSAVE", "CANCEL"]), "+Background saving cancelled");
+    assert_eq!(weir.info("rdb_bgsave_in_progress"), 0);
+    eventually("the file is taken away", || temporary_files(&weir).is_empty());
+    assert!(!weir.dir().join("dump.rdb").exists());
+    // In a transaction one is scheduled, and begins behind it.
+    assert_eq!(wire.call(&["MULTI"]), "+OK");
+    assert_eq!(wire.call(&["BGSAVE"]), "+QUEUED");
+    assert_eq!(wire.call(&["EXEC"]), "*1 +Background saving scheduled");
+    eventually("it has begun", || weir.info("rdb_bgsave_in_progress") == 1);
+    assert_eq!(wire.call(&["SET", "later", "1"]), "+OK");
+    assert_eq!(wire.call(&["DEL", "big"]), ":1");
+    eventually("it is written", || weir.info("rdb_bgsave_in_progress") == 0);
+    assert_eq!(weir.info("rdb_changes_since_last_save"), 2);
+    assert_eq!((weir.info("rdb_saves"), temporary_files(&weir).len()), (1, 0));
+    let file = fs::read(weir.dir().join("dump.rdb")).expect("a snapshot");
+    let folder = tempfile::tempdir().expect("a folder");
+    fs::write(folder.path().join("dump.rdb"), file).expect("a copy");
+    let other = in_folder(folder).start();
+    assert_eq!(digest(&other), before);
+}
+
+#[test]
+fn save_points_write_snapshots_by_themselves() {
+    let weir = Weir::with(["--save", "1 2"]);
+    let mut wire = weir.wire();
+    assert_eq!(wire.call(&["SET", "one", "1"]), "+OK");
+    assert_eq!(wire.call(&["SET", "two", "2"]), "+OK");
+    eventually("a snapshot is written", || weir.info("rdb_saves") == 1);
+    assert_eq!(weir.info("rdb_changes_since_last_save"), 0);
+    weir.wait_for_log("2 changes in 1 seconds. Saving...");
+    assert!(weir.dir().join("dump.rdb").exists());
+}
+
+#[test]
+fn a_snapshot_that_is_being_written_is_given_up_at_the_end() {
+    let mut weir = Weir::with(["--rdb-key-save-delay", "100000", "--enable-debug-command", "yes"]);
+    fill(&weir);
+    let mut wire = weir.wire();
+    assert_eq!(wire.call(&["BGSAVE"]), "+Background saving started");
+    eventually("there is a file", || !temporary_files(&weir).is_empty());
+    wire.send(crate::wire::request(&["SHUTDOWN", "NOSAVE"]));
+    assert!(weir.wait().success());
+    assert_eq!((temporary_files(&weir), weir.dir().join("dump.rdb").exists()), (Vec::new(), false));
 }
 
 #[test]
