@@ -65,6 +65,8 @@ pub struct Effects {
     pub dirty: u64,
     /// What the command waits for; it has done nothing else then.
     pub block: Option<Box<Block>>,
+    /// All databases were emptied.
+    pub flushed_all: bool,
     /// Whether the client may wait at all.
     pub may_block: bool,
     /// Whether a script has called the command.
@@ -201,6 +203,7 @@ impl Effects {
         }
         self.dirty = 0;
         self.block = None;
+        self.flushed_all = false;
         if !self.events.is_empty() {
             self.events.clear();
         }

@@ -606,6 +606,14 @@ impl Error {
     /// A value of a script that is nested too deeply.
     pub const SCRIPT_STACK_LIMIT: Error = Error::fixed("ERR reached lua stack limit");
 
+    /// Nearly every change while snapshots fail.
+    pub const MISCONF_SNAPSHOT: Error = Error::fixed(
+        "MISCONF Redis is configured to save RDB snapshots, but it's currently unable to persist to disk. Commands that may \
+         modify the data set are disabled, because this instance is configured to report errors during writes if RDB \
+         snapshotting fails (stop-writes-on-bgsave-error option). Please check the Redis logs for details about the RDB \
+         error.",
+    );
+
     // MIGRATE
 
     /// Nobody was reached.

@@ -38,8 +38,8 @@ pub use syntax::{format_memory, parse_memory, quote, split_arguments};
 pub use values::{
     AclPubsubDefault, AppendFsync, ClientClass, ClusterSaveBehavior, EndpointType, LocalAccess, LogFormat, LogLevel,
     LogTimestampFormat, MaxmemoryPolicy, MemoryOrPercent, ModuleLine, NotifyFlags, OomScoreAdj, OutputBufferLimit,
-    PropagationErrorBehavior, RdbVersionCheck, RenamedCommand, ReplDisklessLoad, ReplicaOf, SanitizeDump, SavePoint,
-    ShutdownFlags, Supervised, SyslogFacility, TlsAuthClients, TlsAuthClientsUser, UserLine,
+    PropagationErrorBehavior, RdbDialect, RdbVersionCheck, RenamedCommand, ReplDisklessLoad, ReplicaOf, SanitizeDump,
+    SavePoint, ShutdownFlags, Supervised, SyslogFacility, TlsAuthClients, TlsAuthClientsUser, UserLine,
 };
 
 /// Matches `pattern` against `text` as the KEYS command does; the last argument asks to ignore ASCII case.

@@ -234,6 +234,7 @@ fields! {
     save: Vec<SavePoint> = "save",
     dbfilename: String = "dbfilename",
     rdbcompression: bool = "rdbcompression",
+    rdb_dialect: RdbDialect = "rdb-dialect",
     rdbchecksum: bool = "rdbchecksum",
     rdb_version_check: RdbVersionCheck = "rdb-version-check",
     rdb_del_sync_files: bool = "rdb-del-sync-files",

@@ -204,6 +204,11 @@ named_enum! {
 }
 
 named_enum! {
+    /// Whose form snapshots and payloads have.
+    RdbDialect { Redis = "redis", Valkey = "valkey", }
+}
+
+named_enum! {
     /// Whether an RDB file of a newer version may be loaded.
     RdbVersionCheck { Strict = "strict", Relaxed = "relaxed", }
 }

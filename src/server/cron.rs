@@ -118,6 +118,7 @@ impl Server {
         }
         self.go_on_loading();
         self.end_migrations();
+        self.mind_unsaved();
         self.go_on_with_snapshot();
         self.settle();
         self.stats.turn_ends();

@@ -42,6 +42,8 @@ bitflags::bitflags! {
         const DISK = 1 << 10;
         /// Keys are on their way to another server.
         const MIGRATING = 1 << 11;
+        /// Snapshots fail.
+        const UNSAVED = 1 << 12;
     }
 }
 
@@ -84,7 +86,8 @@ type Gate = fn(&mut Server, Asking<'_>) -> Verdict;
 
 /// In the order in which Redis checks.
 const GATES: &[Gate] = &[
-    protected, auth, no_multi, acl, memory, subscribed, loading, busy, monitor, pause, multi, serving, migrating, disk,
+    protected, auth, no_multi, acl, memory, unsaved, subscribed, loading, busy, monitor, pause, multi, serving,
+    migrating, disk,
 ];
 
 /// Asks every gate.
@@ -185,6 +188,14 @@ fn memory(server: &mut Server, asking: Asking<'_>) -> Verdict {
         return Verdict::Refuse(Error::OOM);
     }
     Verdict::Pass
+}
+
+/// What is changed could not be saved.
+fn unsaved(server: &mut Server, asking: Asking<'_>) -> Verdict {
+    match server.write_refusal() {
+        Some(error) if asking.flags.contains(Flags::WRITE) => Verdict::Refuse(error),
+        _ => Verdict::Pass,
+    }
 }
 
 /// In RESP2 a client that subscribes to something could not tell replies from messages.

@@ -321,8 +321,9 @@ fn delay(server: &mut Server, us: i32) {
 }
 
 fn cannot_load(path: &Path, error: &LoadError) -> String {
+    let begin = if matches!(error, LoadError::Open(_)) { "Fatal error loading the DB: " } else { "" };
     format!(
-        "{} cannot be loaded: {error}. The file is left as it is. Restore it from a copy, or move it away to start with \
+        "{begin}{} cannot be loaded: {error}. The file is left as it is. Restore it from a copy, or move it away to start with \
          empty databases.",
         path.display()
     )

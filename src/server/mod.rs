@@ -43,6 +43,7 @@ pub mod table;
 mod tls;
 mod tracking;
 mod transaction;
+mod unsaved;
 
 use crate::acl::{AclLog, Users};
 use crate::command::effects::Effects;
@@ -344,6 +345,7 @@ impl Server {
         }
         let save = if flags.saves() { Some(true) } else { flags.saves_nothing().then_some(false) };
         if self.prepare_end(save).is_err() && !flags.forces() {
+            tracing::error!("Error trying to save the DB, can't exit.");
             tracing::warn!(
                 "{name} received but errors trying to shut down the server, check the logs for more information"
             );

@@ -22,6 +22,9 @@ impl Server {
         }
         self.tell_changes(Some(by));
         self.tell_events();
+        if self.effects.flushed_all {
+            self.all_flushed();
+        }
         self.effects.clear();
     }
 

@@ -261,6 +261,12 @@ impl Server {
             return Err(Error::SCRIPT_OOM);
         }
         let (db, resp) = (client.db, client.resp);
+        if declared
+            && !call.flags.contains(ScriptFlags::NO_WRITES)
+            && let Some(refusal) = self.write_refusal()
+        {
+            return Err(refusal);
+        }
         let began = self.stats.now();
         let now_us = (self.facts.wall_clock_us)();
         self.scripts.running = Some(Box::new(Running {
@@ -400,6 +406,11 @@ impl Server {
             let running = self.scripts.running.as_ref().map(|running| (running.command, argv.payload_bytes()));
             self.note_denied(slot, running, Context::Lua, command, argv, denied);
             return refuse(error);
+        }
+        if flags.contains(Flags::WRITE)
+            && let Some(refusal) = self.write_refusal()
+        {
+            return refuse(refusal);
         }
         let Some(running) = self.scripts.running.as_mut() else { return Ok(command) };
         let writes = flags.contains(Flags::WRITE);

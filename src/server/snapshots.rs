@@ -212,6 +212,13 @@ impl Server {
         Ok(())
     }
 
+    /// Gives the snapshot up that is being written if it is one of the snapshot file.
+    pub(super) fn cancel_rdb_snapshot(&mut self) {
+        if self.snapshots.purpose() == Some(&Purpose::Rdb) {
+            self.cancel_snapshot();
+        }
+    }
+
     /// Gives the snapshot up that is being written, if there is one. Nobody is told how it ended.
     pub(super) fn cancel_snapshot(&mut self) {
         drop(self.take_running());

@@ -47,7 +47,8 @@ pub(crate) fn move_clock(by_us: i64) {
 
 /// A configuration with these options.
 pub(crate) fn config(options: &[&str]) -> Config {
-    let options = options.iter().map(|option| option.as_bytes().to_vec()).collect();
+    // Nothing is written to disk unless a test wants that.
+    let options = ["--save", ""].iter().chain(options).map(|option| option.as_bytes().to_vec()).collect();
     load(Sources { file: None, stdin: None, options, glob: glob_match }).expect("the options are valid").0
 }
 

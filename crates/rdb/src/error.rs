@@ -71,7 +71,7 @@ impl fmt::Display for Problem {
             Problem::BadCollection => write!(f, "an element that is there twice"),
             Problem::BadStream => write!(f, "a stream that contradicts itself"),
             Problem::Checksum { stored, actual } => {
-                write!(f, "the checksum is {actual:016x} and should be {stored:016x}")
+                write!(f, "CRC error: the checksum is {actual:016x} and should be {stored:016x}")
             }
             Problem::KeyTwice => write!(f, "a key that was there already"),
             Problem::Trailing => write!(f, "bytes behind the end"),

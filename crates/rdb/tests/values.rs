@@ -2,11 +2,11 @@
 
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
-use weir_rdb::Problem;
 use weir_rdb::build::{Builder, Limits};
 use weir_rdb::encode::Forms;
 use weir_rdb::payload::{self, Trust};
 use weir_rdb::value::{Collection, Dialect, Id, StreamFigures, Visitor};
+use weir_rdb::{Problem, Record, Snapshot};
 use weir_structs::hash::HashLimits;
 use weir_structs::keyspace::{KeyHasher, Keyspace, TakenValue};
 use weir_structs::list::Limits as ListLimits;
@@ -291,24 +291,116 @@ fn claimed_lengths_allocate_nothing_and_every_cut_is_refused() {
     }
 }
 
+/// How many spoilt payloads and files there are: a few, or as many as the environment says.
+fn mutations() -> usize {
+    let told = std::env::var("WEIR_MUTATIONS").ok().and_then(|count| count.parse().ok());
+    told.unwrap_or(1_200)
+}
+
+/// Changes some bytes, cuts some off, or repeats some.
+fn spoil(rng: &mut SmallRng, bytes: &mut Vec<u8>) {
+    for _ in 0..rng.random_range(1..4) {
+        if bytes.is_empty() {
+            return;
+        }
+        // Heads are near the beginning.
+        let near = if rng.random() { bytes.len() } else { bytes.len().min(64) };
+        let at = rng.random_range(0..near);
+        match rng.random_range(0..12) {
+            0 => bytes.truncate(at),
+            1 => {
+                let len = rng.random_range(0..20).min(bytes.len() - at);
+                let piece = bytes[at..at + len].to_vec();
+                bytes.splice(at..at, piece);
+            }
+            2 => drop(bytes.drain(at..(at + rng.random_range(1..20)).min(bytes.len()))),
+            _ => bytes[at] = [0, 0xFF, 0x81, 0xC3, rng.random(), bytes[at] ^ 1][rng.random_range(0..6)],
+        }
+    }
+}
+
 #[test]
 fn spoilt_values_are_refused_or_can_be_written_again() {
     let mut rng = SmallRng::seed_from_u64(3);
-    for _ in 0..60 {
+    for _ in 0..mutations().div_ceil(20) {
         let dialect = if rng.random() { Dialect::Redis } else { Dialect::Valkey };
         let payload = dump(random_value(&mut rng), dialect);
         let (dialect, bytes) = payload::open(&payload, Trust::Strict).expect("a whole payload");
         for _ in 0..20 {
             let mut spoilt = bytes.to_vec();
-            for _ in 0..rng.random_range(1..4) {
-                let at = rng.random_range(0..spoilt.len().min(2_000));
-                spoilt[at] = [0, 0xFF, 0x81, 0xC3, rng.random(), spoilt[at] ^ 1][rng.random_range(0..6)];
-            }
+            spoil(&mut rng, &mut spoilt);
             let mut builder = builder();
             let taken = payload::read(dialect, &spoilt, &mut builder).and_then(|()| builder.take());
             if let Ok(Some(value)) = taken {
                 Told::of(&dump(value, dialect));
             }
+        }
+    }
+}
+
+/// A file with a few values, without a checksum.
+fn random_file(rng: &mut SmallRng, dialect: Dialect) -> Vec<u8> {
+    let magic: &[u8] = if dialect == Dialect::Redis { b"REDIS0012" } else { b"VALKEY080" };
+    let mut file = [magic, b"\xfa\x03ver\x019\xfe\x00\xfb\x03\x01"].concat();
+    for at in 0..3_u8 {
+        let payload = dump(random_value(rng), dialect);
+        let (_, value) = payload::open(&payload, Trust::Strict).expect("a whole payload");
+        let (kind, value) = value.split_first().expect("a type");
+        if at == 0 {
+            file.extend_from_slice(b"\xfc\x00\x00\x00\x00\x00\x01\x00\x00");
+        }
+        file.extend_from_slice(&[*kind, 2, b'k', b'0' + at]);
+        file.extend_from_slice(value);
+    }
+    file.extend_from_slice(b"\xff\0\0\0\0\0\0\0\0");
+    file
+}
+
+/// Reads a file as a server does; how many keys there were.
+fn read_file(file: &[u8]) -> Result<usize, weir_rdb::Error> {
+    let mut snapshot = Snapshot::open(file, true)?;
+    snapshot.set_length(file.len() as u64);
+    let (mut builder, mut keys) = (builder(), 0);
+    loop {
+        match snapshot.next_record()? {
+            Record::Key { kind, .. } => {
+                snapshot.value(kind, &mut builder)?;
+                let value = builder.take().map_err(|problem| snapshot.error(problem))?;
+                if let Some(value) = value {
+                    Told::of(&dump(value, snapshot.dialect()));
+                }
+                keys += 1;
+            }
+            Record::End => return Ok(keys),
+            _ => {}
+        }
+    }
+}
+
+#[test]
+fn spoilt_files_are_refused_or_their_values_can_be_written_again() {
+    let mut rng = SmallRng::seed_from_u64(4);
+    for _ in 0..mutations().div_ceil(20) {
+        let dialect = if rng.random() { Dialect::Redis } else { Dialect::Valkey };
+        let file = random_file(&mut rng, dialect);
+        assert_eq!(read_file(&file), Ok(3));
+        for _ in 0..20 {
+            let mut spoilt = file.clone();
+            spoil(&mut rng, &mut spoilt);
+            // It ends, in whichever way.
+            let _ = read_file(&spoilt);
+        }
+    }
+}
+
+#[test]
+fn a_file_cut_anywhere_is_refused_where_it_ends() {
+    let mut rng = SmallRng::seed_from_u64(5);
+    for _ in 0..10 {
+        let file = random_file(&mut rng, Dialect::Redis);
+        for len in (0..file.len()).filter(|len| file.len() < 5_000 || len % 37 == 0) {
+            let error = read_file(&file[..len]).expect_err("its end is missing");
+            assert_eq!(error, weir_rdb::Error { offset: len as u64, problem: Problem::Truncated });
         }
     }
 }

@@ -81,7 +81,9 @@ fn flushdb_command(cx: &mut Cx<'_>) -> Result<(), Error> {
 
 fn flushall_command(cx: &mut Cx<'_>) -> Result<(), Error> {
     let all = cx.store.databases();
-    flush(cx, 0..all)
+    flush(cx, 0..all)?;
+    cx.effects.flushed_all = true;
+    Ok(())
 }
 
 fn flush(cx: &mut Cx<'_>, databases: Range<usize>) -> Result<(), Error> {

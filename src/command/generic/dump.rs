@@ -5,7 +5,7 @@ use crate::command::effects::EventClass;
 use crate::command::spec::{Acl, Arg, ArgKind, Flags, Group, KeyFlags, KeySpec, Spec};
 use crate::command::table::{DataFn, Row};
 use crate::command::{Cx, Error, args, hash, list, set, stream, zset};
-use crate::config::{Config, RdbVersionCheck};
+use crate::config::{Config, RdbDialect, RdbVersionCheck};
 use crate::store::{Key, Removal, Store};
 use weir_rdb::build::{Builder, Limits};
 use weir_rdb::encode::Forms;
@@ -178,7 +178,11 @@ fn trust(cx: &Cx<'_>) -> Trust {
 
 /// How values are written.
 pub fn value_forms(config: &Config) -> Forms {
-    Forms { compress: config.rdbcompression, dialect: Dialect::Redis }
+    let dialect = match config.rdb_dialect {
+        RdbDialect::Redis => Dialect::Redis,
+        RdbDialect::Valkey => Dialect::Valkey,
+    };
+    Forms { compress: config.rdbcompression, dialect }
 }
 
 /// The limits in force for all types.

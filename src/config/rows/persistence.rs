@@ -3,7 +3,7 @@
 use super::super::directive::Kind::Special;
 use super::super::directive::{Apply, Directive, INT_MAX, LONG_MAX, choice, flag, int, memory, piece, row, text};
 use super::super::special;
-use super::super::values::{AppendFsync, RdbVersionCheck};
+use super::super::values::{AppendFsync, RdbDialect, RdbVersionCheck};
 
 const INT_MIN: i128 = i32::MIN as i128;
 const FILES: &str = "only whole snapshots are written, by the server itself";
@@ -21,6 +21,8 @@ pub(super) static ROWS: &[Directive] = &[
         .doc("Takes a snapshot when within so many seconds at least so many changes were made; empty never does."),
     row("dbfilename", text!(dbfilename, dbfilename), "dump.rdb").protected().doc("Name of the snapshot file."),
     row("rdbcompression", flag!(rdbcompression), "yes").doc("Compresses texts in snapshots and in what DUMP answers."),
+    row("rdb-dialect", choice!(rdb_dialect, RdbDialect), "redis")
+        .doc("Whose form is written where there is none that both read: deadlines of fields."),
     row("rdbchecksum", flag!(rdbchecksum), "yes").immutable().doc("Guards snapshots by a checksum."),
     row("rdb-version-check", choice!(rdb_version_check, RdbVersionCheck), "strict")
         .doc("Refuses snapshots and payloads of a newer format (strict), or tries to read them (relaxed)."),
@@ -34,15 +36,12 @@ pub(super) static ROWS: &[Directive] = &[
     row("key-load-delay", int!(key_load_delay, INT_MIN, INT_MAX), "0")
         .hidden()
         .doc("Microseconds to wait for each key that is loaded; a testing aid."),
-    file(row(
-        "loading-process-events-interval-bytes",
-        int!(loading_process_events_interval_bytes, 1024, INT_MAX),
-        "2097152",
-    ))
-    .hidden()
-    .doc("Bytes that are loaded between looks at the clients."),
-    file(row("stop-writes-on-bgsave-error", flag!(stop_writes_on_bgsave_error), "yes"))
-        .doc("Refuses writes while snapshots fail."),
+    row("loading-process-events-interval-bytes", int!(loading_process_events_interval_bytes, 1024, INT_MAX), "2097152")
+        .not_needed("clients are looked at every two milliseconds")
+        .hidden()
+        .doc("Bytes that are loaded between looks at the clients."),
+    row("stop-writes-on-bgsave-error", flag!(stop_writes_on_bgsave_error), "yes")
+        .doc("Refuses writes while snapshots fail, where there are save points."),
     file(row("appendonly", flag!(appendonly), "no")).apply(Apply::AppendOnly).doc("Logs every change to a file."),
     file(row("appendfilename", text!(appendfilename, appendfilename), "appendonly.aof"))
         .immutable()
