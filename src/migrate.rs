@@ -299,8 +299,8 @@ mod tests {
     }
 
     /// What a request for one key of one letter takes, with SELECT and without.
-    const SELECTING: usize = 23 + 42;
-    const SELECTED: usize = 42;
+    const SELECTING: usize = 23 + 38;
+    const SELECTED: usize = 38;
 
     #[test]
     fn only_keys_whose_own_reply_is_fine_are_accepted() {

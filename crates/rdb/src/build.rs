@@ -374,7 +374,7 @@ impl Visitor for Builder {
         let (slot, is_new) = group.find_or_create_consumer(name, seen_ms);
         group.set_consumer_clocks(slot, seen_ms, active_ms);
         unfinished.consumer = Some(slot);
-        if is_new { Ok(()) } else { Err(Problem::BadStream) }
+        if is_new { Ok(()) } else { Err(Problem::ConsumerTwice) }
     }
 
     fn consumer_pending(&mut self, id: Id) -> Result<(), Problem> {

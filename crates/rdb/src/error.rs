@@ -41,6 +41,8 @@ pub enum Problem {
     BadCollection,
     /// A stream that contradicts itself.
     BadStream,
+    /// A consumer of a stream's group that is there twice.
+    ConsumerTwice,
     /// The checksum is another one.
     Checksum {
         /// As it was stored.
@@ -70,6 +72,7 @@ impl fmt::Display for Problem {
             Problem::Empty => write!(f, "a collection without elements"),
             Problem::BadCollection => write!(f, "an element that is there twice"),
             Problem::BadStream => write!(f, "a stream that contradicts itself"),
+            Problem::ConsumerTwice => write!(f, "Duplicate stream consumer detected"),
             Problem::Checksum { stored, actual } => {
                 write!(f, "CRC error: the checksum is {actual:016x} and should be {stored:016x}")
             }

@@ -179,7 +179,7 @@ pub fn complaint(kind: u8, problem: Problem) -> String {
         other => return format!("{}: {problem}", name_of_type(other)),
     };
     match problem {
-        Problem::BadPacked | Problem::BadStream => format!("{form} integrity check failed: {problem}"),
+        Problem::BadPacked | Problem::BadStream | Problem::Empty => format!("{form} integrity check failed: {problem}"),
         Problem::BadCollection => format!("{form} with dup elements, integrity check failed"),
         _ => format!("{form}: {problem}"),
     }
@@ -405,7 +405,10 @@ impl<R: Read, V: Visitor> Reader<'_, R, V> {
                     _ => return Err(self.source.error(Problem::BadCollection)),
                 };
             self.source.string(&mut self.buffers.first)?;
-            let told = if is_alone {
+            // Nobody writes an empty element by itself.
+            let told = if is_alone && self.buffers.first.is_empty() {
+                Ok(false)
+            } else if is_alone {
                 self.visitor.element(Element::Bytes(&self.buffers.first)).map(|()| true)
             } else {
                 let open = if are_listpacks { listpack } else { ziplist };
