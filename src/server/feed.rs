@@ -55,6 +55,10 @@ impl Feed {
     /// All units that are over. `spare` is an empty buffer to go on with.
     fn take(&mut self, mut spare: Vec<u8>) -> Vec<u8> {
         debug_assert!(spare.is_empty());
+        if self.unit.begin == 0 {
+            // The unit that is not over, of a script that takes long, may be large, and turns are many.
+            return spare;
+        }
         spare.extend(self.bytes.drain(self.unit.begin..));
         self.unit.begin = 0;
         std::mem::replace(&mut self.bytes, spare)

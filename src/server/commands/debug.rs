@@ -412,7 +412,9 @@ fn reload(cx: &mut ServerCx<'_>) -> Result<(), Error> {
     let has = |option: &str| cx.words(2).any(|word| is(word, option));
     let (merge, flush, save) = (has("MERGE"), !has("NOFLUSH"), !has("NOSAVE"));
     // What a snapshot leaves out because its time has come must be told as gone.
-    cx.server.store.expire_all_due();
+    if cx.server.effects.feeds() {
+        cx.server.store.expire_all_due();
+    }
     if save {
         cx.server.save_snapshot().map_err(|_| Error::NOT_SAVED)?;
     }

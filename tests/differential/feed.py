@@ -1,0 +1,139 @@
+"""Has the peer run what ours has put into its append-only file: random commands to ours alone, as the peer knows them, then the
+peer is started with ours's file. Both must hold the same data.
+
+    python3 tests/differential/feed.py --ours PATH --peer PATH [--commands N] [--files N] [--seed S]
+"""
+
+import argparse
+import contextlib
+import pathlib
+import random
+import shutil
+import sys
+import tempfile
+import time
+
+import families
+from features import features_of
+from grammar import harmless, read_family, spoil
+from payloads import contents, plain
+from servers import Server
+from wire import Failure
+
+SETTINGS = ("appendonly yes", "aof-use-rdb-preamble no", "enable-debug-command yes", "appendfsync no")
+# A key or field with a shorter time to live might be gone before it is compared.
+SHORT_MS = 300_000
+PIPELINE = 50
+SPOILT = 0.02
+DATABASES = 16
+
+
+class Commands:
+    """Random commands that both servers know."""
+
+    def __init__(self, ours, theirs):
+        features = features_of(theirs)
+        rows = [row for name in families.NAMES for row in read_family(families.text_of(name), features)]
+        names = sorted({name for _, name, _ in rows})
+        known = ours.has_commands(names) & theirs.has_commands(names)
+        self.rows = [row for row in rows if row[1] in known]
+        self.weights = [weight for weight, _, _ in self.rows]
+        self.has_field_times = {"HPTTL", "HPERSIST"} <= ours.has_commands(["HPTTL", "HPERSIST"]) & theirs.has_commands(["HPTTL", "HPERSIST"])
+
+    def draw(self, rng, count):
+        commands = []
+        while len(commands) < count:
+            args = []
+            rng.choices(self.rows, self.weights)[0][2](rng, args)
+            if rng.random() < SPOILT:
+                args = spoil(rng, args)
+            if harmless(args):
+                commands.append(args)
+        return commands
+
+
+def keep(server, has_field_times):
+    """Takes deadlines away that would come before the comparison."""
+    for index in range(DATABASES):
+        server.call(b"SELECT", b"%d" % index)
+        for key in map(bytes, plain(server.call(b"KEYS", b"*"))):
+            if 0 <= server.call(b"PTTL", key) < SHORT_MS:
+                server.call(b"PERSIST", key)
+            if has_field_times and bytes(server.call(b"TYPE", key)) == b"hash":
+                for field in map(bytes, plain(server.call(b"HKEYS", key))):
+                    left = plain(server.call(b"HPTTL", key, b"FIELDS", b"1", field))
+                    if 0 <= left[0] < SHORT_MS:
+                        server.call(b"HPERSIST", key, b"FIELDS", b"1", field)
+
+
+def everything(server, has_field_times):
+    found = {}
+    for index in range(DATABASES):
+        server.call(b"SELECT", b"%d" % index)
+        for key in map(bytes, plain(server.call(b"KEYS", b"*"))):
+            found[index, key] = (server.call(b"PTTL", key) > 0, contents(server, key, has_field_times))
+    server.call(b"SELECT", b"0")
+    return found
+
+
+def carry(ours, theirs, options, seed, found):
+    """One file. Gives how many keys were compared."""
+    rng = random.Random(seed)
+    commands = Commands(ours, theirs)
+    has_field_times = commands.has_field_times
+    ours.call(b"FLUSHALL")
+    for _ in range(options.commands // PIPELINE):
+        ours.connection(2).exchange(commands.draw(rng, PIPELINE))
+        if rng.random() < 0.02:
+            time.sleep(0.02)
+    keep(ours, has_field_times)
+    before = everything(ours, has_field_times)
+    with contextlib.suppress(Exception):
+        ours.call(b"SHUTDOWN", b"NOSAVE")
+    ours.has_ended()
+    theirs.stop()
+    shutil.rmtree(theirs.folder / "appendonlydir", ignore_errors=True)
+    shutil.copytree(ours.folder / "appendonlydir", theirs.folder / "appendonlydir")
+    shutil.rmtree(ours.folder / "appendonlydir")
+    ours.start()
+    try:
+        theirs.start()
+    except SystemExit as error:
+        found.append(f"{theirs.name} does not run the file: {error}")
+        shutil.rmtree(theirs.folder / "appendonlydir")
+        theirs.start()
+        return 0
+    while isinstance(theirs.call(b"DBSIZE"), Failure):
+        time.sleep(0.01)
+    after = everything(theirs, has_field_times)
+    for key in sorted(before.keys() | after.keys()):
+        if before.get(key) != after.get(key):
+            found.append(f"{key} with seed {seed}:\n    {str(before.get(key))[:600]}\n    {str(after.get(key))[:600]}")
+    return len(before)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--ours", required=True, help="the server to check")
+    parser.add_argument("--peer", required=True, help="the server that runs the file")
+    parser.add_argument("--commands", type=int, default=4000, help="commands for each file (default %(default)s)")
+    parser.add_argument("--files", type=int, default=5, help="(default %(default)s)")
+    parser.add_argument("--seed", type=int, default=1)
+    options = parser.parse_args()
+    found, keys = [], 0
+    with tempfile.TemporaryDirectory(prefix="feed-") as folder, contextlib.ExitStack() as running:
+        servers = []
+        for name, program in (("ours", options.ours), ("theirs", options.peer)):
+            servers.append(Server(program, pathlib.Path(folder) / name, SETTINGS))
+            running.callback(servers[-1].stop)
+        for number in range(options.files):
+            keys += carry(*servers, options, options.seed + number, found)
+        name = servers[1].name
+    for text in found[:20]:
+        print(f"--- {text}")
+    print(f"append-only files: {options.files} of {options.commands} commands run by {name}, {keys} keys; {len(found)} findings (seed {options.seed})")
+    sys.exit(1 if found else 0)
+
+
+if __name__ == "__main__":
+    main()
