@@ -61,6 +61,9 @@ impl Flags {
     /// Exists in files only; neither `CONFIG GET` nor `CONFIG SET` knows it.
     pub const FILE_ONLY: Self = Self(1 << 5);
 
+    /// `CONFIG SET` refuses it while data are being read.
+    pub const NOT_WHILE_LOADING: Self = Self(1 << 6);
+
     /// Whether all flags of `other` are set.
     pub const fn has(self, other: Self) -> bool {
         self.0 & other.0 == other.0
@@ -243,6 +246,11 @@ impl Directive {
         self.flag(Flags::SENSITIVE)
     }
 
+    pub(super) const fn not_while_loading(self) -> Self {
+        self.flag(Flags::NOT_WHILE_LOADING)
+    }
+
+    /// As above.
     pub(super) const fn protected(self) -> Self {
         self.flag(Flags::PROTECTED)
     }

@@ -118,6 +118,15 @@ impl Start {
         panic!("no free port in {ATTEMPTS} attempts");
     }
 
+    /// Starts it where it is busy reading data for a while, and waits until its port is open.
+    #[track_caller]
+    pub(crate) fn start_loading(mut self) -> Weir {
+        let folder = self.folder.take().unwrap_or_else(|| TempDir::new().expect("a temporary folder"));
+        let weir = self.spawn(folder);
+        eventually("the port is open", || weir.log().contains("Server initialized"));
+        weir
+    }
+
     /// Starts it where it is to fail, and waits for its end.
     #[track_caller]
     pub(crate) fn fail(mut self) -> (ExitStatus, String) {

@@ -69,6 +69,8 @@ struct Unfinished {
     stream: Stream,
     group: Vec<u8>,
     consumer: Option<ConsumerSlot>,
+    /// It is from before Redis 7, which did not know how many entries a group had read.
+    is_old: bool,
     /// Pending entries of the group that no consumer has claimed yet: when they were delivered, and how often.
     pending: BTreeMap<StreamId, (u64, u64)>,
 }
@@ -335,7 +337,9 @@ impl Visitor for Builder {
     }
 
     fn figures(&mut self, figures: &StreamFigures) -> Result<(), Problem> {
-        let stream = &mut self.unfinished()?.stream;
+        let unfinished = self.unfinished()?;
+        unfinished.is_old = figures.entries_added.is_none();
+        let stream = &mut unfinished.stream;
         let log = stream.log();
         let last_id = id_of(figures.last_id);
         let first_fits = figures.first_id.is_none_or(|first| id_of(first) == log.first_id() || log.is_empty());
@@ -354,6 +358,8 @@ impl Visitor for Builder {
         let unfinished = self.unfinished()?;
         unfinished.end_group()?;
         unfinished.group = name.to_vec();
+        let counted = || unfinished.stream.log().entries_up_to(id_of(last_delivered));
+        let entries_read = if unfinished.is_old { counted() } else { entries_read };
         let is_new = unfinished.stream.create_group(name, id_of(last_delivered), entries_read);
         if is_new { Ok(()) } else { Err(Problem::BadStream) }
     }

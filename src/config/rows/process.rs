@@ -19,6 +19,7 @@ pub(super) static ROWS: &[Directive] = &[
         .immutable()
         .doc("File that holds the process id while the server runs."),
     row("dir", Special(&special::DIR), ".")
+        .not_while_loading()
         .protected()
         .apply(Apply::Dir)
         .doc("Folder of all files that are named without one."),

@@ -121,6 +121,10 @@ fn config_set_command(cx: &mut ServerCx<'_>) -> Result<(), Error> {
     }
     let pairs: Vec<(&[u8], &[u8])> = (2..cx.argc()).step_by(2).map(|at| (cx.arg(at), cx.arg(at + 1))).collect();
     let local = cx.client().flags.contains(ClientFlags::LOCAL);
+    let waits = |name: &[u8]| config::find(name).is_some_and(|row| row.flags.has(config::Flags::NOT_WHILE_LOADING));
+    if cx.server.is_loading() && pairs.iter().any(|(name, _)| waits(name)) {
+        return Err(Error::LOADING);
+    }
     change(cx.server, &pairs, local).map_err(|error| Error::new(format!("ERR {error}")))?;
     cx.reply.ok();
     Ok(())

@@ -1,0 +1,107 @@
+//! The time while data are read: who is answered what, and how it ends.
+
+use crate::weir::{Start, Weir, eventually};
+use std::fs;
+
+const KEYS: usize = 3_000;
+
+/// A folder with a snapshot of many keys.
+fn snapshot() -> tempfile::TempDir {
+    let weir = Weir::with([]);
+    let mut wire = weir.wire();
+    let words: Vec<String> = (0..KEYS).flat_map(|n| [format!("key:{n}"), format!("value {n}")]).collect();
+    let words: Vec<&str> = ["MSET"].into_iter().chain(words.iter().map(String::as_str)).collect();
+    assert_eq!(wire.call(&words), "+OK");
+    assert_eq!(wire.call(&["SADD", "set", "a", "b"]), ":2");
+    weir.stop()
+}
+
+/// A server that takes seconds to read it.
+fn slow_start() -> Weir {
+    let options = ["--key-load-delay", "2000", "--enable-debug-command", "yes"];
+    Start::new().folder(snapshot()).options(options).start_loading()
+}
+
+#[test]
+fn while_data_are_read_clients_are_told_so_and_how_far_it_is() {
+    let weir = slow_start();
+    let mut wire = weir.wire();
+    assert_eq!(wire.call(&["GET", "key:1"]), "-LOADING Redis is loading the dataset in memory");
+    assert!(wire.call(&["SET", "key:1", "v"]).starts_with("-LOADING"));
+    assert!(wire.call(&["EVAL", "return 1", "0"]).starts_with("-LOADING"));
+    assert!(wire.call(&["SAVE"]).starts_with("-LOADING"));
+    assert_eq!(wire.call(&["MULTI"]), "+OK");
+    assert!(wire.call(&["GET", "key:1"]).starts_with("-LOADING"));
+    assert!(wire.call(&["EXEC"]).starts_with("-EXECABORT"));
+    assert_eq!(wire.call(&["CONFIG", "SET", "key-load-delay", "1000"]), "+OK");
+    assert!(wire.call(&["HELLO", "2"]).starts_with('*'));
+    assert_eq!(weir.info("loading"), 1);
+    assert!(weir.info("loading_total_bytes") > 30_000 && weir.info("loading_start_time") > 1_600_000_000);
+    eventually("some of it is there", || weir.info("loading_loaded_bytes") > 0);
+    assert!(!weir.log().contains("Ready to accept connections"));
+    assert_eq!(wire.call(&["CONFIG", "SET", "key-load-delay", "0"]), "+OK");
+    weir.wait_for_log("Ready to accept connections");
+    assert_eq!(weir.info("loading"), 0);
+    assert_eq!(wire.call(&["DBSIZE"]), format!(":{}", KEYS + 1));
+    assert_eq!(wire.call(&["GET", "key:7"]), "$7 value 7");
+    assert_eq!(
+        (weir.info("rdb_last_load_keys_loaded"), weir.info("rdb_changes_since_last_save")),
+        (KEYS as u64 + 1, 0)
+    );
+}
+
+#[test]
+fn what_ends_meanwhile_saves_nothing() {
+    for by_signal in [false, true] {
+        let mut weir = slow_start();
+        let mut wire = weir.wire();
+        let before = fs::read(weir.dir().join("dump.rdb")).expect("a snapshot");
+        assert_eq!(weir.info("loading"), 1);
+        if by_signal {
+            weir.signal("TERM");
+        } else {
+            wire.send(crate::wire::request(&["SHUTDOWN"]));
+        }
+        assert!(weir.wait().success());
+        assert_eq!(fs::read(weir.dir().join("dump.rdb")).expect("a snapshot"), before);
+    }
+}
+
+#[test]
+fn an_error_behind_much_data_ends_the_process_and_leaves_the_file() {
+    let folder = snapshot();
+    let path = folder.path().join("dump.rdb");
+    let whole = fs::read(&path).expect("a snapshot");
+    let cut = &whole[..whole.len() - 40];
+    fs::write(&path, cut).expect("a snapshot");
+    let (status, log) = Start::new().options(["--dir", &folder.path().display().to_string()]).fail();
+    assert_eq!(status.code(), Some(1), "{log}");
+    assert!(log.contains("dump.rdb cannot be loaded: at byte"), "{log}");
+    assert!(log.contains("Terminating server after rdb file reading failure."), "{log}");
+    assert!(!log.contains("Ready to accept connections"), "{log}");
+    assert_eq!(fs::read(&path).expect("the file"), cut);
+}
+
+#[test]
+fn collections_without_elements_are_passed_over_and_told() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut file = b"REDIS0011\xfe\x00".to_vec();
+    file.extend_from_slice(b"\x02\x05empty\x00\x00\x04full\x01v\xff\0\0\0\0\0\0\0\0");
+    fs::write(folder.path().join("dump.rdb"), file).expect("a file");
+    let weir = Start::new().folder(folder).start();
+    assert_eq!(weir.wire().call(&["DBSIZE"]), ":1");
+    assert_eq!(weir.wire().call(&["GET", "full"]), "$1 v");
+    let log = weir.log();
+    assert!(log.contains("skipping empty key: empty") && log.contains("empty keys skipped: 1"), "{log}");
+}
+
+#[test]
+fn a_newer_version_is_refused_unless_it_may_be_tried() {
+    let file = b"REDIS0099\xfe\x00\x00\x01k\x01v\xff\0\0\0\0\0\0\0\0";
+    let folder = tempfile::tempdir().expect("a folder");
+    fs::write(folder.path().join("dump.rdb"), file).expect("a file");
+    let (status, log) = Start::new().options(["--dir", &folder.path().display().to_string()]).fail();
+    assert_eq!(status.code(), Some(1), "{log}");
+    let weir = Start::new().folder(folder).options(["--rdb-version-check", "relaxed"]).start();
+    assert_eq!(weir.wire().call(&["GET", "k"]), "$1 v");
+}
