@@ -273,6 +273,8 @@ pub(super) struct FrozenStream {
     /// Groups that were removed since, by their numbers.
     gone: BTreeMap<u32, Box<Group>>,
     gone_bytes: usize,
+    /// A group that was removed, and has been given.
+    finished: Option<Box<Group>>,
     /// Pending entries of nobody in the group that is being given.
     released: Runs<StreamId>,
 }
@@ -288,6 +290,8 @@ enum Stage {
     PendingIds(usize),
     Released,
     ReleasedIds,
+    /// Nothing, but there is a group to be freed.
+    Freeing,
 }
 
 /// A group as it was.
@@ -369,6 +373,7 @@ impl FrozenStream {
             stage: Stage::Blocks,
             gone: BTreeMap::new(),
             gone_bytes: 0,
+            finished: None,
             released: Runs::default(),
         }
     }
@@ -379,9 +384,8 @@ impl FrozenStream {
     }
 
     /// A group is removed: kept if it is still to be given, else handed out.
-    pub(super) fn take_group(&mut self, mut group: Box<Group>) -> Option<Box<Group>> {
+    pub(super) fn take_group(&mut self, group: Box<Group>) -> Option<Box<Group>> {
         let Some(number) = group.frozen_number() else { return Some(group) };
-        group.clear_pending();
         self.gone_bytes += group.memory_bytes();
         self.gone.insert(number, group);
         None
@@ -411,6 +415,14 @@ impl FrozenStream {
                     visit(StreamPart::Figures(self.figures));
                     self.stage = Stage::Group;
                 }
+                Stage::Freeing => {
+                    if self.finished.as_mut().is_none_or(|group| group.shed(budget)) {
+                        self.finished = None;
+                        self.stage = Stage::Group;
+                        continue;
+                    }
+                    return true;
+                }
                 Stage::Group => {
                     let Some(group) = self.groups.front() else { return false };
                     visit(StreamPart::Group(group.part()));
@@ -436,6 +448,8 @@ impl FrozenStream {
                     if is_over {
                         if let Some(gone) = self.gone.remove(&then.number) {
                             self.gone_bytes -= gone.memory_bytes();
+                            self.finished = Some(gone);
+                            self.stage = Stage::Freeing;
                         }
                         self.groups.pop_front();
                     }

@@ -217,10 +217,23 @@ impl Group {
         (left, is_over)
     }
 
-    /// Removes all that is pending: what remains is what the frozen state needs. O(pending / 224), and O(consumers).
-    pub(super) fn clear_pending(&mut self) {
-        self.pending.clear();
-        self.each_own(Runs::clear);
+    /// Removes some of what is pending in a group that is of no use any more, and its consumers, so that little is left to be
+    /// freed at once. Whether there is nothing any more. O(budget).
+    pub(super) fn shed(&mut self, budget: usize) -> bool {
+        let mut left = budget - self.pending.shed(budget);
+        while left > 0
+            && let Some(consumer) = self.consumers.last_mut()
+        {
+            left -= match consumer {
+                Some(consumer) => consumer.pending.shed(left),
+                None => 0,
+            };
+            if left > 0 {
+                self.consumers.pop();
+                left -= 1;
+            }
+        }
+        left > 0
     }
 
     /// Changes what each consumer has pending, and accounts for it.

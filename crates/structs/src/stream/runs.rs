@@ -292,6 +292,16 @@ impl<T: Item> Runs<T> {
         (self.len, self.bytes, self.oldest) = (0, 0, u64::MAX);
     }
 
+    /// Removes some runs, of items that are of no use any more; at most `max`. How many. What the frozen state needs is lost.
+    pub(super) fn shed(&mut self, max: usize) -> usize {
+        for shed in 0..max {
+            let Some(run) = self.runs.pop_back() else { return shed };
+            self.len -= run.items.len();
+            self.bytes -= run.items.capacity() * size_of::<T>();
+        }
+        max
+    }
+
     /// Freezes them: the items that there are now are given out by [`Runs::give_frozen`], whatever becomes of them. O(1).
     pub(super) fn freeze(&mut self) {
         let ends = self.first().zip(self.last()).map(|(first, last)| (first.id(), last.id()));
