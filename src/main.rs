@@ -85,7 +85,8 @@ fn command_line(args: &[OsString]) -> CommandLine {
         weir /etc/weir.conf --loglevel verbose\n  \
         echo 'maxmemory 1gb' | weir -\n\
         Started through a link named redis-server or valkey-server it does the same.\n\n\
-        weir check-rdb FILE [--stats] [--salvage OUT] says whether a snapshot can be read, and saves what can be saved.";
+        weir check-rdb FILE [--stats] [--salvage OUT] says whether a snapshot can be read, and saves what can be saved.\n\
+        weir check-aof FILE [--fix] [--truncate-to-timestamp TIMESTAMP] does so with an append-only file, and cuts it off.";
     let mut command = Command::new("weir")
         .about(about)
         .after_help(after)

@@ -1,9 +1,10 @@
-//! Tools that look at data files while no server has them: `weir check-rdb FILE`. They also go by the names under which Redis
+//! Tools that look at data files while no server has them: `weir check-rdb FILE`, `weir check-aof FILE`. They also go by the names under which Redis
 //! and Valkey have them, as links to this program do.
 //!
 //! What they find goes to standard output, in lines that scripts written for those tools know; the exit code is 0 only if all
 //! is well.
 
+mod aof;
 mod rdb;
 
 use std::ffi::{OsStr, OsString};
@@ -15,9 +16,11 @@ use std::process::ExitCode;
 pub enum Tool {
     /// Looks at a snapshot.
     CheckRdb,
+    /// Looks at an append-only file.
+    CheckAof,
 }
 
-const NAMES: &[(&str, Tool)] = &[("check-rdb", Tool::CheckRdb)];
+const NAMES: &[(&str, Tool)] = &[("check-rdb", Tool::CheckRdb), ("check-aof", Tool::CheckAof)];
 
 impl Tool {
     /// Which tool a command line asks for, as a first word or as the program's name, and what is left for it.
@@ -41,6 +44,7 @@ impl Tool {
     pub fn run(self, args: &[OsString], now_ms: i64) -> ExitCode {
         match self {
             Tool::CheckRdb => rdb::run(args, now_ms),
+            Tool::CheckAof => aof::run(args, now_ms),
         }
     }
 }
@@ -57,6 +61,7 @@ mod tests {
         };
         assert_eq!(asked(&["weir", "check-rdb", "file"]), Some((Tool::CheckRdb, 1)));
         assert_eq!(asked(&["/usr/bin/redis-check-rdb", "file"]), Some((Tool::CheckRdb, 1)));
+        assert_eq!(asked(&["redis-check-aof", "--fix", "file"]), Some((Tool::CheckAof, 2)));
         assert_eq!(asked(&["valkey-check-rdb"]), Some((Tool::CheckRdb, 0)));
         assert_eq!(asked(&["weir", "weir.conf", "check-rdb"]), None);
         assert_eq!(asked(&["redis-server", "weir.conf"]), None);

@@ -61,6 +61,15 @@ pub(super) fn run(args: &[OsString], now_ms: i64) -> ExitCode {
     if outcome.is_ok() && check.lost == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
+/// Looks at the snapshot with which an append-only file begins. Says where it ends, if it is well.
+pub(super) fn check_preamble(path: &Path, now_ms: i64) -> Option<u64> {
+    println!("[offset 0] Checking RDB file {}", path.display());
+    let mut check = Check { now_ms, speaks: true, ..Check::default() };
+    let outcome = check.read(path, None);
+    check.tell(&outcome, false);
+    outcome.is_ok().then_some(check.end_offset)
+}
+
 struct Options {
     file: PathBuf,
     stats: bool,

@@ -7,6 +7,8 @@
 /// What a client waits for at its keys.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Awaited {
+    /// No data: something that happens in the server.
+    Nothing,
     /// A list.
     List,
     /// A sorted set.
@@ -27,6 +29,8 @@ pub enum TimeoutReply {
     Null,
     /// The null of an array.
     NullArray,
+    /// Whether what its client has changed is on disk (WAITAOF); the server's own affair.
+    Synced,
 }
 
 /// A command's wish to wait.

@@ -114,7 +114,7 @@ impl<'a> Cx<'a> {
             return;
         }
         match block.on_timeout {
-            TimeoutReply::Null => self.reply.null(),
+            TimeoutReply::Null | TimeoutReply::Synced => self.reply.null(),
             TimeoutReply::NullArray => self.reply.null_array(),
         }
     }

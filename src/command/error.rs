@@ -44,6 +44,11 @@ impl Error {
         self.counted
     }
 
+    /// A change that the append-only file could not be told of; `why` is what the system says.
+    pub fn append_only_fails(why: &str) -> Error {
+        Error::new(format!("MISCONF Errors writing to the AOF file: {why}"))
+    }
+
     /// A command of a script that its user may not run.
     pub fn script_denied(why: &str) -> Error {
         Error::new(format!("ERR ACL failure in script: {why}"))

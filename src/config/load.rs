@@ -668,10 +668,10 @@ mod tests {
     #[test]
     fn old_and_idle_directives_are_reported_and_not_refused() {
         let folder = ScratchFolder::new();
-        let path = folder.file("a.conf", "lua-replicate-commands yes\nappendonly yes\nsave \"\"\nport 1\n");
+        let path = folder.file("a.conf", "lua-replicate-commands yes\nrepl-diskless-sync no\nsave \"\"\nport 1\n");
         let (_, loaded) = load_file(&path).expect("valid settings");
         assert_eq!(loaded.ignored.iter().map(|line| line.name).collect::<Vec<_>>(), ["lua-replicate-commands"]);
-        assert_eq!(loaded.without_effect.iter().map(|row| row.name).collect::<Vec<_>>(), ["appendonly"]);
+        assert_eq!(loaded.without_effect.iter().map(|row| row.name).collect::<Vec<_>>(), ["repl-diskless-sync"]);
     }
 
     #[test]

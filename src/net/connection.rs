@@ -218,6 +218,8 @@ pub(super) struct Connection {
     pub(super) held: Option<Box<(Batch, usize)>>,
     pub(super) error: Option<ProtocolError>,
     pending: Option<Box<Pending>>,
+    /// Bytes for it that the loop keeps back until changes are on disk.
+    pub(super) kept_back: usize,
     /// Unix time in ms since which the soft limit on output is exceeded; 0 if it is not.
     pub(super) soft_limit_since_ms: i64,
     pub(super) wait: Wait,
@@ -270,6 +272,7 @@ impl Connection {
             held: None,
             error: None,
             pending: None,
+            kept_back: 0,
             soft_limit_since_ms: 0,
             wait: Wait::Nothing,
             queued: false,
@@ -297,7 +300,7 @@ impl Connection {
 
     /// Bytes of replies that wait.
     pub(super) fn pending_bytes(&self) -> usize {
-        self.pending.as_ref().map_or(0, |p| p.bytes) + self.stream.unsent_bytes()
+        self.pending.as_ref().map_or(0, |p| p.bytes) + self.stream.unsent_bytes() + self.kept_back
     }
 
     /// Chunks of replies that wait.

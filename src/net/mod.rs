@@ -24,6 +24,7 @@
 
 mod connection;
 mod handshakes;
+mod kept_back;
 mod listener;
 mod tls;
 
@@ -36,9 +37,10 @@ use crate::server::client::{Accepted, ClientFlags, ClientId, IoFacts, Slot};
 use crate::server::message::{FanOut, Job, JobState, Order};
 use connection::{Connection, ReadEnd, Stream, Wait};
 use handshakes::Handshakes;
+use kept_back::{Kept, KeptBack};
 use listener::Listener;
 use mio::unix::SourceFd;
-use mio::{Events, Interest, Poll, Token};
+use mio::{Events, Interest, Poll, Token, Waker};
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::RawFd;
@@ -74,6 +76,7 @@ const ACCEPT_PAUSE_MS: i64 = 100;
 /// Buffers kept to be used again.
 const POOL_MAX: usize = 2 * WAVE;
 
+const WAKE_TOKEN: Token = Token(usize::MAX - 3);
 const SIGNAL_TOKEN: Token = Token(usize::MAX - 2);
 const LISTENER_TOKENS: usize = usize::MAX / 2;
 const HANDSHAKE_TOKENS: usize = usize::MAX / 4;
@@ -94,6 +97,8 @@ pub struct EventLoop {
     resumable: VecDeque<Named>,
     /// Connections that take more than they were given.
     writable: VecDeque<Named>,
+    /// Replies and messages that wait until changes are on disk.
+    kept_back: KeptBack,
     jobs: Vec<Job>,
     spare_batches: Vec<Batch>,
     spare_outputs: Vec<Vec<u8>>,
@@ -143,6 +148,7 @@ impl EventLoop {
             ready: VecDeque::new(),
             resumable: VecDeque::new(),
             writable: VecDeque::new(),
+            kept_back: KeptBack::default(),
             jobs: Vec::with_capacity(WAVE),
             spare_batches: Vec::new(),
             spare_outputs: Vec::new(),
@@ -150,6 +156,11 @@ impl EventLoop {
             accept_after_ms: 0,
             limits_check_ms: 0,
         };
+        let waker = Arc::new(Waker::new(this.poll.registry(), WAKE_TOKEN).map_err(failed)?);
+        this.server.wake_by(Arc::new(move || {
+            // It fails only when the loop is gone.
+            let _ = waker.wake();
+        }));
         if let Some(signals) = &this.signals {
             let mut source = SourceFd(&signals.fd);
             this.poll.registry().register(&mut source, SIGNAL_TOKEN, Interest::READABLE).map_err(failed)?;
@@ -211,6 +222,7 @@ impl EventLoop {
 
     /// Everything that one look at the system's events leads to.
     fn turn(&mut self) {
+        self.let_go();
         self.flush_writable();
         for _ in 0..self.resumable.len() {
             if self.jobs.len() == WAVE {
@@ -262,7 +274,9 @@ impl EventLoop {
     fn note(&mut self, events: &Events) {
         for event in events {
             let token = event.token();
-            if token == SIGNAL_TOKEN {
+            if token == WAKE_TOKEN {
+                // What it is about is looked at in every turn.
+            } else if token == SIGNAL_TOKEN {
                 if let Some(name) = self.signals.as_mut().and_then(|s| (s.take)()) {
                     self.server.signalled(name);
                 }
@@ -552,11 +566,55 @@ impl EventLoop {
         self.send(named, out);
     }
 
-    /// Sends replies.
+    /// Sends replies, or keeps them back while changes that they may tell of are not on disk.
     fn send(&mut self, named: Named, out: Output) {
-        if !out.is_empty() && self.ends_at_output_limit(named, out.len()) {
+        if !out.is_empty() {
+            if self.ends_at_output_limit(named, out.len()) {
+                return;
+            }
+            if let Some(position) = self.waits_for() {
+                self.keep_back(named, position, Kept::Replies(out));
+                return;
+            }
+        }
+        self.send_now(named, out);
+    }
+
+    /// Up to where changes must be on disk before anything is sent, if they are not yet. What waits already goes first.
+    #[inline]
+    fn waits_for(&self) -> Option<u64> {
+        self.server.replies_wait_for().or(self.kept_back.last_position())
+    }
+
+    fn keep_back(&mut self, named: Named, position: u64, kept: Kept) {
+        let Some(connection) = self.connection(named).filter(|connection| !connection.deaf) else { return };
+        connection.kept_back += kept.len();
+        self.kept_back.push(position, named, kept);
+        self.after_output(named);
+    }
+
+    /// Sends what was kept back and may go now.
+    fn let_go(&mut self) {
+        if self.kept_back.is_empty() {
             return;
         }
+        let synced = self.server.replies_may_go_to();
+        while let Some((named, kept)) = self.kept_back.take(synced) {
+            let Some(connection) = self.connection(named) else { continue };
+            connection.kept_back -= kept.len();
+            match kept {
+                Kept::Replies(out) => self.send_now(named, out),
+                Kept::Message(message) => {
+                    if connection.hears() {
+                        connection.push(message);
+                        self.flush(named);
+                    }
+                }
+            }
+        }
+    }
+
+    fn send_now(&mut self, named: Named, out: Output) {
         let Some(connection) = self.connection(named) else { return };
         if out.is_empty() || connection.deaf {
             let (buffer, _) = out.into_parts();
@@ -603,6 +661,10 @@ impl EventLoop {
     /// Sends replies in one of the next turns, behind what waits then.
     fn send_later(&mut self, named: Named, out: Output) {
         if out.is_empty() || self.ends_at_output_limit(named, out.len()) {
+            return;
+        }
+        if let Some(position) = self.waits_for() {
+            self.keep_back(named, position, Kept::Replies(out));
             return;
         }
         let Some(connection) = self.connection(named).filter(|connection| !connection.deaf) else { return };
@@ -772,11 +834,14 @@ impl EventLoop {
                     }
                     Order::Push(id, message) => {
                         if let Some(named) = self.server.clients.slot_of(id).map(|slot| (slot, id))
-                            && let Some(connection) = self.connection(named)
-                            && connection.hears()
+                            && self.connection(named).is_some_and(|connection| connection.hears())
                         {
-                            connection.push(message);
-                            note_pushed(connection, &mut pushed);
+                            if let Some(position) = self.waits_for() {
+                                self.keep_back(named, position, Kept::Message(message));
+                            } else if let Some(connection) = self.connection(named) {
+                                connection.push(message);
+                                note_pushed(connection, &mut pushed);
+                            }
                         }
                     }
                     Order::Answer(id, out) => {
@@ -817,6 +882,7 @@ impl EventLoop {
         let now_ms = self.server.store.now_ms();
         let hard_bytes = self.server.config.output_buffer_limit(ClientClass::Pubsub).hard_bytes;
         let (mut bytes, mut writes) = (0, 0);
+        let waits_for = self.waits_for();
         for slot in recipients {
             let late = self.server.turn_us() >= WRITE_US;
             let connection = self.connections.get_mut(slot.0 as usize).and_then(Option::as_deref_mut);
@@ -825,6 +891,11 @@ impl EventLoop {
                 continue;
             }
             let message = frames.encoded(client.resp);
+            if let Some(position) = waits_for {
+                connection.kept_back += message.len();
+                self.kept_back.push(position, (connection.slot, connection.id), Kept::Message(Arc::clone(message)));
+                continue;
+            }
             let too_long = hard_bytes > 0 && message.len() as u64 >= hard_bytes;
             let at_once = !more_follows && !too_long && connection.pending_bytes() == 0;
             if late || !at_once {
@@ -961,6 +1032,7 @@ impl EventLoop {
 
     /// Before the end: what can still be written at once is.
     fn flush_all(&mut self) {
+        self.let_go();
         for connection in self.connections.iter_mut().flatten() {
             // The process ends; whoever does not take it now does not get it.
             while let Ok((_, true)) = connection.flush() {}

@@ -9,4 +9,4 @@ mod pipe;
 mod save;
 
 pub use load::{AuxField, LoadError, Loaded, Loader, Reading, Step};
-pub use save::{Origin, SnapshotFile};
+pub use save::{Form, Origin, SnapshotFile};

@@ -4,6 +4,7 @@
 //!  store ──entries──► Encoder ──drafts──► thread: compress, sum up, write, force to disk, rename
 //! ```
 
+use super::aof::base::{CommandEncoder, TakeDrafts};
 use crate::disk::{DataFile, Disk, folder_of, replace_file};
 use crate::store::{Access, KeyHead, Recorder, Store};
 use std::collections::VecDeque;
@@ -47,12 +48,26 @@ pub struct Origin<'a> {
     pub with_checksum: bool,
     /// Whether it is noted how long ago, or how often, keys were used.
     pub with_access: bool,
+    /// In which form everything is written.
+    pub form: Form,
     /// Whether it is the base of an append-only file.
     pub is_aof_base: bool,
     /// Whether the file is forced to disk in between.
     pub syncs_often: bool,
     /// The sources of the libraries of functions.
     pub functions: &'a [&'a [u8]],
+}
+
+/// What a file of everything is like.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Form {
+    /// A snapshot.
+    Snapshot,
+    /// Commands, behind a remark that they are of this time (Unix time in seconds).
+    Commands {
+        /// The time, if it is to be told.
+        stamped_s: Option<i64>,
+    },
 }
 
 /// A snapshot file that is being written. It replaces the one at its path when it is complete; if it is dropped before
@@ -99,9 +114,19 @@ impl SnapshotFile {
     pub fn begin(disk: Arc<dyn Disk>, path: &Path, store: &mut Store, origin: Origin<'_>) -> io::Result<SnapshotFile> {
         let link = Arc::new(Link::default());
         let (shared, path) = (Arc::clone(&link), path.to_owned());
-        let how = WriteHow { with_checksum: origin.with_checksum, syncs_often: origin.syncs_often };
+        let how = WriteHow {
+            plain: origin.form != Form::Snapshot,
+            with_checksum: origin.with_checksum,
+            syncs_often: origin.syncs_often,
+        };
         thread::Builder::new().name("weir-save".to_owned()).spawn(move || shared.save(&*disk, &path, how))?;
-        store.begin_snapshot(Box::new(Encoder::new(store, origin, Arc::clone(&link))));
+        match origin.form {
+            Form::Snapshot => store.begin_snapshot(Box::new(Encoder::new(store, origin, Arc::clone(&link)))),
+            Form::Commands { stamped_s } => {
+                let send = Sender(Arc::clone(&link));
+                store.begin_snapshot(Box::new(CommandEncoder::new(origin.functions, stamped_s, DRAFT_BYTES, send)));
+            }
+        }
         Ok(SnapshotFile { link })
     }
 
@@ -168,6 +193,9 @@ impl Link {
     /// Writes drafts until the last one is written.
     fn write(&self, file: &mut dyn DataFile, how: WriteHow) -> io::Result<u64> {
         let synced = Synced { file, unsynced: 0, often: how.syncs_often };
+        if how.plain {
+            return self.write_plain(synced);
+        }
         let mut writer = SnapshotWriter::new(synced, how.with_checksum);
         while let Some(draft) = self.next()? {
             writer.write(&draft)?;
@@ -178,6 +206,20 @@ impl Link {
         }
         let (_, bytes) = writer.end()?;
         Ok(bytes)
+    }
+
+    fn write_plain(&self, mut file: Synced<'_>) -> io::Result<u64> {
+        let mut written = 0;
+        while let Some(draft) = self.next()? {
+            let waited = draft.len();
+            file.write_all(&draft.into_bytes())?;
+            written += waited as u64;
+            let mut state = self.state();
+            state.waiting_bytes -= waited;
+            state.written_bytes = written;
+            self.progress.notify_all();
+        }
+        Ok(written)
     }
 
     /// Waits for the next draft; `None` when all are written.
@@ -200,9 +242,26 @@ impl Link {
     }
 }
 
+/// Hands drafts to the thread.
+#[derive(Debug)]
+struct Sender(Arc<Link>);
+
+impl TakeDrafts for Sender {
+    fn take(&mut self, draft: Draft) {
+        self.0.send(draft);
+    }
+
+    fn end(&mut self) {
+        self.0.state().is_complete = true;
+        self.0.work.notify_one();
+    }
+}
+
 /// How drafts become a file.
 #[derive(Clone, Copy)]
 struct WriteHow {
+    /// Drafts are the file, with nothing around them.
+    plain: bool,
     with_checksum: bool,
     syncs_often: bool,
 }
@@ -371,9 +430,15 @@ impl Recorder for Encoder {
     }
 }
 
-/// A name beside `path` that nobody else uses: neither another process nor the thread of a snapshot that was given up.
+/// A name beside `path` that nobody else uses: neither another process nor the thread of a snapshot that was given up. Of one
+/// that is temporary itself, it says whose it is.
 fn temporary_beside(path: &Path) -> PathBuf {
     static NUMBER: AtomicU64 = AtomicU64::new(0);
     let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+    if let Some(name) = path.file_name().filter(|name| name.as_encoded_bytes().starts_with(b"temp-")) {
+        let mut name = name.to_owned();
+        name.push(format!(".{number}.part"));
+        return path.with_file_name(name);
+    }
     folder_of(path).join(format!("temp-{}-{number}.rdb", std::process::id()))
 }

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | SIGTERM, SIGINT | the event loop is woken and finds a [`StopSignal`] |
 //! | SIGINT while the server is stopping | the process ends at once, with exit code 1 |
-//! | SIGHUP, SIGPIPE | ignored |
+//! | SIGHUP, SIGPIPE, SIGXFSZ | ignored |
 //! | SIGUSR1 and the others | left as they are, as Redis does: they end the process |
 //!
 //! The handlers set flags and write one byte into a socket pair, which is all a handler may do.
@@ -54,7 +54,7 @@ impl Signals {
     ///
     /// Errors: the system has no descriptors left, or refuses a handler.
     pub fn install() -> io::Result<Signals> {
-        for signal in [libc::SIGHUP, libc::SIGPIPE] {
+        for signal in [libc::SIGHUP, libc::SIGPIPE, libc::SIGXFSZ] {
             // SAFETY: sets a disposition that runs no code of ours.
             if unsafe { libc::signal(signal, libc::SIG_IGN) } == libc::SIG_ERR {
                 return Err(io::Error::last_os_error());

@@ -13,6 +13,7 @@
 //! and the store has been told of each.
 
 use super::Server;
+use super::append_only::wait_reply;
 use super::client::{ClientFlags, ClientId, Slot};
 use super::gates::Armed;
 use super::keys::find_keys;
@@ -407,6 +408,7 @@ impl Server {
             let key = self.store.key(argv.at(at));
             let kind = self.store.db(waiter.db).peek(key).map(|entry| entry.kind());
             let fits = match waiter.block.awaited {
+                Awaited::Nothing => false,
                 Awaited::List => matches!(kind, Some(Kind::ListPacked | Kind::List)),
                 Awaited::Zset => matches!(kind, Some(Kind::ZsetPacked | Kind::Zset)),
                 Awaited::Stream => kind == Some(Kind::Stream),
@@ -425,6 +427,20 @@ impl Server {
     /// Gives one who waits for nothing but a reply that reply, if it still waits.
     pub(super) fn answer_waiter(&mut self, id: ClientId, out: Output, error: Option<&Error>) {
         self.end_waiting(id, out, error);
+    }
+
+    /// Whether a client waits.
+    pub(super) fn is_waiting(&self, id: ClientId) -> bool {
+        self.waiters.by_client.contains_key(&id)
+    }
+
+    /// The same, of a reply that is no error.
+    pub(super) fn tell_waiter(&mut self, id: ClientId, write: impl FnOnce(&mut Reply<'_>)) {
+        let Some(waiter) = self.waiters.by_client.get(&id) else { return };
+        let resp = self.clients.get(waiter.slot).map_or(Resp::V2, |client| client.resp);
+        let mut out = Output::default();
+        write(&mut Reply::new(&mut out, resp));
+        self.end_waiting(id, out, None);
     }
 
     /// Gives a waiter its reply and lets its client go on.
@@ -492,6 +508,10 @@ impl Server {
             (Unblock::Error, _) => {
                 reply.error(&Error::UNBLOCKED);
                 Some(Error::UNBLOCKED)
+            }
+            (Unblock::Timeout, TimeoutReply::Synced) => {
+                wait_reply(&mut reply, self.append_only.is_synced_for(id));
+                None
             }
             (Unblock::Timeout, TimeoutReply::Null) => {
                 reply.null();

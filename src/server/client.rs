@@ -65,6 +65,8 @@ bitflags::bitflags! {
         const READONLY = 1 << 17;
         /// Commands of it are left for the next turn.
         const UNFINISHED = 1 << 18;
+        /// Runs what a file says; it is nobody, and nowhere listed.
+        const REPEATER = 1 << 19;
         /// CLIENT TRACKING ON.
         const TRACKING = 1 << 24;
         /// Keys that it reads now are remembered.
@@ -272,6 +274,7 @@ pub struct Clients {
     by_id: HashMap<ClientId, Slot>,
     /// Slots of clients in MONITOR.
     pub monitors: Vec<Slot>,
+    repeaters: usize,
 }
 
 impl Clients {
@@ -315,9 +318,21 @@ impl Clients {
         slot
     }
 
+    /// Adds one who runs what a file says and may do everything. It is not among [`Clients::iter`].
+    pub(super) fn add_repeater(&mut self, now_ms: i64) -> Slot {
+        let nowhere = String::new;
+        let slot = self.add(Accepted { addr: nowhere(), laddr: nowhere(), fd: -1, unix: false, local: true }, now_ms);
+        if let Some(client) = self.get_mut(slot) {
+            client.flags.insert(ClientFlags::REPEATER);
+        }
+        self.repeaters += 1;
+        slot
+    }
+
     /// Removes one that has gone.
     pub fn remove(&mut self, slot: Slot) -> Option<Box<Client>> {
         let client = self.slots.get_mut(slot.0 as usize)?.take()?;
+        self.repeaters -= usize::from(client.flags.contains(ClientFlags::REPEATER));
         self.free.push(slot.0);
         self.by_id.remove(&client.id);
         self.monitors.retain(|&m| m != slot);
@@ -343,7 +358,7 @@ impl Clients {
 
     /// All, in no particular order.
     pub fn iter(&self) -> impl Iterator<Item = &Client> {
-        self.slots.iter().filter_map(|c| c.as_deref())
+        self.slots.iter().filter_map(|c| c.as_deref()).filter(|c| !c.flags.contains(ClientFlags::REPEATER))
     }
 
     /// All, to change them.
@@ -353,7 +368,7 @@ impl Clients {
 
     /// How many.
     pub fn len(&self) -> usize {
-        self.slots.len() - self.free.len()
+        self.slots.len() - self.free.len() - self.repeaters
     }
 
     /// Whether nobody is connected.

@@ -205,6 +205,7 @@ impl Server {
         self.end_hot_keys_in_time();
         self.end_old_links();
         self.save_if_due();
+        self.tend_append_only();
         self.limit_tracking();
         self.sweep_clocks(hz);
         let now_ms = self.store.now_ms();

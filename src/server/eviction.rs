@@ -69,7 +69,7 @@ impl Server {
     /// Whether memory was short, and nothing could be done about it, when the command that runs began; of nested commands,
     /// the outermost one. Commands that need memory are refused then.
     pub fn out_of_memory(&self) -> bool {
-        self.armed.contains(Armed::MEMORY)
+        self.armed.contains(Armed::MEMORY) && !self.is_loading()
     }
 
     /// Takes over the limit from the configuration.

@@ -378,6 +378,30 @@ impl Server {
         result
     }
 
+    /// Runs a command of a record that is repeated: no gate is asked, nobody is told, nothing is counted.
+    pub(super) fn repeat(&mut self, slot: Slot, argv: Argv<'_>) -> Repeated {
+        let found = self.names.find(argv.name()).or_else(|| super::table::find(argv.name()));
+        let Some(Ok(command)) = found.map(|command| command.resolve(argv.get(1))) else { return Repeated::Unknown };
+        if !command.spec.arity_fits(argv.len()) {
+            return Repeated::Refused(Error::arity(command.full_name));
+        }
+        let db = self.clients.get(slot).map_or(0, |client| client.db);
+        let may_block = std::mem::replace(&mut self.effects.may_block, false);
+        let mut out = Output::default();
+        let result = self.invoke(Call { slot, db, resp: Resp::V2, command, argv, key: None }, &mut out);
+        self.effects.may_block = may_block;
+        self.effects.clear();
+        if self.scripts.just_suspended() {
+            self.suspension_noted();
+            self.effects.may_block = true;
+            return Repeated::GoesOn;
+        }
+        match result {
+            Ok(()) => Repeated::Done,
+            Err(error) => Repeated::Refused(error),
+        }
+    }
+
     /// Runs what a client has queued, from the command at `from` on, one reply after the other. Nothing waits for data here.
     /// Returns whether a script has interrupted it; then the rest runs when that is over.
     pub(super) fn call_queued(
@@ -629,6 +653,18 @@ const SPECIAL: ClientFlags = ClientFlags::REPLY_OFF
     .union(ClientFlags::NO_TOUCH)
     .union(ClientFlags::CACHING)
     .union(ClientFlags::CLOSE_AFTER_REPLY);
+
+/// What became of a command that was repeated.
+pub(super) enum Repeated {
+    /// It has run.
+    Done,
+    /// There is no such command.
+    Unknown,
+    /// It was answered with an error.
+    Refused(Error),
+    /// It is a script, which is in the middle of what it does.
+    GoesOn,
+}
 
 /// What became of a command at the gates.
 enum Admitted {

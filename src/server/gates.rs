@@ -44,6 +44,8 @@ bitflags::bitflags! {
         const MIGRATING = 1 << 11;
         /// Snapshots fail.
         const UNSAVED = 1 << 12;
+        /// It takes none at all.
+        const FAILING = 1 << 13;
     }
 }
 
@@ -86,8 +88,8 @@ type Gate = fn(&mut Server, Asking<'_>) -> Verdict;
 
 /// In the order in which Redis checks.
 const GATES: &[Gate] = &[
-    protected, auth, no_multi, acl, memory, unsaved, subscribed, loading, busy, monitor, pause, multi, serving,
-    migrating, disk,
+    protected, auth, no_multi, acl, memory, failing, unsaved, subscribed, loading, busy, monitor, pause, multi,
+    serving, migrating, disk,
 ];
 
 /// Asks every gate.
@@ -125,6 +127,7 @@ impl Server {
         self.armed.set(Armed::PAUSE, self.pause.current().is_some());
         self.armed.set(Armed::LOADING, self.is_loading());
         self.armed.set(Armed::MIGRATING, !self.migrations.is_empty());
+        self.armed.set(Armed::FAILING, self.append_only_failure().is_some());
         self.store.keep_expired(self.pause.current().is_some());
     }
 
@@ -194,6 +197,14 @@ fn memory(server: &mut Server, asking: Asking<'_>) -> Verdict {
 fn unsaved(server: &mut Server, asking: Asking<'_>) -> Verdict {
     match server.write_refusal() {
         Some(error) if asking.flags.contains(Flags::WRITE) => Verdict::Refuse(error),
+        _ => Verdict::Pass,
+    }
+}
+
+/// What cannot be written down is not to happen.
+fn failing(server: &mut Server, asking: Asking<'_>) -> Verdict {
+    match server.append_only_failure() {
+        Some(reason) if asking.flags.contains(Flags::WRITE) => Verdict::Refuse(Error::append_only_fails(reason)),
         _ => Verdict::Pass,
     }
 }

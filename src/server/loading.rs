@@ -38,6 +38,16 @@ pub(super) trait Load: fmt::Debug + Send {
     /// Bytes that have been read.
     fn loaded_bytes(&self) -> u64;
 
+    /// Where data come from, for the log.
+    fn source(&self) -> &'static str {
+        "disk"
+    }
+
+    /// What tools wait for in the log behind an error.
+    fn last_words(&self) -> Option<&'static str> {
+        None
+    }
+
     /// Bytes in use when the files were written, if they say so.
     fn used_memory_then(&self) -> u64 {
         0
@@ -118,6 +128,9 @@ impl Server {
     /// # Errors
     /// Nothing can be read, and what can be done.
     pub fn load_at_start(&mut self) -> Result<(), String> {
+        if self.config.appendonly {
+            return self.load_append_only_at_start();
+        }
         let path = self.config.path_in_dir(&self.config.dbfilename);
         if let Some(load) = SnapshotLoad::open(self, path, SnapshotUse::default())? {
             self.begin_loading(Box::new(load));
@@ -189,11 +202,14 @@ impl Server {
                 self.loading = None;
                 self.dirty = 0;
                 self.rearm();
-                tracing::info!("DB loaded from disk: {:.3} seconds", Duration::from_nanos(ns).as_secs_f64());
+                let from = load.source();
+                tracing::info!("DB loaded from {from}: {:.3} seconds", Duration::from_nanos(ns).as_secs_f64());
             }
             Err(error) => {
                 tracing::error!("{error}");
-                tracing::error!("Terminating server after rdb file reading failure.");
+                if let Some(last_words) = load.last_words() {
+                    tracing::error!("{last_words}");
+                }
                 // It stays: what is there is not to be taken for everything.
                 self.shutdown = Some(ShutdownRequest { by: "an error while loading", failed: true });
             }
@@ -217,6 +233,7 @@ pub(super) struct SnapshotLoad {
     loader: Loader,
     replace: bool,
     used_memory_then: u64,
+    bytes: u64,
 }
 
 impl SnapshotLoad {
@@ -233,7 +250,12 @@ impl SnapshotLoad {
             keep_expired: how.keep_expired,
         };
         let loader = Loader::open(&path, &server.store, reading).map_err(|error| cannot_load(&path, &error))?;
-        Ok(loader.map(|loader| SnapshotLoad { path, loader, replace: how.replace, used_memory_then: 0 }))
+        Ok(loader.map(|loader| SnapshotLoad { path, loader, replace: how.replace, used_memory_then: 0, bytes: 0 }))
+    }
+
+    /// Where the snapshot ends, once all of it has been read.
+    pub(super) fn end_offset(&self) -> u64 {
+        self.bytes
     }
 
     /// Tells what the file says of itself.
@@ -258,7 +280,8 @@ impl SnapshotLoad {
 
     /// All of it has been read.
     fn end(&mut self, server: &mut Server) -> Result<(), String> {
-        let Loaded { keys, expired, empty, functions, had_modules, .. } = self.loader.take_loaded();
+        let Loaded { keys, expired, bytes, empty, functions, had_modules, .. } = self.loader.take_loaded();
+        self.bytes = bytes;
         for code in functions {
             server.load_library(&code, self.replace).map_err(|error| {
                 format!("a library of functions in the snapshot is refused: {}", String::from_utf8_lossy(error.text()))
@@ -309,6 +332,10 @@ impl Load for SnapshotLoad {
 
     fn used_memory_then(&self) -> u64 {
         self.used_memory_then
+    }
+
+    fn last_words(&self) -> Option<&'static str> {
+        Some("Terminating server after rdb file reading failure.")
     }
 }
 

@@ -13,6 +13,7 @@
 //! Invariant: nothing here reads or writes a socket, and nothing here asks the operating system for the time in the
 //! middle of a turn.
 
+mod append_only;
 mod background;
 mod blocking;
 pub mod client;
@@ -35,6 +36,7 @@ pub mod permissions;
 mod propagate;
 mod publish;
 mod redact;
+mod repeat;
 pub mod running;
 mod scripting;
 mod snapshots;
@@ -169,6 +171,7 @@ pub struct Server {
     scripts: scripting::Scripts,
     functions: Functions,
     snapshots: snapshots::Snapshots,
+    append_only: append_only::AppendOnly,
     loading: Option<loading::Loading>,
     migrations: migrating::Migrations,
     /// Subscribers whose commands are running, and perhaps some whose commands have run.
@@ -228,6 +231,7 @@ impl Server {
             scripts: scripting::Scripts::default(),
             functions: Functions::default(),
             snapshots,
+            append_only: append_only::AppendOnly::new(),
             loading: None,
             migrations: migrating::Migrations::default(),
             running_subscribers: Vec::new(),

@@ -35,6 +35,8 @@ impl Server {
         self.tell_changes(None);
         self.tell_events();
         self.broadcast();
+        self.write_append_only();
+        self.answer_awaiting();
         self.settle_garbage();
     }
 

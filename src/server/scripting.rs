@@ -343,7 +343,7 @@ impl Server {
             running.is_slow = true;
             let how = if running.kind == Kind::Scripts { "SCRIPT KILL" } else { "FUNCTION KILL" };
             tracing::warn!(
-                "slow script detected: still in execution after {threshold_ms} milliseconds. It can be ended with {how}. \
+                "Slow script detected: still in execution after {threshold_ms} milliseconds. It can be ended with {how}. \
                  Its name is: {}",
                 running.name
             );

@@ -13,7 +13,7 @@
 use super::gates::Behind;
 use super::{REDIS_VERSION, Server};
 use crate::command::value_forms;
-use crate::persist::{Origin, SnapshotFile};
+use crate::persist::{Form, Origin, SnapshotFile};
 use crate::store::{Recorder, SnapshotStep};
 use std::io;
 use std::path::PathBuf;
@@ -176,6 +176,7 @@ impl Server {
             forms: value_forms(&self.config),
             with_checksum: self.config.rdbchecksum,
             with_access: ["lru", "lrm", "lfu"].iter().any(|clock| self.config.maxmemory_policy.name().ends_with(clock)),
+            form: if purpose == Purpose::Rdb { Form::Snapshot } else { self.form_of_base() },
             is_aof_base: matches!(purpose, Purpose::AofBase(_)),
             syncs_often: self.config.rdb_save_incremental_fsync,
             functions: &functions,
@@ -353,7 +354,8 @@ impl Server {
         let now_s = (self.facts.wall_clock_us)() / 1_000_000;
         let ms = self.stats.ticks.elapsed_ns(ended.began, self.stats.now()) / 1_000_000;
         let snapshots = &mut self.snapshots;
-        if *purpose != Purpose::Rdb {
+        if let Purpose::AofBase(path) = purpose {
+            self.base_written(path, result);
             return;
         }
         snapshots.last_peak_bytes = ended.peak_bytes;
@@ -410,6 +412,7 @@ impl Server {
     /// Everything that has to be done before the process ends. `save`: whether a snapshot is written; by default it is if
     /// snapshots are wanted at all.
     pub(super) fn prepare_end(&mut self, save: Option<bool>) -> Result<(), Failed> {
+        self.prepare_end_of_append_only().map_err(|_| Failed)?;
         if let Some(file) = self.take_running() {
             tracing::warn!("There is a snapshot being written. It is given up!");
             file.give_up();

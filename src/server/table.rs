@@ -99,6 +99,13 @@ pub fn commands() -> &'static [Command] {
     })
 }
 
+/// The command with this name, in upper or lower case, whatever clients call it.
+pub(super) fn find(name: &[u8]) -> Option<&'static Command> {
+    let name = name.to_ascii_lowercase();
+    let all = commands();
+    all.binary_search_by(|command| command.full_name.as_bytes().cmp(&name)).ok().and_then(|at| all.get(at))
+}
+
 /// Number of commands and subcommands: ids are below it.
 pub fn command_count() -> usize {
     fn count(commands: &[Command]) -> usize {

@@ -8,6 +8,7 @@
 //! for what it wants to see, until a deadline ([`weir::eventually`]).
 
 mod acl;
+mod append_only;
 mod check_files;
 mod clients;
 mod configuration;

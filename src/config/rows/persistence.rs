@@ -42,30 +42,30 @@ pub(super) static ROWS: &[Directive] = &[
         .doc("Bytes that are loaded between looks at the clients."),
     row("stop-writes-on-bgsave-error", flag!(stop_writes_on_bgsave_error), "yes")
         .doc("Refuses writes while snapshots fail, where there are save points."),
-    file(row("appendonly", flag!(appendonly), "no")).apply(Apply::AppendOnly).doc("Logs every change to a file."),
-    file(row("appendfilename", text!(appendfilename, appendfilename), "appendonly.aof"))
+    row("appendonly", flag!(appendonly), "no").apply(Apply::AppendOnly).doc("Logs every change to a file."),
+    row("appendfilename", text!(appendfilename, appendfilename), "appendonly.aof")
         .immutable()
         .doc("Beginning of the names of the append-only files."),
-    file(row("appenddirname", text!(appenddirname, appenddirname), "appendonlydir"))
+    row("appenddirname", text!(appenddirname, appenddirname), "appendonlydir")
         .immutable()
         .doc("Folder of the append-only files, inside `dir`."),
-    file(row("appendfsync", choice!(appendfsync, AppendFsync), "everysec"))
+    row("appendfsync", choice!(appendfsync, AppendFsync), "everysec")
         .doc("When the append-only file is forced to disk."),
-    file(row("no-appendfsync-on-rewrite", flag!(no_appendfsync_on_rewrite), "no"))
+    row("no-appendfsync-on-rewrite", flag!(no_appendfsync_on_rewrite), "no")
         .doc("Does not force it to disk while a snapshot or rewrite is under way."),
-    file(row("auto-aof-rewrite-percentage", int!(auto_aof_rewrite_percentage, 0, INT_MAX), "100"))
+    row("auto-aof-rewrite-percentage", int!(auto_aof_rewrite_percentage, 0, INT_MAX), "100")
         .doc("Growth in percent since the last rewrite that starts the next; 0 starts none."),
-    file(row("auto-aof-rewrite-min-size", memory!(auto_aof_rewrite_min_size, 0, LONG_MAX), "64mb"))
+    row("auto-aof-rewrite-min-size", memory!(auto_aof_rewrite_min_size, 0, LONG_MAX), "64mb")
         .doc("Size below which no rewrite starts by itself."),
-    file(row("aof-load-truncated", flag!(aof_load_truncated), "yes"))
+    row("aof-load-truncated", flag!(aof_load_truncated), "yes")
         .doc("Starts in spite of an append-only file whose end is missing."),
-    file(row("aof-use-rdb-preamble", flag!(aof_use_rdb_preamble), "yes"))
+    row("aof-use-rdb-preamble", flag!(aof_use_rdb_preamble), "yes")
         .doc("Writes the base of the append-only file in the snapshot format."),
-    file(row("aof-timestamp-enabled", flag!(aof_timestamp_enabled), "no"))
+    row("aof-timestamp-enabled", flag!(aof_timestamp_enabled), "no")
         .doc("Notes times in the append-only file, for going back to a point in time."),
-    file(row("aof-rewrite-incremental-fsync", flag!(aof_rewrite_incremental_fsync), "yes"))
+    row("aof-rewrite-incremental-fsync", flag!(aof_rewrite_incremental_fsync), "yes")
         .doc("Forces a rewritten file to disk bit by bit while it is written."),
-    file(row("aof-disable-auto-gc", flag!(aof_disable_auto_gc), "no"))
+    row("aof-disable-auto-gc", flag!(aof_disable_auto_gc), "no")
         .hidden()
         .doc("Keeps append-only files that are no longer needed; a testing aid."),
 ];

@@ -40,7 +40,7 @@ pub enum FolderError {
 impl fmt::Display for FolderError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            FolderError::Io { path, error } => write!(f, "{}: {error}", path.display()),
+            FolderError::Io { path, error } => write!(f, "{} cannot be used: {error}", path.display()),
             FolderError::Manifest { path, error } => write!(f, "the AOF manifest {}, {error}", path.display()),
             FolderError::InUse(path) => write!(
                 f,
@@ -287,7 +287,9 @@ impl AofFolder {
     /// Removes what rewrites that were interrupted have left. Only for who has the lock.
     pub fn remove_leftovers(&self) {
         let temporary = |name: &[u8]| {
-            let rewrite = name.starts_with(b"temp-rewriteaof-") && name.ends_with(b".aof");
+            let base = self.temporary_base_name();
+            let rewrite =
+                name.strip_prefix(base.as_bytes()).is_some_and(|rest| rest.is_empty() || rest.ends_with(b".part"));
             rewrite
                 || name == self.temporary_increment_name().as_bytes()
                 || name == self.temporary_manifest().as_bytes()
@@ -301,7 +303,11 @@ impl AofFolder {
 
     /// Where the next base is to be written, before [`AofFolder::put_base`].
     pub fn temporary_base(&self) -> PathBuf {
-        self.folder.join(format!("temp-rewriteaof-bg-{}.aof", self.file_name))
+        self.folder.join(self.temporary_base_name())
+    }
+
+    fn temporary_base_name(&self) -> String {
+        format!("temp-rewriteaof-bg-{}.aof", self.file_name)
     }
 
     /// Makes the folder if it is not there, and forces it to disk.
@@ -479,7 +485,12 @@ mod tests {
         let disk = FaultyDisk::new();
         let mut folder = open(&disk).expect("an empty disk");
         drop(folder.add_increment().expect("a healthy disk"));
-        let litter = ["temp-rewriteaof-17.aof", "temp-rewriteaof-bg-17.aof", "temp-a.aof.incr", "temp-a.aof.manifest"];
+        let litter = [
+            "temp-rewriteaof-bg-a.aof.aof",
+            "temp-rewriteaof-bg-a.aof.aof.0.part",
+            "temp-a.aof.incr",
+            "temp-a.aof.manifest",
+        ];
         for name in litter.iter().chain(&["temp-b.aof.incr", "mine", "b.aof.1.incr.aof"]) {
             disk.put(format!("dir/{name}"), b"x");
         }
@@ -495,7 +506,7 @@ mod tests {
         disk.make_folder(Path::new("dir")).expect("a healthy disk");
         disk.put("dir/a.aof.manifest", b"file x seq 1 type i\n");
         let error = open(&disk).expect("a good manifest").parts().expect_err("nothing is there");
-        assert!(error.to_string().contains("dir/x: No such file or directory"), "{error}");
+        assert!(error.to_string().contains("dir/x cannot be used: No such file or directory"), "{error}");
         disk.put("dir/a.aof.manifest", b"file x seq 1 type y\n");
         let error = open(&disk).expect_err("a bad manifest").to_string();
         assert_eq!(error, "the AOF manifest dir/a.aof.manifest, line 1: Unknown AOF file type");

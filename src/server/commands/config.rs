@@ -139,6 +139,10 @@ fn change(server: &mut Server, pairs: &[(&[u8], &[u8])], local: bool) -> Result<
         server.tls = tls;
     }
     server.config_changed();
+    if let Some(&directive) = staged.changed.iter().find(|directive| directive.apply == Apply::AppendOnly) {
+        switch_append_only(server, directive)?;
+    }
+    server.remove_old_append_only_files();
     if has(&staged.changed, Apply::Listeners) {
         server.outbox.order(Order::Listen);
     }
@@ -162,6 +166,18 @@ fn change(server: &mut Server, pairs: &[(&[u8], &[u8])], local: bool) -> Result<
 
 fn has(changed: &[&Directive], apply: Apply) -> bool {
     changed.iter().any(|directive| directive.apply == apply)
+}
+
+/// Begins or ends the append-only file. If it cannot begin, that setting alone is as before.
+fn switch_append_only(server: &mut Server, directive: &Directive) -> Result<(), SetError> {
+    if !server.config.appendonly {
+        server.end_append_only();
+        return Ok(());
+    }
+    server.begin_append_only().map_err(|_| {
+        server.config.appendonly = false;
+        SetError::not_applied(directive, "Unable to turn on AOF. Check server logs.")
+    })
 }
 
 /// Tries everything that may fail. Gives what TLS connections are made from where that changes. What was done to the process is taken back if something behind it fails.
@@ -195,10 +211,6 @@ fn prepare(
                 Ok(loaded) => tls = Some(loaded),
                 Err(reason) => return refuse(directive, reason),
             },
-            Apply::AppendOnly if next.appendonly => {
-                tracing::warn!("The append-only file is not available in this version: appendonly stays off.");
-                return refuse(directive, "Unable to turn on AOF. Check server logs.");
-            }
             Apply::Dir => match folder(Path::new(&next.dir)) {
                 Ok(dir) => next.dir = dir,
                 Err(error) => return refuse(directive, &reason(&error)),

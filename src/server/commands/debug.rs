@@ -7,6 +7,7 @@
 
 use super::digest::DataDigest;
 use crate::command::args::{float, int, is};
+use crate::command::blocking::{Awaited, Block, TimeoutReply};
 use crate::command::error::Error;
 use crate::command::generic::object::encoding_name;
 use crate::command::spec::{Acl, Flags, Group, Spec};
@@ -16,6 +17,7 @@ use crate::server::ServerCx;
 use crate::server::ServerFn;
 use crate::server::client::ReplyPeaks;
 use crate::server::client_memory::bucket_begins;
+use crate::server::repeat::load_again;
 use crate::store::{EntryRef, ExpireChange, NewStr, PackedKind, StrView, ValueRef};
 use std::fmt::Write as _;
 use std::io::Write as _;
@@ -50,7 +52,7 @@ type Tool = (&'static str, std::ops::RangeInclusive<usize>, ServerFn);
 const MANY: usize = usize::MAX;
 
 const TOOLS: &[Tool] = &[
-    ("AOF-FLUSH-SLEEP", 1..=1, accept),
+    ("AOF-FLUSH-SLEEP", 1..=1, aof_flush_sleep),
     ("ASSERT", 0..=0, assert_now),
     ("CHANGE-REPL-ID", 0..=0, change_repl_id),
     ("CLIENT-ENFORCE-REPLY-LIST", 1..=1, accept),
@@ -66,7 +68,7 @@ const TOOLS: &[Tool] = &[
     ("HTSTATS", 1..=2, htstats),
     ("HTSTATS-KEY", 1..=2, htstats_key),
     ("LISTPACK", 1..=1, listpack),
-    ("LOADAOF", 0..=0, without_persistence),
+    ("LOADAOF", 0..=0, loadaof),
     ("LOG", 1..=1, log),
     ("OBJECT", 1..=2, object),
     ("PANIC", 0..=0, panic_now),
@@ -434,9 +436,28 @@ fn reload(cx: &mut ServerCx<'_>) -> Result<(), Error> {
     Ok(())
 }
 
-fn without_persistence(cx: &mut ServerCx<'_>) -> Result<(), Error> {
-    let name = String::from_utf8_lossy(cx.arg(1)).to_ascii_uppercase();
-    Err(Error::new(format!("ERR DEBUG {name} is not available: this version has no persistence")))
+fn loadaof(cx: &mut ServerCx<'_>) -> Result<(), Error> {
+    let waiter = cx.client().id;
+    if !load_again(cx.server, cx.server.effects.may_block.then_some(waiter))? {
+        cx.reply.ok();
+        return Ok(());
+    }
+    cx.server.effects.block = Some(Box::new(Block {
+        keys: Vec::new(),
+        until_ms: None,
+        awaited: Awaited::Reply,
+        on_timeout: TimeoutReply::Null,
+        again_at_ms: None,
+        argv: Vec::new(),
+    }));
+    Ok(())
+}
+
+fn aof_flush_sleep(cx: &mut ServerCx<'_>) -> Result<(), Error> {
+    let us = u64::try_from(int(cx.arg(2))?).unwrap_or(0);
+    cx.server.set_append_only_sleep(Duration::from_micros(us));
+    cx.reply.ok();
+    Ok(())
 }
 
 // Server and process

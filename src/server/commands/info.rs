@@ -273,7 +273,8 @@ fn memory(server: &Server, fields: &mut Fields) {
         "mem_clients_slaves",
     ]);
     fields.put("mem_clients_normal", memory.clients);
-    fields.zeros(&["mem_cluster_links", "mem_cluster_slot_import", "mem_cluster_slot_export", "mem_aof_buffer"]);
+    fields.zeros(&["mem_cluster_links", "mem_cluster_slot_import", "mem_cluster_slot_export"]);
+    fields.put("mem_aof_buffer", server.append_only.buffer_bytes());
     fields.put("mem_allocator", "mimalloc");
     fields.zeros(&["mem_overhead_db_hashtable_rehashing", "active_defrag_running"]);
     fields.put("lazyfree_pending_objects", server.background.pending());
@@ -300,14 +301,27 @@ fn persistence(server: &Server, fields: &mut Fields) {
     fields.put("rdb_last_cow_size", server.snapshots.last_peak_bytes);
     fields.put("rdb_last_load_keys_expired", server.snapshots.keys_expired);
     fields.put("rdb_last_load_keys_loaded", server.snapshots.keys_loaded);
-    fields.zeros(&["aof_enabled", "aof_rewrite_in_progress", "aof_rewrite_scheduled"]);
-    fields.put("aof_last_rewrite_time_sec", -1);
-    fields.put("aof_current_rewrite_time_sec", -1);
-    fields.put("aof_last_bgrewrite_status", "ok");
-    fields.zeros(&["aof_rewrites", "aof_rewrites_consecutive_failures"]);
-    fields.put("aof_last_write_status", "ok");
+    let aof = server.append_only_figures();
+    let status = |ok: bool| if ok { "ok" } else { "err" };
+    fields.put("aof_enabled", u8::from(aof.is_on));
+    fields.put("aof_rewrite_in_progress", u8::from(aof.rewriting_s.is_some()));
+    fields.put("aof_rewrite_scheduled", u8::from(aof.rewrite_scheduled));
+    fields.put("aof_last_rewrite_time_sec", aof.last_took_s);
+    fields.put("aof_current_rewrite_time_sec", aof.rewriting_s.unwrap_or(-1));
+    fields.put("aof_last_bgrewrite_status", status(aof.last_ok));
+    fields.put("aof_rewrites", aof.rewrites);
+    fields.put("aof_rewrites_consecutive_failures", aof.failures);
+    fields.put("aof_last_write_status", status(aof.write_ok));
     fields.zeros(&["aof_last_cow_size", "module_fork_in_progress", "module_fork_last_cow_size"]);
     fields.put("slot_migration_fork_in_progress", 0);
+    if aof.is_on {
+        fields.put("aof_current_size", aof.current_bytes);
+        fields.put("aof_base_size", aof.base_bytes);
+        fields.put("aof_pending_rewrite", u8::from(aof.rewrite_scheduled));
+        fields.put("aof_buffer_length", aof.buffer_bytes);
+        fields.put("aof_pending_bio_fsync", u8::from(aof.is_syncing));
+        fields.put("aof_delayed_fsync", aof.delayed);
+    }
     if let Some(loading) = &server.loading {
         fields.put("loading_start_time", loading.began_s);
         fields.put("loading_total_bytes", loading.total_bytes);

@@ -21,6 +21,7 @@ mod log;
 mod lolwut;
 mod memory;
 mod migrate;
+mod persistence;
 mod pubsub;
 mod scripting;
 mod transaction;
@@ -45,6 +46,7 @@ pub const FAMILIES: &[&[Row<ServerFn>]] = &[
     log::COMMANDS,
     memory::COMMANDS,
     migrate::COMMANDS,
+    persistence::COMMANDS,
     pubsub::COMMANDS,
     scripting::COMMANDS,
     transaction::COMMANDS,

@@ -1,0 +1,366 @@
+//! The append-only file: what is there after whatever end, what is refused, and what happens when the disk takes no more.
+
+use crate::weir::{Start, Weir, eventually, run};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use tempfile::TempDir;
+
+fn start(folder: TempDir, options: &[&str]) -> Start {
+    let usual = ["--enable-debug-command", "yes", "--save", "", "--appendonly", "yes"];
+    Start::new().folder(folder).options(usual.into_iter().chain(options.iter().copied()))
+}
+
+fn fresh(options: &[&str]) -> Weir {
+    start(TempDir::new().expect("a temporary folder"), options).start()
+}
+
+fn call(weir: &Weir, request: &str) -> String {
+    let words: Vec<&str> = request.split(' ').collect();
+    weir.wire().call(&words)
+}
+
+/// Values of every type, with deadlines on keys and on fields, in two databases, and a function.
+fn fill(weir: &Weir) {
+    let mut wire = weir.wire();
+    for request in [
+        "SET text hello",
+        "SET number 12345",
+        "SET gone v PX 1",
+        "RPUSH list a 1 bb 70000",
+        "SADD integers 1 -40000 5000000000",
+        "SADD words a b c d e",
+        "SPOP words 2",
+        "ZADD scores 1.5 a -inf b 1e300 c 0.1 d",
+        "HSET hash f v g 7",
+        "HPEXPIREAT hash 4000000000000 FIELDS 1 g",
+        "XADD stream 5-1 f v",
+        "XADD stream 6-1 f v",
+        "XADD emptied 1-1 f v",
+        "XDEL emptied 1-1",
+        "XGROUP CREATE stream group 0",
+        "XGROUP CREATECONSUMER stream group idle",
+        "XREADGROUP GROUP group consumer COUNT 1 STREAMS stream >",
+        "PFADD log a b c",
+        "EXPIREAT text 4000000000",
+        "SELECT 3",
+        "SET elsewhere 1",
+        "SELECT 0",
+        "MULTI",
+        "INCR number",
+        "LPUSH list x",
+        "EXEC",
+    ] {
+        let words: Vec<&str> = request.split(' ').collect();
+        assert!(!wire.call(&words).starts_with('-'), "{request}");
+    }
+    for command in ["HSET", "ZADD", "RPUSH", "SADD"] {
+        let key = format!("big-{command}");
+        let mut words: Vec<String> = vec![command.to_owned(), key];
+        for n in 0..1000 {
+            match command {
+                "HSET" => words.extend([format!("field{n}"), format!("value{n}")]),
+                "ZADD" => words.extend([format!("{n}.5"), format!("member{n}")]),
+                _ => words.push(format!("element{n}")),
+            }
+        }
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        assert!(wire.call(&words).starts_with(':'));
+    }
+    assert!(wire.call(&["HPEXPIREAT", "big-HSET", "4000000000000", "FIELDS", "1", "field7"]).starts_with('*'));
+    let library = "#!lua name=lib\nredis.register_function('f', function() return 'loaded' end)";
+    assert!(wire.call(&["FUNCTION", "LOAD", library]).starts_with('$'));
+    eventually("the short-lived key has gone", || wire.call(&["EXISTS", "gone"]) == ":0");
+}
+
+/// What can be asked of the data beside the digest.
+fn look(weir: &Weir) -> Vec<String> {
+    let mut wire = weir.wire();
+    [
+        "DEBUG DIGEST",
+        "EXPIRETIME text",
+        "HPEXPIRETIME hash FIELDS 2 f g",
+        "HPEXPIRETIME big-HSET FIELDS 2 field7 field8",
+        "XPENDING stream group",
+        "XINFO STREAM emptied",
+        "XINFO GROUPS stream",
+        "FCALL f 0",
+    ]
+    .map(|request| wire.call(&request.split(' ').collect::<Vec<_>>()))
+    .to_vec()
+}
+
+fn aof_folder(folder: &Path) -> PathBuf {
+    folder.join("appendonlydir")
+}
+
+fn manifest(folder: &Path) -> String {
+    fs::read_to_string(aof_folder(folder).join("appendonly.aof.manifest")).expect("a manifest")
+}
+
+fn rewrite(weir: &Weir) {
+    let before = weir.info("aof_rewrites");
+    assert!(call(weir, "BGREWRITEAOF").starts_with('+'));
+    eventually("it is rewritten", || weir.info("aof_rewrites") > before);
+}
+
+/// Ends it at once, without a word.
+fn kill(mut weir: Weir) -> TempDir {
+    weir.signal("KILL");
+    weir.wait();
+    weir.take_folder()
+}
+
+#[test]
+fn everything_is_there_again_after_a_kill_rewritten_or_not_in_either_form() {
+    for preamble in ["yes", "no"] {
+        let options = ["--aof-use-rdb-preamble", preamble, "--aof-timestamp-enabled", "yes"];
+        let weir = fresh(&options);
+        fill(&weir);
+        let before = look(&weir);
+        let weir = start(kill(weir), &options).start();
+        assert_eq!(look(&weir), before, "from commands, preamble {preamble}");
+        rewrite(&weir);
+        let form = if preamble == "yes" { "rdb" } else { "aof" };
+        let expected =
+            format!("file appendonly.aof.2.base.{form} seq 2 type b\nfile appendonly.aof.2.incr.aof seq 2 type i\n");
+        assert_eq!(manifest(weir.dir()), expected);
+        let weir = start(kill(weir), &options).start();
+        assert_eq!(look(&weir), before, "from the base, preamble {preamble}");
+        assert_eq!(call(&weir, "SET after 1"), "+OK");
+        assert_eq!(call(&weir, "DEBUG LOADAOF"), "+OK");
+        assert_eq!(call(&weir, "GET after"), "$1 1");
+        assert_eq!(call(&weir, "DEL after"), ":1");
+        assert_eq!(look(&weir), before, "read again, preamble {preamble}");
+        let left: Vec<_> = fs::read_dir(aof_folder(weir.dir())).expect("the folder").collect();
+        assert_eq!(left.len(), 4, "base, increment, manifest, lock: {left:?}");
+    }
+}
+
+#[test]
+fn a_torn_end_is_cut_off_wherever_it_is_and_refused_where_that_is_wanted() {
+    let weir = fresh(&[]);
+    assert_eq!(call(&weir, "SET a 1"), "+OK");
+    assert_eq!(call(&weir, "SET b 2"), "+OK");
+    let mut folder = weir.stop();
+    let path = aof_folder(folder.path()).join("appendonly.aof.1.incr.aof");
+    let whole = fs::read(&path).expect("the increment");
+    let last = b"*3\r\n$3\r\nSET\r\n$1\r\nb\r\n$1\r\n2\r\n".len();
+    for missing in 1..=last {
+        fs::write(&path, &whole[..whole.len() - missing]).expect("a writable file");
+        let weir = start(folder, &[]).start();
+        assert_eq!(call(&weir, "MGET a b"), "*2 $1 1 $-1", "{missing}");
+        assert_eq!(weir.log().contains("Truncating the AOF"), missing < last);
+        assert_eq!(call(&weir, "SET c 3"), "+OK");
+        let weir = start(kill(weir), &["--aof-load-truncated", "no"]).start();
+        assert_eq!(call(&weir, "MGET a c"), "*2 $1 1 $1 3", "{missing}");
+        folder = weir.stop();
+    }
+    fs::write(&path, &whole[..whole.len() - 1]).expect("a writable file");
+    let (status, log) = start(folder, &["--aof-load-truncated", "no"]).fail();
+    assert!(!status.success() && log.contains("Unexpected end of file reading the append only file"), "{log}");
+}
+
+#[test]
+fn a_transaction_that_is_not_complete_is_not_run_at_all() {
+    let weir = fresh(&[]);
+    let mut wire = weir.wire();
+    for request in ["SET a 1", "MULTI", "SET a 2", "SET b 2", "EXEC"] {
+        wire.call(&request.split(' ').collect::<Vec<_>>());
+    }
+    let folder = weir.stop();
+    let path = aof_folder(folder.path()).join("appendonly.aof.1.incr.aof");
+    let whole = fs::read(&path).expect("the increment");
+    fs::write(&path, &whole[..whole.len() - 14]).expect("a writable file");
+    let weir = start(folder, &[]).start();
+    assert_eq!(call(&weir, "MGET a b"), "*2 $1 1 $-1");
+    weir.wait_for_log("Revert incomplete MULTI/EXEC transaction");
+}
+
+#[test]
+fn what_is_broken_in_the_middle_is_refused_with_its_place_and_can_be_cut_off() {
+    let weir = fresh(&[]);
+    assert_eq!(call(&weir, "SET a 1"), "+OK");
+    let mut folder = weir.stop();
+    let path = aof_folder(folder.path()).join("appendonly.aof.1.incr.aof");
+    let good = fs::read(&path).expect("the increment");
+    for (broken, words) in [("!!!", "Bad file format"), ("*1\r\n$4\r\nNOPE\r\n", "Unknown command 'NOPE'")] {
+        fs::write(&path, [&good[..], broken.as_bytes(), &good[..]].concat()).expect("a writable file");
+        let weir_start = start(folder, &[]);
+        let (status, log) = weir_start.fail();
+        assert!(!status.success() && log.contains(words) && log.contains(&format!("byte {}", good.len())), "{log}");
+        folder = TempDir::new().expect("a temporary folder");
+        let dir = aof_folder(folder.path());
+        fs::create_dir(&dir).expect("a writable folder");
+        fs::write(dir.join("appendonly.aof.manifest"), "file appendonly.aof.1.incr.aof seq 1 type i\n")
+            .expect("writable");
+        fs::write(dir.join("appendonly.aof.1.incr.aof"), [&good[..], broken.as_bytes()].concat()).expect("writable");
+        if words.starts_with("Bad") {
+            let manifest = dir.join("appendonly.aof.manifest");
+            let manifest = manifest.to_str().expect("a plain name");
+            let told = run(["check-aof", manifest], "");
+            assert!(!told.status.success() && String::from_utf8_lossy(&told.stdout).contains("is not valid"));
+            let told = run(["check-aof", "--fix", manifest], "y\n");
+            assert!(told.status.success(), "{}", String::from_utf8_lossy(&told.stdout));
+            let weir = start(folder, &["--aof-load-truncated", "no"]).start();
+            assert_eq!(call(&weir, "GET a"), "$1 1");
+            folder = weir.stop();
+        }
+        let path = aof_folder(folder.path()).join("appendonly.aof.1.incr.aof");
+        fs::write(&path, &good).expect("a writable file");
+    }
+}
+
+#[test]
+fn the_single_file_of_old_servers_becomes_the_base() {
+    let folder = TempDir::new().expect("a temporary folder");
+    let set = "*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$1\r\nv\r\n";
+    fs::write(folder.path().join("appendonly.aof"), set).expect("a writable folder");
+    let weir = start(folder, &[]).start();
+    assert_eq!(call(&weir, "GET k"), "$1 v");
+    assert!(!weir.dir().join("appendonly.aof").exists());
+    let expected = "file appendonly.aof seq 1 type b\nfile appendonly.aof.1.incr.aof seq 1 type i\n";
+    assert_eq!(manifest(weir.dir()), expected);
+    rewrite(&weir);
+    assert!(!aof_folder(weir.dir()).join("appendonly.aof").exists());
+    assert_eq!(call(&weir, "DEBUG LOADAOF"), "+OK");
+    assert_eq!(call(&weir, "GET k"), "$1 v");
+}
+
+#[test]
+fn two_servers_do_not_share_the_files_but_one_after_the_other_does() {
+    let weir = fresh(&[]);
+    let dir = weir.dir().to_str().expect("a plain name").to_owned();
+    let (status, log) = Start::new().options(["--appendonly", "yes", "--dir", &dir]).fail();
+    assert!(!status.success() && log.contains("another server is writing the append-only file"), "{log}");
+    let other = Start::new()
+        .options(["--appendonly", "yes", "--save", "", "--appendfilename", "other.aof", "--dir", &dir])
+        .start();
+    assert_eq!(call(&other, "SET k other"), "+OK");
+    assert_eq!(call(&weir, "SET k v"), "+OK");
+    drop(other);
+    let weir = start(kill(weir), &[]).start();
+    assert_eq!(call(&weir, "GET k"), "$1 v");
+}
+
+#[test]
+fn it_is_switched_on_and_off_at_run_time() {
+    let weir = fresh(&["--appendonly", "no"]);
+    assert_eq!(
+        call(&weir, "WAITAOF 1 0 0"),
+        "-ERR WAITAOF cannot be used when numlocal is set but appendonly is disabled."
+    );
+    assert_eq!(call(&weir, "SET before 1"), "+OK");
+    assert_eq!(call(&weir, "CONFIG SET appendonly yes"), "+OK");
+    assert_eq!(call(&weir, "SET meanwhile 2"), "+OK");
+    eventually("there is a base", || weir.info("aof_rewrite_in_progress") == 0);
+    assert_eq!(call(&weir, "SET after 3"), "+OK");
+    assert_eq!(call(&weir, "WAITAOF 1 0 5000"), "*2 :1 :0");
+    assert_eq!(call(&weir, "CONFIG SET appendonly no"), "+OK");
+    assert_eq!(call(&weir, "SET unwritten 4"), "+OK");
+    let weir = start(kill(weir), &[]).start();
+    assert_eq!(call(&weir, "MGET before meanwhile after unwritten"), "*4 $1 1 $1 2 $1 3 $-1");
+}
+
+#[test]
+fn replies_come_in_order_and_only_for_what_is_on_disk_with_fsync_always() {
+    let weir = fresh(&["--appendfsync", "always"]);
+    let mut wires: Vec<_> = (0..8).map(|_| weir.wire()).collect();
+    for round in 0..50 {
+        for (at, wire) in wires.iter_mut().enumerate() {
+            let mut pipeline = crate::wire::request(&["INCR", &format!("n{at}")]);
+            pipeline.extend(crate::wire::request(&["ECHO", &format!("{round}")]));
+            pipeline.extend(crate::wire::request(&["GET", &format!("n{at}")]));
+            wire.send(pipeline);
+        }
+        for wire in &mut wires {
+            assert_eq!(wire.reply(), format!(":{}", round + 1));
+            let echoed = format!("{round}");
+            assert_eq!(wire.reply(), format!("${} {echoed}", echoed.len()));
+            let number = format!("{}", round + 1);
+            assert_eq!(wire.reply(), format!("${} {number}", number.len()));
+        }
+    }
+    let weir = start(kill(weir), &[]).start();
+    assert_eq!(call(&weir, "MGET n0 n7"), "*2 $2 50 $2 50");
+}
+
+fn limit_file_size(weir: &Weir, bytes: &str) -> bool {
+    let limited =
+        Command::new("prlimit").args(["--pid", &weir.pid().to_string(), &format!("--fsize={bytes}:")]).status();
+    limited.is_ok_and(|status| status.success())
+}
+
+#[test]
+fn a_disk_that_takes_no_more_has_writes_refused_until_it_does() {
+    let weir = fresh(&["--auto-aof-rewrite-percentage", "0", "--appendfsync", "no"]);
+    assert_eq!(call(&weir, "SET before 1"), "+OK");
+    if !limit_file_size(&weir, "20000") {
+        println!("skipped: there is no prlimit here");
+        return;
+    }
+    let value = "x".repeat(3000);
+    let mut acknowledged = 0;
+    eventually("the file is full", || {
+        let refused =
+            call(&weir, &format!("SET k{acknowledged} {value}")).starts_with("-MISCONF Errors writing to the AOF file");
+        acknowledged += usize::from(!refused);
+        refused
+    });
+    assert!(acknowledged < 20, "{acknowledged}");
+    assert_eq!(call(&weir, "GET before"), "$1 1");
+    assert!(call(&weir, "INFO persistence").contains("aof_last_write_status:err"));
+    assert!(limit_file_size(&weir, "unlimited"));
+    eventually("it writes again", || call(&weir, "SET after 1") == "+OK");
+    let weir = start(kill(weir), &["--aof-load-truncated", "no"]).start();
+    assert_eq!(call(&weir, "MGET before after"), "*2 $1 1 $1 1");
+    assert_eq!(call(&weir, "DBSIZE"), format!(":{}", acknowledged + 2));
+}
+
+#[test]
+fn it_ends_rather_than_acknowledge_what_cannot_be_written_with_fsync_always() {
+    let mut weir = fresh(&["--appendfsync", "always", "--auto-aof-rewrite-percentage", "0"]);
+    assert_eq!(call(&weir, "SET before 1"), "+OK");
+    if !limit_file_size(&weir, "2000") {
+        println!("skipped: there is no prlimit here");
+        return;
+    }
+    let mut wire = weir.wire();
+    wire.send(crate::wire::request(&["SET", "lost", &"x".repeat(3000)]));
+    assert!(wire.is_closed());
+    assert!(!weir.wait().success());
+    let weir = start(weir.take_folder(), &["--aof-load-truncated", "no"]).start();
+    assert_eq!(call(&weir, "MGET before lost"), "*2 $1 1 $-1");
+}
+
+#[test]
+fn what_cannot_be_used_is_refused_with_a_reason() {
+    let check = |prepare: fn(&Path), words: &str| {
+        let folder = TempDir::new().expect("a temporary folder");
+        prepare(folder.path());
+        let (status, log) = start(folder, &[]).fail();
+        assert!(!status.success() && log.contains(words), "{words}: {log}");
+    };
+    check(|dir| fs::write(aof_folder(dir), "").expect("writable"), "cannot be used");
+    let with_manifest = |dir: &Path, text: &str| {
+        fs::create_dir(aof_folder(dir)).expect("writable");
+        fs::write(aof_folder(dir).join("appendonly.aof.manifest"), text).expect("writable");
+    };
+    const MISSING: &str = "file appendonly.aof.1.incr.aof seq 1 type i\n";
+    check(
+        |dir| {
+            fs::create_dir(aof_folder(dir)).expect("writable");
+            fs::write(aof_folder(dir).join("appendonly.aof.manifest"), MISSING).expect("writable");
+        },
+        "No such file or directory",
+    );
+    check(
+        |dir| fs::create_dir_all(aof_folder(dir).join("appendonly.aof.manifest")).expect("writable"),
+        "cannot be used",
+    );
+    let folder = TempDir::new().expect("a temporary folder");
+    with_manifest(folder.path(), MISSING);
+    fs::create_dir(aof_folder(folder.path()).join("appendonly.aof.1.incr.aof")).expect("writable");
+    let (status, log) = start(folder, &[]).fail();
+    assert!(!status.success() && log.contains("is a directory"), "{log}");
+}
