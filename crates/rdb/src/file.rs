@@ -106,7 +106,7 @@ impl<R: Read> Snapshot<R> {
         let version = std::str::from_utf8(digits).ok().and_then(|digits| digits.parse().ok());
         let version: u32 = version.ok_or_else(|| source.error(Problem::NoSnapshot))?;
         let is_known = Dialect::of_version(version) == Some(dialect);
-        if !is_known && !(any_version && version > 0) {
+        if !(is_known || any_version && version > 0) {
             return Err(source.error(Problem::Version(version)));
         }
         Ok(Snapshot { source, version, dialect, buffers: Buffers::default(), has_checksum: None })
