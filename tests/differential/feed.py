@@ -8,6 +8,7 @@ import argparse
 import contextlib
 import pathlib
 import random
+import re
 import shutil
 import sys
 import tempfile
@@ -71,7 +72,11 @@ def everything(server, has_field_times):
     for index in range(DATABASES):
         server.call(b"SELECT", b"%d" % index)
         for key in map(bytes, plain(server.call(b"KEYS", b"*"))):
-            found[index, key] = (server.call(b"PTTL", key) > 0, contents(server, key, has_field_times))
+            kind, *parts = contents(server, key, has_field_times)
+            if kind == b"stream":
+                # What is left to read is worked out in other ways where entries are missing.
+                parts = [re.sub(r", b'lag', [^]]*", "", part) for part in parts[0]]
+            found[index, key] = (server.call(b"PTTL", key) > 0, kind, parts)
     server.call(b"SELECT", b"0")
     return found
 

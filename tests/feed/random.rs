@@ -52,6 +52,8 @@ const CALLS: &[&str] = &[
     "SETRANGE $s $i $v",
     "SETBIT $s $c 1",
     "BITFIELD $s INCRBY u8 $c 1",
+    "BITFIELD $s OVERFLOW FAIL INCRBY i3 $c 100",
+    "BITFIELD $s SET i5 #$c 0",
     "BITOP XOR $s $s $s",
     "INCR $s",
     "DECRBY $s $i",

@@ -328,6 +328,10 @@ fn change_fields(cx: &mut Cx<'_>, operations: &[Operation], last_byte: usize) ->
     if changes > 0 {
         cx.effects.changed(changes);
         cx.effects.event(EventClass::STRING, "setbit", key.name, db);
+    } else if grown {
+        // That is none of the changes that are counted, but it can be seen.
+        let argv = cx.argv;
+        cx.effects.feed_words(argv.len(), argv.iter());
     }
     Ok(())
 }

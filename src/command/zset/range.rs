@@ -304,5 +304,9 @@ fn zrangestore_command(cx: &mut Cx<'_>) -> Result<(), Error> {
             rows.push(member, if is_small { score + 0.0 } else { score });
         });
     }
+    if rows.len() == 0 && cx.store.view(cx.db_index, target).is_some() {
+        // With an offset below zero others store something.
+        cx.effects.feed_as(&[b"DEL", target.name]);
+    }
     rows.store(cx, target, "zrangestore")
 }
