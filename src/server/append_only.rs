@@ -416,9 +416,11 @@ impl Server {
         }
     }
 
-    /// The new increment is there: from here on everything goes to it, and a snapshot of this moment becomes the base.
+    /// The new increment is there: from here on everything goes to it, and a snapshot of this moment becomes the base. Not in
+    /// the middle of a script: what it has done would be in both.
     fn go_on_with_rewrite(&mut self) {
-        let Some(Made(file)) = self.append_only.made.take_if(|_| self.snapshots.purpose().is_none()) else { return };
+        let possible = self.snapshots.purpose().is_none() && self.feed_is_between_units();
+        let Some(Made(file)) = self.append_only.made.take_if(|_| possible) else { return };
         if self.append_only.rewrite.is_none() {
             return;
         }

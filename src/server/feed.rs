@@ -151,7 +151,7 @@ impl Server {
 
     /// Whether no unit is under way: what the data are now is what the feed has led to. Only then may a snapshot begin that
     /// the feed goes on from. Not so inside of a transaction or a script.
-    pub fn feed_is_between_units(&self) -> bool {
+    pub(super) fn feed_is_between_units(&self) -> bool {
         self.feed.unit.commands == 0 && !self.effects.in_script && self.effects.may_block
     }
 

@@ -44,6 +44,9 @@ struct Running {
     copy: bool,
 }
 
+/// The number of a migration, and what came of it.
+type Ended = (u64, Outcome);
+
 /// All migrations.
 #[derive(Debug)]
 pub(super) struct Migrations {
@@ -53,7 +56,7 @@ pub(super) struct Migrations {
     waiting: VecDeque<(u64, Request)>,
     senders: usize,
     last_number: u64,
-    ended: (Sender<(u64, Outcome)>, Receiver<(u64, Outcome)>),
+    ended: (Sender<Ended>, Receiver<Ended>),
 }
 
 impl Default for Migrations {

@@ -133,9 +133,9 @@ mod tests {
             for _ in 0..60 {
                 let elements: Vec<Vec<u8>> = (0..rng.below(300) + 1)
                     .map(|_| match rng.below(40) {
-                        0 => vec![b'x'; rng.below(20_000) as usize],
+                        0 => vec![b'x'; rng.below(20_000)],
                         1..20 => rng.below(1 << 40).to_string().into_bytes(),
-                        _ => vec![b'y'; rng.below(30) as usize],
+                        _ => vec![b'y'; rng.below(30)],
                     })
                     .collect();
                 let expected = pushed(&elements, limits);
