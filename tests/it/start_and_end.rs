@@ -126,7 +126,8 @@ fn daemonize_leaves_a_process_of_its_own_behind() {
     let daemon = Daemon(pid().expect("seen just now"));
     assert_ne!(daemon.0, parent.pid());
     eventually("the daemon answers", || parent.answers());
-    assert!(fs::read_to_string(parent.dir().join("weir.log")).expect("a log").contains("Ready to accept connections"));
+    let log = || fs::read_to_string(parent.dir().join("weir.log")).expect("a log");
+    eventually("it says so", || log().contains("Ready to accept connections"));
     send_signal(daemon.0, "TERM");
     eventually("the pid file is gone", || !pid_file.exists());
     eventually("the daemon is gone", || !daemon.is_alive());
