@@ -250,7 +250,10 @@ impl Server {
         let policy = self.sync_policy();
         let log = &mut self.append_only.log;
         log.await_sync(policy == SyncPolicy::Always || !self.append_only.awaiting.is_empty());
-        match log.write(policy, now_ms, !saving, forced) {
+        let began = self.stats.now();
+        let written = log.write(policy, now_ms, !saving, forced);
+        self.spike("aof-write", began);
+        match written {
             Written::PutOff => {}
             Written::All if self.append_only.write_failure.is_none() && !self.has_sync_failed() => {}
             Written::All => self.look_at_sync(policy),
@@ -419,7 +422,7 @@ impl Server {
     /// The new increment is there: from here on everything goes to it, and a snapshot of this moment becomes the base. Not in
     /// the middle of a script: what it has done would be in both.
     fn go_on_with_rewrite(&mut self) {
-        let possible = self.snapshots.purpose().is_none() && self.feed_is_between_units();
+        let possible = self.snapshots.purpose().is_none() && self.feed_is_between_units() && !self.is_loading();
         let Some(Made(file)) = self.append_only.made.take_if(|_| possible) else { return };
         if self.append_only.rewrite.is_none() {
             return;
@@ -574,13 +577,15 @@ impl Server {
         if self.append_only.state != State::Off {
             return Ok(());
         }
+        self.give_up_elsewhere();
         self.append_only.state = State::Begins;
         self.append_only.write_failure = None;
-        self.give_up_elsewhere();
         if self.append_only.rewrite.take().is_some() {
             tracing::info!("A rewrite of the append-only file that was under way is given up for a new one");
             self.cancel_snapshot();
         }
+        // `dir` may be another one than it was.
+        self.append_only.folder = None;
         if self.snapshots.purpose().is_some() {
             self.append_only.scheduled = true;
             tracing::warn!(

@@ -178,7 +178,10 @@ impl Server {
             with_access: ["lru", "lrm", "lfu"].iter().any(|clock| self.config.maxmemory_policy.name().ends_with(clock)),
             form: if purpose == Purpose::Rdb { Form::Snapshot } else { self.form_of_base() },
             is_aof_base: matches!(purpose, Purpose::AofBase(_)),
-            syncs_often: self.config.rdb_save_incremental_fsync,
+            syncs_often: match purpose {
+                Purpose::Rdb => self.config.rdb_save_incremental_fsync,
+                Purpose::AofBase(_) => self.config.aof_rewrite_incremental_fsync,
+            },
             functions: &functions,
         };
         let path = match &purpose {

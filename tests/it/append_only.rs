@@ -177,38 +177,35 @@ fn a_transaction_that_is_not_complete_is_not_run_at_all() {
     weir.wait_for_log("Revert incomplete MULTI/EXEC transaction");
 }
 
+/// A folder with one increment.
+fn with_increment(parts: &[&str]) -> TempDir {
+    let folder = TempDir::new().expect("a temporary folder");
+    let dir = aof_folder(folder.path());
+    fs::create_dir(&dir).expect("a writable folder");
+    fs::write(dir.join("appendonly.aof.manifest"), "file appendonly.aof.1.incr.aof seq 1 type i\n").expect("writable");
+    fs::write(dir.join("appendonly.aof.1.incr.aof"), parts.concat()).expect("writable");
+    folder
+}
+
 #[test]
 fn what_is_broken_in_the_middle_is_refused_with_its_place_and_can_be_cut_off() {
-    let weir = fresh(&[]);
-    assert_eq!(call(&weir, "SET a 1"), "+OK");
-    let mut folder = weir.stop();
-    let path = aof_folder(folder.path()).join("appendonly.aof.1.incr.aof");
-    let good = fs::read(&path).expect("the increment");
+    const SET: &str = "*3\r\n$3\r\nSET\r\n$1\r\na\r\n$1\r\n1\r\n";
     for (broken, words) in [("!!!", "Bad file format"), ("*1\r\n$4\r\nNOPE\r\n", "Unknown command 'NOPE'")] {
-        fs::write(&path, [&good[..], broken.as_bytes(), &good[..]].concat()).expect("a writable file");
-        let weir_start = start(folder, &[]);
-        let (status, log) = weir_start.fail();
-        assert!(!status.success() && log.contains(words) && log.contains(&format!("byte {}", good.len())), "{log}");
-        folder = TempDir::new().expect("a temporary folder");
-        let dir = aof_folder(folder.path());
-        fs::create_dir(&dir).expect("a writable folder");
-        fs::write(dir.join("appendonly.aof.manifest"), "file appendonly.aof.1.incr.aof seq 1 type i\n")
-            .expect("writable");
-        fs::write(dir.join("appendonly.aof.1.incr.aof"), [&good[..], broken.as_bytes()].concat()).expect("writable");
-        if words.starts_with("Bad") {
-            let manifest = dir.join("appendonly.aof.manifest");
-            let manifest = manifest.to_str().expect("a plain name");
-            let told = run(["check-aof", manifest], "");
-            assert!(!told.status.success() && String::from_utf8_lossy(&told.stdout).contains("is not valid"));
-            let told = run(["check-aof", "--fix", manifest], "y\n");
-            assert!(told.status.success(), "{}", String::from_utf8_lossy(&told.stdout));
-            let weir = start(folder, &["--aof-load-truncated", "no"]).start();
-            assert_eq!(call(&weir, "GET a"), "$1 1");
-            folder = weir.stop();
-        }
-        let path = aof_folder(folder.path()).join("appendonly.aof.1.incr.aof");
-        fs::write(&path, &good).expect("a writable file");
+        let (status, log) = start(with_increment(&[SET, broken, SET]), &[]).fail();
+        let place = if words.starts_with("Bad") { SET.len() } else { SET.len() + broken.len() };
+        assert!(!status.success() && log.contains(words) && log.contains(&format!("byte {place}")), "{log}");
     }
+    let folder = with_increment(&[SET, "!!!", SET]);
+    let manifest = aof_folder(folder.path()).join("appendonly.aof.manifest");
+    let manifest = manifest.to_str().expect("a plain name");
+    let told = run(["check-aof", manifest], "");
+    assert!(!told.status.success() && String::from_utf8_lossy(&told.stdout).contains("is not valid"));
+    let told = run(["check-aof", "--fix", manifest], "n\n");
+    assert!(!told.status.success() && String::from_utf8_lossy(&told.stdout).contains("Aborting"));
+    let told = run(["check-aof", "--fix", manifest], "y\n");
+    assert!(told.status.success(), "{}", String::from_utf8_lossy(&told.stdout));
+    let weir = start(folder, &["--aof-load-truncated", "no"]).start();
+    assert_eq!(call(&weir, "GET a"), "$1 1");
 }
 
 #[test]
