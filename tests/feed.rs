@@ -276,3 +276,31 @@ fn converse(seed: u64, names: &mut BTreeSet<String>) -> Result<(), (String, Vec<
     let repeated = repeat(&feed, &OPTIONS).and_then(|mut other| same(&mut host.server, &mut other));
     repeated.map_err(|what| (what, steps.split_off(steps.len().saturating_sub(TOLD_STEPS))))
 }
+
+#[test]
+fn what_a_slow_script_does_is_fed_as_a_whole_when_it_is_over() {
+    const SCRIPT: &str = "redis.call('incr', 'k') for i = 1, 20000000 do end redis.call('incr', 'k') return 1";
+    let mut host = InProcess::start(&[&OPTIONS[..], &["--busy-reply-threshold", "1"]].concat(), facts());
+    host.server.want_feed(true);
+    let (caller, other) = (host.connect(false), host.connect(false));
+    let send = |host: &mut InProcess, client, words: &[&str]| {
+        let mut bytes = Vec::new();
+        append_command(&mut bytes, words);
+        host.arrive(client, &bytes);
+        host.turn();
+    };
+    send(&mut host, other, &["SET", "a", "1"]);
+    assert_eq!(told(&host.server.take_feed()), ["SELECT 0", "SET a 1"]);
+    send(&mut host, caller, &["EVAL", SCRIPT, "0"]);
+    assert!(host.server.is_in_script() && !host.server.feed_is_between_units());
+    while host.server.is_in_script() {
+        assert_eq!(told(&host.server.take_feed()), Vec::<String>::new());
+        // It is refused, and must not end the unit.
+        send(&mut host, other, &["SET", "a", "2"]);
+        send(&mut host, other, &["MULTI"]);
+        send(&mut host, other, &["DISCARD"]);
+    }
+    assert!(host.server.feed_is_between_units());
+    let fed = told(&host.server.take_feed());
+    assert_eq!(fed.get(..4), Some(&["MULTI", "incr k", "incr k", "EXEC"].map(str::to_owned)[..]), "{fed:?}");
+}

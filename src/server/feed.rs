@@ -24,6 +24,8 @@ use weir_resp::{Argv, reply_bytes};
 use weir_structs::number::format_u64;
 
 const MULTI: &[u8] = b"*1\r\n$5\r\nMULTI\r\n";
+/// Room that is made for the next turn ahead, at most.
+const ROOM_MAX: usize = 64 * 1024;
 const EXEC: &[u8] = b"*1\r\n$4\r\nEXEC\r\n";
 
 /// Changes as commands, encoded as multibulk.
@@ -141,7 +143,9 @@ impl Server {
     /// turn are in it: who goes on in another file, behind a snapshot that begins now, takes what belongs into the old one
     /// first, and then calls [`Server::begin_feed_anew`].
     pub fn take_feed(&mut self) -> Vec<u8> {
-        self.exchange_feed(Vec::new())
+        // The next turn will have as much, perhaps.
+        let room = self.feed.unit.begin.min(ROOM_MAX);
+        self.exchange_feed(Vec::with_capacity(room))
     }
 
     /// The same where there is a buffer to be used again, an empty one.
@@ -151,8 +155,8 @@ impl Server {
 
     /// Whether no unit is under way: what the data are now is what the feed has led to. Only then may a snapshot begin that
     /// the feed goes on from. Not so inside of a transaction or a script.
-    pub(super) fn feed_is_between_units(&self) -> bool {
-        self.feed.unit.commands == 0 && !self.effects.in_script && self.effects.may_block
+    pub fn feed_is_between_units(&self) -> bool {
+        self.feed.unit.commands == 0 && self.effects.may_block && !self.scripts.is_running()
     }
 
     /// Whether a script is in the middle of what it does, so that a part of the data is not in the feed yet.

@@ -246,7 +246,6 @@ const DEBUG_TOOLS: &[(&str, &[Value])] = &[
     ("HTSTATS", &[Value::Number]),
     ("HTSTATS-KEY", &[Value::Key]),
     ("LISTPACK", &[Value::Key]),
-    ("LOADAOF", &[]),
     ("LOG", &[Value::Text]),
     ("OBJECT", &[Value::Key]),
     ("OBJECT", &[Value::Key, Value::Word("fast")]),
@@ -419,7 +418,7 @@ pub(super) fn is_forbidden<'w>(mut words: impl Iterator<Item = &'w [u8]>) -> boo
     let is = |word: &[u8], name: &str| word.eq_ignore_ascii_case(name.as_bytes());
     let name = words.next().unwrap_or_default();
     // They would end the process, or write files.
-    if ["shutdown", "save", "bgsave"].iter().any(|command| is(name, command)) {
+    if ["shutdown", "save", "bgsave", "bgrewriteaof"].iter().any(|command| is(name, command)) {
         return true;
     }
     if ["srandmember", "zrandmember", "hrandfield"].iter().any(|sampling| is(name, sampling)) {
@@ -429,14 +428,15 @@ pub(super) fn is_forbidden<'w>(mut words: impl Iterator<Item = &'w [u8]>) -> boo
     }
     let Some(sub) = words.next().filter(|_| is(name, "debug") || is(name, "config")) else { return false };
     if is(name, "config") {
-        return is(sub, "set") && words.step_by(2).any(|directive| is(directive, "proto-max-bulk-len"));
+        let kept = ["proto-max-bulk-len", "appendonly"];
+        return is(sub, "set") && words.step_by(2).any(|directive| kept.iter().any(|name| is(directive, name)));
     }
     if is(sub, "populate") {
         let numbers: Vec<u64> = words.map(plain_number).collect();
         let (count, size) = (numbers.first().unwrap_or(&0), numbers.get(2).unwrap_or(&0));
         return *count > POPULATE_KEYS_MAX || count.saturating_mul(*size) > POPULATE_BYTES_MAX;
     }
-    is(sub, "panic") || is(sub, "segfault") || is(sub, "reload")
+    ["panic", "segfault", "reload", "loadaof"].iter().any(|tool| is(sub, tool))
 }
 
 fn plain_number(word: &[u8]) -> u64 {
