@@ -465,4 +465,12 @@ impl Visitor for Counting {
     fn consumer_pending(&mut self, id: Id) -> Result<(), Problem> {
         self.builder.consumer_pending(id)
     }
+
+    fn producers(&mut self, duration_s: u64, messages_max: u64) -> Result<(), Problem> {
+        self.builder.producers(duration_s, messages_max)
+    }
+
+    fn message(&mut self, producer: &[u8], message: &[u8], id: Id) -> Result<(), Problem> {
+        self.builder.message(producer, message, id)
+    }
 }

@@ -394,9 +394,28 @@ impl Visitor for Builder {
         }
         Ok(())
     }
+
+    fn producers(&mut self, duration_s: u64, messages_max: u64) -> Result<(), Problem> {
+        self.unfinished()?.configure(duration_s, messages_max);
+        Ok(())
+    }
+
+    fn message(&mut self, producer: &[u8], message: &[u8], id: Id) -> Result<(), Problem> {
+        let id = id_of(id);
+        self.unfinished()?.stream.idempotency_mut().restore(producer, message, id, id.ms);
+        Ok(())
+    }
 }
 
 impl Unfinished {
+    /// What producers have added is remembered for so long, so many of each. Most streams have neither.
+    fn configure(&mut self, duration_s: u64, messages_max: u64) {
+        let known = self.stream.idempotency();
+        if (known.duration_s(), known.messages_max()) != (duration_s, messages_max) {
+            self.stream.idempotency_mut().configure(Some(duration_s), Some(messages_max));
+        }
+    }
+
     /// Every pending entry of a group is somebody's.
     fn end_group(&mut self) -> Result<(), Problem> {
         self.consumer = None;

@@ -12,6 +12,7 @@ const CHECKSUM_SINCE: u32 = 5;
 pub(crate) mod opcode {
     pub(crate) const FUNCTION: u8 = 245;
     pub(crate) const FUNCTION_OLD: u8 = 246;
+    pub(crate) const KEY_META: u8 = 243;
     pub(crate) const SLOT_INFO: u8 = 244;
     pub(crate) const MODULE_AUX: u8 = 247;
     pub(crate) const IDLE: u8 = 248;
@@ -153,6 +154,13 @@ impl<R: Read> Snapshot<R> {
                 }
                 opcode::FREQUENCY => facts.frequency = Some(self.source.byte()?),
                 opcode::IDLE => facts.idle_s = Some(self.source.length()?),
+                opcode::KEY_META => {
+                    // What modules have to say of the key, each behind its number.
+                    for _ in 0..self.source.length()? {
+                        self.source.array::<4>()?;
+                        self.source.skip_module_data()?;
+                    }
+                }
                 opcode::SLOT_INFO => {
                     // The slot, its keys and those with a deadline: hints for who makes tables beforehand.
                     for _ in 0..3 {

@@ -60,6 +60,8 @@ impl<R: Read> Source<R> {
             code::STREAM => self.skip_stream(1),
             code::STREAM_2 => self.skip_stream(2),
             code::STREAM_3 => self.skip_stream(3),
+            code::STREAM_4 if dialect == Dialect::Redis => self.skip_stream(4),
+            code::STREAM_5 if dialect == Dialect::Redis => self.skip_stream(5),
             code::MODULE => {
                 self.length()?;
                 self.skip_module_data()
@@ -135,7 +137,21 @@ impl<R: Read> Source<R> {
                 source.skip_string()?;
                 source.skip(if version >= 3 { 2 * TIME_BYTES } else { TIME_BYTES })?;
                 source.each(|source| source.skip(RAW_ID_BYTES))
+            })?;
+            if version >= 5 { source.each(|source| source.skip(RAW_ID_BYTES)) } else { Ok(()) }
+        })?;
+        if version < 4 {
+            return Ok(());
+        }
+        // Settings; messages of producers, each with the id of its entry; two counters.
+        self.skip_lengths(2)?;
+        self.each(|source| {
+            source.skip_string()?;
+            source.each(|source| {
+                source.skip_string()?;
+                source.skip_lengths(2)
             })
-        })
+        })?;
+        self.skip_lengths(2)
     }
 }

@@ -67,6 +67,16 @@ pub trait Visitor {
     fn consumer(&mut self, name: &[u8], seen_ms: u64, active_ms: Option<u64>) -> Result<(), Problem>;
     /// The next pending entry of that group that is this consumer's.
     fn consumer_pending(&mut self, id: Id) -> Result<(), Problem>;
+    /// For how many seconds messages of producers are remembered, and how many of each.
+    fn producers(&mut self, duration_s: u64, messages_max: u64) -> Result<(), Problem> {
+        let _ = (duration_s, messages_max);
+        Ok(())
+    }
+    /// A message of a producer, and the entry that it was added as.
+    fn message(&mut self, producer: &[u8], message: &[u8], id: Id) -> Result<(), Problem> {
+        let _ = (producer, message, id);
+        Ok(())
+    }
 }
 
 /// Whose layouts a file or payload has: the same type numbers mean different things from 22 on.
@@ -131,6 +141,10 @@ pub mod code {
     pub const HASH_LISTPACK_TTL_OLD: u8 = 23;
     pub const HASH_TTL: u8 = 24;
     pub const HASH_LISTPACK_TTL: u8 = 25;
+    /// Redis 8.6: with producers.
+    pub const STREAM_4: u8 = 26;
+    /// Redis 8.8: with entries that were given back.
+    pub const STREAM_5: u8 = 27;
 }
 
 /// What a type is called, for people.
@@ -157,6 +171,8 @@ pub fn name_of_type(kind: u8) -> &'static str {
         code::STREAM_2 => "stream-v2",
         code::SET_LISTPACK => "set-listpack",
         code::STREAM_3 => "stream-v3",
+        code::STREAM_4 => "stream-v4",
+        code::STREAM_5 => "stream-v5",
         code::HASH_TTL_OLD | code::HASH_TTL => "hash-hashtable-md",
         code::HASH_LISTPACK_TTL_OLD | code::HASH_LISTPACK_TTL => "hash-listpack-md",
         _ => "unknown",
@@ -175,7 +191,7 @@ pub fn complaint(kind: u8, problem: Problem) -> String {
         code::ZSET_LISTPACK => "Zset listpack",
         code::SET_LISTPACK => "Set listpack",
         code::LIST_OF_LISTPACKS => "Listpack",
-        code::STREAM | code::STREAM_2 | code::STREAM_3 => "Stream listpack",
+        code::STREAM | code::STREAM_2 | code::STREAM_3 | code::STREAM_4 | code::STREAM_5 => "Stream listpack",
         other => return format!("{}: {problem}", name_of_type(other)),
     };
     match problem {
@@ -229,6 +245,8 @@ pub fn read_value<R: Read>(
         code::STREAM => reader.stream(1),
         code::STREAM_2 => reader.stream(2),
         code::STREAM_3 => reader.stream(3),
+        code::STREAM_4 if dialect == Dialect::Redis => reader.stream(4),
+        code::STREAM_5 if dialect == Dialect::Redis => reader.stream(5),
         code::MODULE_OLD | code::MODULE => Err(reader.source.error(Problem::Module)),
         unknown => Err(reader.source.error(Problem::UnknownType(unknown))),
     }
@@ -462,6 +480,25 @@ impl<R: Read, V: Visitor> Reader<'_, R, V> {
         for _ in 0..self.source.length()? {
             self.group(version)?;
         }
+        if version >= 4 { self.producers() } else { Ok(()) }
+    }
+
+    fn producers(&mut self) -> Result<(), Error> {
+        let (duration_s, messages_max) = (self.source.length()?, self.source.length()?);
+        let told = self.visitor.producers(duration_s, messages_max);
+        self.here(told)?;
+        for _ in 0..self.source.length()? {
+            self.source.string(&mut self.buffers.first)?;
+            for _ in 0..self.source.length()? {
+                self.source.string(&mut self.buffers.second)?;
+                let id = self.source.id()?;
+                let told = self.visitor.message(&self.buffers.first, &self.buffers.second, id);
+                self.here(told)?;
+            }
+        }
+        // How many were added and how many refused, since ever.
+        self.source.length()?;
+        self.source.length()?;
         Ok(())
     }
 
@@ -483,10 +520,20 @@ impl<R: Read, V: Visitor> Reader<'_, R, V> {
             self.source.string(&mut self.buffers.first)?;
             let seen_ms = u64::from_le_bytes(self.source.array()?);
             let active_ms = match version {
-                3 => Some(i64::from_le_bytes(self.source.array()?)).and_then(|at| u64::try_from(at).ok()),
+                3.. => Some(i64::from_le_bytes(self.source.array()?)).and_then(|at| u64::try_from(at).ok()),
                 _ => Some(seen_ms),
             };
             let told = self.visitor.consumer(&self.buffers.first, seen_ms, active_ms);
+            self.here(told)?;
+            for _ in 0..self.source.length()? {
+                let id = self.source.raw_id()?;
+                let told = self.visitor.consumer_pending(id);
+                self.here(told)?;
+            }
+        }
+        if version >= 5 {
+            // Entries that were given back are nobody's.
+            let told = self.visitor.consumer(b"", 0, None);
             self.here(told)?;
             for _ in 0..self.source.length()? {
                 let id = self.source.raw_id()?;

@@ -8,11 +8,12 @@ use weir_rdb::payload::{self, Trust};
 use weir_rdb::value::{Collection, Dialect, Id, StreamFigures, Visitor};
 use weir_rdb::{Problem, Record, Snapshot};
 use weir_structs::hash::HashLimits;
-use weir_structs::keyspace::{KeyHasher, Keyspace, TakenValue};
+use weir_structs::keyspace::{KeyHasher, Keyspace, OwnedValue, TakenValue};
 use weir_structs::list::Limits as ListLimits;
 use weir_structs::packed::Element;
 use weir_structs::set::SetLimits;
 use weir_structs::stream::NodeLimits;
+use weir_structs::value::Big;
 use weir_structs::zset::ZsetLimits;
 
 const NOW_MS: i64 = 1_700_000_000_000;
@@ -289,6 +290,31 @@ fn claimed_lengths_allocate_nothing_and_every_cut_is_refused() {
             assert!(payload::open(&payload[..cut], Trust::Strict).is_none());
         }
     }
+}
+
+#[test]
+fn streams_of_newer_servers_are_read() {
+    // No blocks; length, last id, first id, highest deleted id, added; one group at 5-0 that has read two, an entry
+    // pending, no consumer.
+    let common = b"\x00\x00\x05\x00\x00\x00\x00\x00\x02\x01\x01g\x05\x00\x02\x01";
+    let mut pending = [0_u8; 25];
+    (pending[7], pending[16], pending[24]) = (5, 9, 1);
+    let mut id = [0_u8; 16];
+    id[7] = 5;
+    let producers = b"\x3c\x0a\x01\x01p\x02\x02m1\x05\x00\x02m2\x06\x00\x02\x00";
+    let old = [&common[..], &pending, b"\x00", producers].concat();
+    let newer = [&common[..], &pending, b"\x00\x01", &id, producers].concat();
+    // In the old form somebody must have the pending entry.
+    for (code, bytes, fits) in [(26, &old, false), (27, &newer, true), (26, &newer, false), (27, &old, false)] {
+        let mut builder = builder();
+        let read = payload::read(Dialect::Redis, &[&[code], &bytes[..]].concat(), &mut builder);
+        let taken = read.and_then(|()| builder.take());
+        assert_eq!(taken.is_ok(), fits, "{code}: {taken:?}");
+        let Ok(Some(TakenValue { value: OwnedValue::Big(Big::Stream(stream)), .. })) = taken else { continue };
+        let known = stream.idempotency();
+        assert_eq!((known.duration_s(), known.messages_max(), known.counts().messages), (60, 10, 2));
+    }
+    assert!(payload::read(Dialect::Valkey, &[&[27], &newer[..]].concat(), &mut builder()).is_err());
 }
 
 /// How many spoilt payloads and files there are: a few, or as many as the environment says.
