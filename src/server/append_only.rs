@@ -252,6 +252,9 @@ impl Server {
         log.await_sync(policy == SyncPolicy::Always || !self.append_only.awaiting.is_empty());
         let began = self.stats.now();
         let written = log.write(policy, now_ms, !saving, forced);
+        if let Some(spare) = log.take_spare() {
+            self.feed.reuse(spare);
+        }
         self.spike("aof-write", began);
         match written {
             Written::PutOff => {}
@@ -586,6 +589,12 @@ impl Server {
         }
         // `dir` may be another one than it was.
         self.append_only.folder = None;
+        if let Err(error) = self.append_only_folder().and_then(AofFolder::lock) {
+            tracing::error!("the append-only file cannot be written: {error}");
+            self.append_only.state = State::Off;
+            self.append_only.folder = None;
+            return Err(NotDone);
+        }
         if self.snapshots.purpose().is_some() {
             self.append_only.scheduled = true;
             tracing::warn!(

@@ -66,6 +66,13 @@ impl Feed {
         std::mem::replace(&mut self.bytes, spare)
     }
 
+    /// Gives it room that it had before.
+    pub(super) fn reuse(&mut self, spare: Vec<u8>) {
+        if self.bytes.capacity() == 0 {
+            self.bytes = spare;
+        }
+    }
+
     /// Whoever takes it next begins anew and knows nothing of the databases named so far.
     pub(super) fn begin_anew(&mut self) {
         self.db = None;

@@ -57,7 +57,8 @@ fn fill(weir: &Weir) {
     for command in ["HSET", "ZADD", "RPUSH", "SADD"] {
         let key = format!("big-{command}");
         let mut words: Vec<String> = vec![command.to_owned(), key];
-        for n in 0..1000 {
+        // So many that they are given to a rewrite in parts.
+        for n in 0..3000 {
             match command {
                 "HSET" => words.extend([format!("field{n}"), format!("value{n}")]),
                 "ZADD" => words.extend([format!("{n}.5"), format!("member{n}")]),
@@ -66,6 +67,22 @@ fn fill(weir: &Weir) {
         }
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
         assert!(wire.call(&words).starts_with(':'));
+    }
+    for n in 1..=2000 {
+        wire.send(crate::wire::request(&["XADD", "big-XADD", &format!("{n}-0"), "field", &format!("value{n}")]));
+    }
+    for _ in 1..=2000 {
+        assert!(wire.reply().starts_with('$'));
+    }
+    for request in [
+        "XGROUP CREATE big-XADD group 0",
+        "XREADGROUP GROUP group one COUNT 700 STREAMS big-XADD >",
+        "XREADGROUP GROUP group two COUNT 5 STREAMS big-XADD >",
+        "XNACK big-XADD group FAIL IDS 2 7-0 8-0",
+        "XDEL big-XADD 1500-0 1999-0",
+    ] {
+        let words: Vec<&str> = request.split(' ').collect();
+        assert!(!wire.call(&words).starts_with('-'), "{request}");
     }
     assert!(wire.call(&["HPEXPIREAT", "big-HSET", "4000000000000", "FIELDS", "1", "field7"]).starts_with('*'));
     let library = "#!lua name=lib\nredis.register_function('f', function() return 'loaded' end)";
@@ -82,6 +99,7 @@ fn look(weir: &Weir) -> Vec<String> {
         "HPEXPIRETIME hash FIELDS 2 f g",
         "HPEXPIRETIME big-HSET FIELDS 2 field7 field8",
         "XPENDING stream group",
+        "XPENDING big-XADD group",
         "XINFO STREAM emptied",
         "XINFO GROUPS stream",
         "FCALL f 0",
@@ -234,6 +252,11 @@ fn two_servers_do_not_share_the_files_but_one_after_the_other_does() {
         .options(["--appendonly", "yes", "--save", "", "--appendfilename", "other.aof", "--dir", &dir])
         .start();
     assert_eq!(call(&other, "SET k other"), "+OK");
+    let third = Start::new().options(["--appendonly", "no", "--save", "", "--dir", &dir]).start();
+    let refused = call(&third, "CONFIG SET appendonly yes");
+    assert!(refused.ends_with("Unable to turn on AOF. Check server logs."), "{refused}");
+    assert_eq!(call(&third, "CONFIG GET appendonly"), "*2 $10 appendonly $2 no");
+    drop(third);
     assert_eq!(call(&weir, "SET k v"), "+OK");
     drop(other);
     let weir = start(kill(weir), &[]).start();

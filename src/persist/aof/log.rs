@@ -139,6 +139,11 @@ impl Log {
         }
     }
 
+    /// The buffer, to be used again, if nothing is in it.
+    pub fn take_spare(&mut self) -> Option<Vec<u8>> {
+        (self.buffer.is_empty() && self.buffer.capacity() > 0).then(|| std::mem::take(&mut self.buffer))
+    }
+
     /// Writes what is in the buffer, and has it forced to disk as `policy` says. `may_sync`: the thread may be asked now.
     /// `forced`: nothing is put off.
     pub fn write(&mut self, policy: SyncPolicy, now_ms: i64, may_sync: bool, forced: bool) -> Written {
