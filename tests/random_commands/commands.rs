@@ -417,8 +417,8 @@ pub(super) fn is_forbidden<'w>(mut words: impl Iterator<Item = &'w [u8]>) -> boo
     const REPEATED_MAX: u64 = 20_000;
     let is = |word: &[u8], name: &str| word.eq_ignore_ascii_case(name.as_bytes());
     let name = words.next().unwrap_or_default();
-    // They would end the process, or write files.
-    if ["shutdown", "save", "bgsave", "bgrewriteaof"].iter().any(|command| is(name, command)) {
+    // They would end the process, write files, or talk to other servers.
+    if ["shutdown", "save", "bgsave", "bgrewriteaof", "migrate"].iter().any(|command| is(name, command)) {
         return true;
     }
     if ["srandmember", "zrandmember", "hrandfield"].iter().any(|sampling| is(name, sampling)) {
