@@ -50,7 +50,10 @@ pub(super) static ROWS: &[Directive] = &[
         .immutable()
         .doc("Folder of the append-only files, inside `dir`."),
     row("appendfsync", choice!(appendfsync, AppendFsync), "everysec")
-        .doc("When the append-only file is forced to disk."),
+        .doc(
+            "When the append-only file is forced to disk; with `always` every reply waits for that, and the server ends if it \
+             fails.",
+        ),
     row("no-appendfsync-on-rewrite", flag!(no_appendfsync_on_rewrite), "no")
         .doc("Does not force it to disk while a snapshot or rewrite is under way."),
     row("auto-aof-rewrite-percentage", int!(auto_aof_rewrite_percentage, 0, INT_MAX), "100")
