@@ -241,7 +241,7 @@ mod tests {
                 (0..count).map(|n| (format!("m{}", rng.below(spread)), (n / 3) as f64 - 2.5)).collect();
             match round % 3 {
                 0 => members.reverse(),
-                1 => members.sort_by_key(|_| rng.below(1000)),
+                1 => members.sort_by_cached_key(|_| rng.below(1000)),
                 _ => {}
             }
             if round % 2 == 0 {
