@@ -244,8 +244,12 @@ impl Server {
         self.waiters.add(id, waiter);
     }
 
-    /// After a command: serves those who wait for what it has changed.
+    /// After a command: serves those who wait for what it has changed. Not in the middle of a script, whatever runs meanwhile:
+    /// what it has changed is theirs when it is over.
     pub(super) fn serve_waiters(&mut self) {
+        if self.scripts.is_suspended() {
+            return;
+        }
         loop {
             let databases: Vec<usize> = self.waiters.databases.keys().copied().collect();
             let changed: Vec<(usize, u64)> = databases

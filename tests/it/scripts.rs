@@ -95,6 +95,25 @@ fn a_script_that_waits_for_a_moment_comes_to_its_end() {
 }
 
 #[test]
+fn who_waits_for_a_list_is_served_when_a_slow_script_that_fills_it_is_over() {
+    let weir = Weir::with(["--busy-reply-threshold", "50", "--enable-debug-command", "yes"]);
+    let mut waiter = weir.wire();
+    waiter.send(request(&["BLPOP", "list", "0"]));
+    eventually("it waits", || weir.info("blocked_clients") == 1);
+    // Scripts may list clients: the script ends when it sees a client of this name.
+    weir.wire().call(&["DEBUG", "SET-DISABLE-DENY-SCRIPTS", "1"]);
+    let script = "redis.call('rpush', 'list', 'last') \
+                  repeat until string.find(redis.call('client', 'list'), 'enough') \
+                  redis.call('lpush', 'list', 'first')";
+    let mut caller = begin(&weir, script);
+    // A command that may run meanwhile.
+    weir.wire().call(&["HELLO", "2", "SETNAME", "enough"]);
+    assert_eq!(waiter.reply(), "*2 $4 list $5 first");
+    assert_eq!(caller.reply(), "$-1");
+    assert_well(&weir);
+}
+
+#[test]
 fn a_transaction_goes_on_behind_a_slow_script() {
     let weir = impatient();
     let mut caller = weir.wire();
