@@ -1,5 +1,5 @@
-"""Has the peer run what ours has put into its append-only file: random commands to ours alone, as the peer knows them, then the
-peer is started with ours's file. Both must hold the same data.
+"""Has each server run what the other has put into its append-only file: random commands to one alone, as both know them, and
+sometimes a rewrite in the middle; then the other is started with a copy of the file. Both must hold the same data.
 
     python3 tests/differential/feed.py --ours PATH --peer PATH [--commands N] [--files N] [--seed S]
 """
@@ -17,7 +17,7 @@ import time
 import families
 from features import features_of
 from grammar import harmless, read_family, spoil
-from payloads import contents, plain
+from payloads import READS_OURS, contents, plain
 from servers import Server
 from wire import Failure
 
@@ -27,6 +27,7 @@ SHORT_MS = 300_000
 PIPELINE = 50
 SPOILT = 0.02
 DATABASES = 16
+REWRITE_DEADLINE_S = 30.0
 
 
 class Commands:
@@ -81,21 +82,48 @@ def everything(server, has_field_times):
     return found
 
 
-def carry(ours, theirs, options, seed, found):
-    """One file. Gives how many keys were compared."""
+def rewrite(server, reader, rng):
+    """Has a server write its file anew, in either form if the reader knows both."""
+    reads_snapshots = reader.kind == "weir" or reader.version >= READS_OURS[reader.kind]
+    preamble = b"yes" if reads_snapshots and rng.random() < 0.5 else b"no"
+    server.call(b"CONFIG", b"SET", b"aof-use-rdb-preamble", preamble)
+    server.call(b"BGREWRITEAOF")
+    deadline = time.monotonic() + REWRITE_DEADLINE_S
+    while b"aof_rewrite_in_progress:0" not in server.call(b"INFO", b"persistence"):
+        if time.monotonic() > deadline:
+            raise SystemExit(f"{server.name} does not come to the end of a rewrite:\n{server.log_tail()}")
+        time.sleep(0.01)
+
+
+def wait_until_loaded(server):
+    while isinstance(server.call(b"DBSIZE"), Failure):
+        time.sleep(0.01)
+
+
+def carry(ours, theirs, commands, options, seed, found):
+    """One file that the first server writes and the second one runs. Gives how many keys were compared."""
     rng = random.Random(seed)
-    commands = Commands(ours, theirs)
     has_field_times = commands.has_field_times
     ours.call(b"FLUSHALL")
-    for _ in range(options.commands // PIPELINE):
+    rounds = options.commands // PIPELINE
+    rewritten_at = rng.randrange(2 * rounds)
+    for number in range(rounds):
         ours.connection(2).exchange(commands.draw(rng, PIPELINE))
         if rng.random() < 0.02:
             time.sleep(0.02)
+        if number == rewritten_at:
+            rewrite(ours, theirs, rng)
     keep(ours, has_field_times)
     before = everything(ours, has_field_times)
     with contextlib.suppress(Exception):
         ours.call(b"SHUTDOWN", b"NOSAVE")
     ours.has_ended()
+    if ours.kind != "weir":
+        # What peers write is not always what they did: what they make of it themselves is what counts.
+        ours.start()
+        wait_until_loaded(ours)
+        before = everything(ours, has_field_times)
+        ours.stop()
     theirs.stop()
     shutil.rmtree(theirs.folder / "appendonlydir", ignore_errors=True)
     shutil.copytree(ours.folder / "appendonlydir", theirs.folder / "appendonlydir")
@@ -108,21 +136,20 @@ def carry(ours, theirs, options, seed, found):
         shutil.rmtree(theirs.folder / "appendonlydir")
         theirs.start()
         return 0
-    while isinstance(theirs.call(b"DBSIZE"), Failure):
-        time.sleep(0.01)
+    wait_until_loaded(theirs)
     after = everything(theirs, has_field_times)
     for key in sorted(before.keys() | after.keys()):
         if before.get(key) != after.get(key):
-            found.append(f"{key} with seed {seed}:\n    {str(before.get(key))[:600]}\n    {str(after.get(key))[:600]}")
+            found.append(f"{key} from {ours.name} with seed {seed}:\n    {str(before.get(key))[:600]}\n    {str(after.get(key))[:600]}")
     return len(before)
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--ours", required=True, help="the server to check")
-    parser.add_argument("--peer", required=True, help="the server that runs the file")
+    parser.add_argument("--peer", required=True, help="the server to exchange files with")
     parser.add_argument("--commands", type=int, default=4000, help="commands for each file (default %(default)s)")
-    parser.add_argument("--files", type=int, default=5, help="(default %(default)s)")
+    parser.add_argument("--files", type=int, default=5, help="each way (default %(default)s)")
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
     found, keys = [], 0
@@ -131,12 +158,17 @@ def main():
         for name, program in (("ours", options.ours), ("theirs", options.peer)):
             servers.append(Server(program, pathlib.Path(folder) / name, SETTINGS))
             running.callback(servers[-1].stop)
+        commands = Commands(*servers)
         for number in range(options.files):
-            keys += carry(*servers, options, options.seed + number, found)
+            keys += carry(*servers, commands, options, options.seed + number, found)
+            keys += carry(*reversed(servers), commands, options, options.seed + number, found)
         name = servers[1].name
     for text in found[:20]:
         print(f"--- {text}")
-    print(f"append-only files: {options.files} of {options.commands} commands run by {name}, {keys} keys; {len(found)} findings (seed {options.seed})")
+    print(
+        f"append-only files: {options.files} each way of {options.commands} commands, from and to {name}, {keys} keys; {len(found)} findings "
+        f"(seed {options.seed})"
+    )
     sys.exit(1 if found else 0)
 
 

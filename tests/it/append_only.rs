@@ -206,6 +206,17 @@ fn with_increment(parts: &[&str]) -> TempDir {
 }
 
 #[test]
+fn trimming_is_run_as_redis_and_valkey_write_it() {
+    // Of `MAXLEN ~ 3 LIMIT 2` they write what came of it, and leave the limit there.
+    let add = |n: usize| format!("*5\r\n$4\r\nXADD\r\n$1\r\ns\r\n$3\r\n{n}-0\r\n$1\r\nf\r\n$1\r\nv\r\n");
+    let trim = "*10\r\n$4\r\nXADD\r\n$1\r\ns\r\n$6\r\nMAXLEN\r\n$1\r\n=\r\n$1\r\n2\r\n$5\r\nLIMIT\r\n$1\r\n1\r\n$3\r\n6-0\r\n\
+                $1\r\nf\r\n$1\r\nv\r\n";
+    let weir = start(with_increment(&[&add(1), &add(2), &add(3), trim]), &[]).start();
+    assert_eq!(call(&weir, "XRANGE s - +"), "*2 *2 $3 3-0 *2 $1 f $1 v *2 $3 6-0 *2 $1 f $1 v");
+    assert!(call(&weir, "XADD s MAXLEN = 2 LIMIT 1 * f v").starts_with("-ERR syntax error, LIMIT cannot be used"));
+}
+
+#[test]
 fn what_is_broken_in_the_middle_is_refused_with_its_place_and_can_be_cut_off() {
     const SET: &str = "*3\r\n$3\r\nSET\r\n$1\r\na\r\n$1\r\n1\r\n";
     for (broken, words) in [("!!!", "Bad file format"), ("*1\r\n$4\r\nNOPE\r\n", "Unknown command 'NOPE'")] {

@@ -203,7 +203,7 @@ impl<'a> AddOptions<'a> {
             let Some(word) = words.next() else { break None };
             break Some(NewId::parse(word)?);
         };
-        let (trim, references) = trim.finish(false, cx.config)?;
+        let (trim, references) = trim.finish(false, cx.repeats(), cx.config)?;
         let Some(id) = id.filter(|_| words.left() >= 2 && words.left().is_multiple_of(2)) else {
             return Err(Error::arity("xadd"));
         };

@@ -132,7 +132,7 @@ fn xtrim_command(cx: &mut Cx<'_>) -> Result<(), Error> {
             return Err(Error::SYNTAX);
         }
     }
-    let (Some(trim), references) = options.finish(true, cx.config)? else {
+    let (Some(trim), references) = options.finish(true, cx.repeats(), cx.config)? else {
         return Err(Error::STREAM_TRIM_WITHOUT_STRATEGY);
     };
     let key = cx.key(1);

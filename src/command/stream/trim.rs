@@ -54,8 +54,14 @@ impl TrimOptions {
         Ok(())
     }
 
-    /// What they say together; `None` if nothing is to be trimmed.
-    pub(super) fn finish(self, required: bool, config: &Config) -> Result<(Option<Trim>, References), Error> {
+    /// What they say together; `None` if nothing is to be trimmed. `repeats`: the command comes from an append-only file, in which
+    /// Redis and Valkey make trimming exact and leave the limit of before where it was.
+    pub(super) fn finish(
+        self,
+        required: bool,
+        repeats: bool,
+        config: &Config,
+    ) -> Result<(Option<Trim>, References), Error> {
         let references = self.references.unwrap_or_default();
         if self.threshold.is_none() && self.limit.is_some_and(|limit| limit > 0) {
             return Err(Error::STREAM_LIMIT_WITHOUT_STRATEGY);
@@ -63,7 +69,7 @@ impl TrimOptions {
         if self.threshold.is_none() && required {
             return Err(Error::STREAM_TRIM_WITHOUT_STRATEGY);
         }
-        if self.limit.is_some() && !self.approximate {
+        if self.limit.is_some() && !self.approximate && !repeats {
             return Err(Error::STREAM_LIMIT_WITHOUT_APPROXIMATE);
         }
         let limit = self.limit.unwrap_or_else(|| default_limit(config.stream_node_max_entries));
