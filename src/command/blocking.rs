@@ -49,3 +49,10 @@ pub struct Block {
     /// Arguments that have another value when the command runs again: what `$` stands for is known now and not then.
     pub argv: Vec<(usize, Box<[u8]>)>,
 }
+
+impl Block {
+    /// Of a command that waits for nothing at a key, but for its reply.
+    pub fn without_keys(awaited: Awaited, until_ms: Option<i64>, on_timeout: TimeoutReply) -> Block {
+        Block { keys: Vec::new(), until_ms, awaited, on_timeout, again_at_ms: None, argv: Vec::new() }
+    }
+}

@@ -442,14 +442,7 @@ fn loadaof(cx: &mut ServerCx<'_>) -> Result<(), Error> {
         cx.reply.ok();
         return Ok(());
     }
-    cx.server.effects.block = Some(Box::new(Block {
-        keys: Vec::new(),
-        until_ms: None,
-        awaited: Awaited::Reply,
-        on_timeout: TimeoutReply::Null,
-        again_at_ms: None,
-        argv: Vec::new(),
-    }));
+    cx.server.effects.block = Some(Box::new(Block::without_keys(Awaited::Reply, None, TimeoutReply::Null)));
     Ok(())
 }
 

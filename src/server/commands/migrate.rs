@@ -128,14 +128,7 @@ fn migrate_command(cx: &mut ServerCx<'_>) -> Result<(), Error> {
             cx.reply.ok();
         }
         Migrated::Later => {
-            cx.server.effects.block = Some(Box::new(Block {
-                keys: Vec::new(),
-                until_ms: None,
-                awaited: Awaited::Reply,
-                on_timeout: TimeoutReply::Null,
-                again_at_ms: None,
-                argv: Vec::new(),
-            }));
+            cx.server.effects.block = Some(Box::new(Block::without_keys(Awaited::Reply, None, TimeoutReply::Null)));
         }
     }
     Ok(())

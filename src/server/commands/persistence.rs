@@ -79,13 +79,6 @@ fn waitaof_command(cx: &mut ServerCx<'_>) -> Result<(), Error> {
     }
     let id = cx.client().id;
     cx.server.await_sync(id, behind.unwrap_or(0), replicas > 0);
-    cx.server.effects.block = Some(Box::new(Block {
-        keys: Vec::new(),
-        until_ms,
-        awaited: Awaited::Nothing,
-        on_timeout: TimeoutReply::Synced,
-        again_at_ms: None,
-        argv: Vec::new(),
-    }));
+    cx.server.effects.block = Some(Box::new(Block::without_keys(Awaited::Nothing, until_ms, TimeoutReply::Synced)));
     Ok(())
 }
