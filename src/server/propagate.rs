@@ -8,9 +8,9 @@ use super::client::Slot;
 use super::table::Command;
 use super::{Server, redact};
 use crate::command::spec::Flags;
-use std::io::Write;
 use std::sync::Arc;
 use weir_resp::Argv;
+use weir_structs::quoted::put_quoted;
 
 impl Server {
     /// After each command of a client, which has run on database `db`.
@@ -82,25 +82,4 @@ impl Server {
             self.push(monitor, Arc::clone(&line));
         }
     }
-}
-
-/// Bytes in double quotes, unprintable ones escaped, as redis-cli shows them.
-fn put_quoted(line: &mut Vec<u8>, bytes: &[u8]) {
-    line.push(b'"');
-    for &byte in bytes {
-        match byte {
-            b'\\' | b'"' => line.extend_from_slice(&[b'\\', byte]),
-            b'\n' => line.extend_from_slice(b"\\n"),
-            b'\r' => line.extend_from_slice(b"\\r"),
-            b'\t' => line.extend_from_slice(b"\\t"),
-            7 => line.extend_from_slice(b"\\a"),
-            8 => line.extend_from_slice(b"\\b"),
-            0x20..=0x7e => line.push(byte),
-            _ => {
-                // Writing to a vector cannot fail.
-                let _ = write!(line, "\\x{byte:02x}");
-            }
-        }
-    }
-    line.push(b'"');
 }

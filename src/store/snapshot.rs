@@ -161,7 +161,11 @@ impl Capture {
         self.last_number
     }
 
-    fn give(&mut self, db: usize, entry: EntryRef<'_>, clock: &AccessClock) {
+    /// Gives an entry, unless it is to be given in parts: then its name goes to `big`.
+    fn give(&mut self, db: usize, entry: EntryRef<'_>, clock: &AccessClock, big: &mut Vec<Box<[u8]>>) {
+        if is_big(entry) {
+            return big.push(entry.key().into());
+        }
         let access = access_of(clock, entry);
         self.recorder.entry(KeyHead { db, name: entry.key(), expire_at: entry.expire_at(), access }, entry);
         self.keys += 1;
@@ -189,13 +193,7 @@ impl Capture {
         }
         let mut big = Vec::new();
         let Place { walk, keys, .. } = &mut place;
-        keys.find_by_position(position, &mut |entry| {
-            if is_big(entry) {
-                big.push(entry.key().into());
-            } else {
-                self.give(walk.db, entry, clock);
-            }
-        });
+        keys.find_by_position(position, &mut |entry| self.give(walk.db, entry, clock, &mut big));
         self.freeze(&mut place, clock, big);
     }
 
@@ -209,13 +207,8 @@ impl Capture {
         let mut big = Vec::new();
         keys.prefetch_scan(walk.passed.cursor());
         let next = keys.scan(walk.passed.cursor(), &mut |entry| {
-            if !walk.passed.covers(keys.position(entry.key())) {
-                return;
-            }
-            if is_big(entry) {
-                big.push(entry.key().into());
-            } else {
-                self.give(walk.db, entry, clock);
+            if walk.passed.covers(keys.position(entry.key())) {
+                self.give(walk.db, entry, clock, &mut big);
             }
         });
         walk.passed.advance_to(next);

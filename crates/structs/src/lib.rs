@@ -21,6 +21,7 @@
 //!  geo           positions as scores of sorted sets
 //!  bits, hll     what bitmaps and HyperLogLogs do with the bytes of strings
 //!  number, decimal, glob, lcs, digest   what commands do with bytes
+//!  quoted        bytes as text that can be read
 //!  crc64         the checksum of files and dumps
 //! ```
 //!
@@ -48,6 +49,7 @@ pub mod lzf;
 pub mod members;
 pub mod number;
 pub mod packed;
+pub mod quoted;
 pub mod rank_tree;
 pub mod set;
 pub mod sizes;

@@ -150,6 +150,7 @@ macro_rules! each {
         }
     };
 }
+pub(crate) use each;
 
 impl Big {
     /// The kind of an entry that owns it.

@@ -13,9 +13,9 @@
 
 use std::ffi::OsStr;
 use std::fmt;
-use std::fmt::Write as _;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use weir_structs::quoted::put_quoted;
 
 /// A line of a manifest has fewer bytes.
 const LINE_BYTES: usize = 1024;
@@ -308,25 +308,7 @@ fn put_name(text: &mut Vec<u8>, name: &[u8]) {
         text.extend_from_slice(name);
         return;
     }
-    text.push(b'"');
-    for &byte in name {
-        match byte {
-            b'\\' | b'"' => text.extend_from_slice(&[b'\\', byte]),
-            b'\n' => text.extend_from_slice(b"\\n"),
-            b'\r' => text.extend_from_slice(b"\\r"),
-            b'\t' => text.extend_from_slice(b"\\t"),
-            7 => text.extend_from_slice(b"\\a"),
-            8 => text.extend_from_slice(b"\\b"),
-            b' '..=b'~' => text.push(byte),
-            _ => {
-                let mut escaped = String::new();
-                // Writing to a string cannot fail.
-                let _ = write!(escaped, "\\x{byte:02x}");
-                text.extend_from_slice(escaped.as_bytes());
-            }
-        }
-    }
-    text.push(b'"');
+    put_quoted(text, name);
 }
 
 #[cfg(test)]

@@ -2,22 +2,9 @@
 
 use super::{FrozenHead, FrozenPart, Kept};
 use crate::keyspace::EntryMut;
-use crate::value::{Big, ValueRef};
+use crate::value::{Big, ValueRef, each};
 
-/// The same expression for whichever collection it is.
-macro_rules! each_big {
-    ($big:expr, $it:ident => $what:expr) => {
-        match $big {
-            Big::Hash($it) => $what,
-            Big::Set($it) => $what,
-            Big::Zset($it) => $what,
-            Big::List($it) => $what,
-            Big::Stream($it) => $what,
-        }
-    };
-}
-
-/// The same with another expression for values that are no big collections.
+/// [`each`] for the value of an entry, with another expression for what is no big collection.
 macro_rules! each_value {
     ($entry:expr, $it:ident => $what:expr, $otherwise:expr) => {
         match $entry.as_ref().value() {
@@ -48,22 +35,22 @@ macro_rules! each_entry {
 impl Big {
     /// The ticket with which it was frozen.
     pub fn frozen_ticket(&self) -> Option<u64> {
-        each_big!(self, it => it.frozen_ticket())
+        each!(self, it => it.frozen_ticket())
     }
 
     /// What it was when it was frozen.
     pub fn frozen_head(&self) -> Option<FrozenHead> {
-        each_big!(self, it => it.frozen_head())
+        each!(self, it => it.frozen_head())
     }
 
     /// Gives the next parts of what it was, about `budget` elements. Says whether there is more; otherwise it is thawed.
     pub fn give_frozen(&mut self, budget: usize, visit: &mut dyn FnMut(FrozenPart<'_>)) -> bool {
-        each_big!(self, it => it.give_frozen(budget, visit))
+        each!(self, it => it.give_frozen(budget, visit))
     }
 
     /// Forgets what it was. What had been kept is handed out, to be dropped elsewhere.
     pub fn thaw(&mut self) -> Option<Kept> {
-        each_big!(self, it => it.thaw())
+        each!(self, it => it.thaw())
     }
 }
 
