@@ -10,6 +10,7 @@
 //!  └─ arena      pages from the kernel, for slab and dict
 //!  members       members of a big hash, set or sorted set: a table of its own
 //!  stream        logs of entries and their consumer groups
+//!  exchange      which destinations a message goes to: bindings and their indexes
 //!  expiry_wheel  which keys are due
 //!  snapshot_walk how far a snapshot of a table has come that changes meanwhile
 //!  frozen        big collections given out as they were, while they change
@@ -35,6 +36,7 @@ pub mod decimal;
 pub mod dict;
 pub mod digest;
 pub mod entry;
+pub mod exchange;
 pub mod expiry_wheel;
 pub mod frozen;
 pub mod geo;
