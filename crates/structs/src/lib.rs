@@ -16,6 +16,7 @@
 //!  frozen        big collections given out as they were, while they change
 //!  packed        small collections as one run of bytes
 //!  intset        small sets of integers: sorted bytes
+//!  queue         queues of messages that are handed out and settled
 //!  list          sequences that are pushed to and popped from at both ends
 //!  lzf           compression of lists' chunks and of strings in files
 //!  rank_tree     members of a collection in order, with their ranks
@@ -51,6 +52,7 @@ pub mod lzf;
 pub mod members;
 pub mod number;
 pub mod packed;
+pub mod queue;
 pub mod quoted;
 pub mod rank_tree;
 pub mod set;

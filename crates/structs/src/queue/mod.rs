@@ -1,0 +1,29 @@
+//! Queues of a broker: messages that wait, are handed out, are settled or come back.
+//!
+//! ```text
+//!              add                     hand_out                    remove
+//!  publisher ───────► Ready ─────────────────────► Unacked ──────────────► gone
+//!      │                ▲ ▲ ◄───────────────────────  │ give_back
+//!      ├─► Delayed ─────┘ └──────────── Parked ◄──────┘
+//!      └─► Held ────────┘               any ──die──► Dead: waits for its target
+//! ```
+//!
+//! A queue knows no keys, no exchanges and no clients, and has no clock: times come as parameters, and what is due is
+//! asked for ([`Queue::first_due`]) and done by whoever asks.
+
+mod bytes;
+mod id;
+mod message;
+mod options;
+mod parcel;
+mod story;
+mod value;
+
+pub use id::{MESSAGE_ID_TEXT_MAX, MessageId, MessageIdText};
+pub use message::{
+    Corrupt, Counters, Due, Figures, Holder, HolderId, Message, NewMessage, Next, Paused, Removed, State, When,
+};
+pub use options::{DedupWindow, DlStrategy, Overflow, QueueOptions, Retry, RetryWhich, Rules};
+pub use parcel::{Envelope, Parcel};
+pub use story::{Death, DeathReason, FirstDeath, Story};
+pub use value::{Queue, QueueBuilder};
