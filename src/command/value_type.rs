@@ -11,5 +11,7 @@ pub(super) fn type_name(entry: EntryRef<'_>) -> &'static str {
         Kind::ZsetPacked | Kind::Zset => "zset",
         Kind::ListPacked | Kind::List => "list",
         Kind::Stream => "stream",
+        Kind::Queue => "mq.queue",
+        Kind::Exchange => "mq.exchange",
     }
 }

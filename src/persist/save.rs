@@ -15,7 +15,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 use weir_rdb::KeyFacts;
-use weir_rdb::encode::{Forms, put_frozen_part};
+use weir_rdb::encode::{Forms, put_frozen_end, put_frozen_part};
 use weir_rdb::value::Dialect;
 use weir_rdb::write::{Compress, Draft};
 use weir_rdb::writer::{self, SnapshotWriter};
@@ -412,7 +412,8 @@ impl Recorder for Encoder {
     }
 
     fn end_big(&mut self) {
-        let Some(BigRecord { full, behind, .. }) = self.big.take() else { return };
+        let Some(BigRecord { head, full, behind }) = self.big.take() else { return };
+        put_frozen_end(&mut self.records.draft, head);
         if behind.db.is_none() {
             return;
         }

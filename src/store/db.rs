@@ -277,6 +277,7 @@ impl<'a> Db<'a> {
         let Env { access, rng, touch, measures_memory, .. } = &mut *self.env;
         let (measures_memory, mut old_measure) = (*measures_memory, Measure::NOTHING);
         let mut new_measure = Measure { size: SizeClass::of_new(&value), ..Measure::NOTHING };
+        let big_kind = if let NewValue::Big(big) = &value { Some(big.kind()) } else { None };
         let clock = |old: Option<EntryRef<'_>>| {
             let Some(old) = old else { return access.fresh() };
             old_measure = Measure::of(old, measures_memory);
@@ -292,6 +293,9 @@ impl<'a> Db<'a> {
             _ => None,
         };
         self.env.free(done.freed);
+        if let Some(kind) = big_kind {
+            self.env.note_value(kind, self.index, key.name);
+        }
         let new = match expire_change {
             ExpireChange::Keep => done.old_expire_at,
             ExpireChange::Clear => None,
@@ -367,6 +371,9 @@ impl<'a> Db<'a> {
         self.keys.insert_taken(key.position, key.name, taken, clock);
         note_place(self.keys, self.meta, self.env, key);
         let entry = self.keys.get(key.position, key.name);
+        if let Some(entry) = entry {
+            self.env.note_value(entry.kind(), self.index, key.name);
+        }
         let fields = entry.and_then(fields_deadline);
         self.meta.resized(Measure::NOTHING, entry.map_or(Measure::NOTHING, |entry| self.env.measure(entry)));
         self.meta.changed(&mut self.env.changed, key, Deadlines::default(), Deadlines { key: deadline, fields });

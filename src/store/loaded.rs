@@ -52,6 +52,7 @@ impl Db<'_> {
         let entry = entry.as_ref();
         let deadlines = Deadlines { key: deadline, fields: fields_deadline(entry) };
         self.meta.resized(Measure::NOTHING, self.env.measure(entry));
+        self.env.note_value(entry.kind(), self.index, key.name);
         self.meta.changed(&mut self.env.changed, key, Deadlines::default(), deadlines);
         true
     }

@@ -6,6 +6,7 @@
 
 mod access;
 mod awaited;
+mod broker;
 mod changed;
 mod db;
 mod eviction;
@@ -16,6 +17,7 @@ mod snapshot;
 mod versions;
 
 pub use access::{AccessClock, AccessPolicy, SWEEP_PERIOD_S};
+pub use broker::BrokerChange;
 pub use changed::{ChangedKey, ChangedKeys, TellChanged};
 pub use db::{Db, Key, Removal, ValueMut, Write};
 pub use eviction::{Eviction, EvictionOrder, EvictionScope};
@@ -171,6 +173,7 @@ struct Env {
     changed: ChangedKeys,
     rng: rand::rngs::SmallRng,
     capture: Option<Box<snapshot::Capture>>,
+    broker_changes: Vec<BrokerChange>,
 }
 
 /// The sizes of a value: what it holds, and what it takes.
@@ -230,6 +233,7 @@ impl Env {
                 }
             }
             Freed::Big(big) => {
+                self.note_gone(&big);
                 let Some(big) = self.keep_frozen(big) else { return };
                 let many = big.items() >= FREE_ELSEWHERE_ITEMS;
                 if many || big.memory_bytes() >= FREE_ELSEWHERE_BYTES {
@@ -329,6 +333,7 @@ impl Store {
                 changed: ChangedKeys::default(),
                 rng: rand::SeedableRng::seed_from_u64(random_seed),
                 capture: None,
+                broker_changes: Vec::new(),
             },
             list_apart_from: None,
             skips_checksums: false,
@@ -486,6 +491,7 @@ impl Store {
         let Database { keys, meta } = &mut self.databases[index];
         let count = keys.len();
         self.env.changed.note_flush();
+        self.env.broker_changes.push(BrokerChange::Flushed { db: index });
         meta.touched_where(|position| has_position(keys, position));
         let (deadlines, names) = meta.flushed(self.env.now_ms);
         if !names.is_empty() {
@@ -522,6 +528,7 @@ impl Store {
         let (low, high) = (&mut low[a.min(b)], &mut high[0]);
         std::mem::swap(&mut low.meta.versions, &mut high.meta.versions);
         std::mem::swap(&mut low.meta.awaited, &mut high.meta.awaited);
+        self.env.broker_changes.push(BrokerChange::Swapped { a, b });
         // A key that neither had and has is as it was.
         let (low_keys, high_keys) = (&low.keys, &high.keys);
         let changed = |position| has_position(low_keys, position) || has_position(high_keys, position);

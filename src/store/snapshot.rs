@@ -150,6 +150,8 @@ fn is_big(entry: EntryRef<'_>) -> bool {
         super::ValueRef::Zset(it) => usize::try_from(it.len()).unwrap_or(usize::MAX),
         super::ValueRef::List(it) => it.len(),
         super::ValueRef::Stream(it) => it.items(),
+        super::ValueRef::Queue(it) => it.items(),
+        super::ValueRef::Exchange(it) => it.items(),
         super::ValueRef::Str(_) | super::ValueRef::Packed(..) => return false,
     };
     pieces > AT_ONCE_ITEMS || entry.memory_bytes() > AT_ONCE_BYTES

@@ -5,6 +5,7 @@
 //! change. Collections that are too big for that are frozen, and written part by part; their blocks are then those in which
 //! they are stored.
 
+use crate::module;
 use crate::value::{Dialect, code};
 use crate::write::{Draft, ListpackWriter, VERSION};
 use std::ops::ControlFlow;
@@ -68,6 +69,7 @@ pub fn code_of(entry: EntryRef<'_>, dialect: Dialect) -> u8 {
         ValueRef::Set(_) => code::SET,
         ValueRef::Zset(_) => code::ZSET_BINARY,
         ValueRef::Stream(_) => code::STREAM_3,
+        ValueRef::Queue(_) | ValueRef::Exchange(_) => code::MODULE,
     }
 }
 
@@ -87,8 +89,21 @@ pub fn put_value(to: &mut Draft, entry: EntryRef<'_>, dialect: Dialect) {
         put_zset(to, zset);
     } else if let Some(hash) = HashRef::of(entry) {
         put_hash(to, hash, dialect);
-    } else if let ValueRef::Stream(stream) = entry.value() {
-        put_stream(to, stream);
+    } else {
+        match entry.value() {
+            ValueRef::Stream(stream) => put_stream(to, stream),
+            ValueRef::Queue(queue) => {
+                put_frozen_head(to, FrozenHead::Queue, dialect);
+                queue.encode(&mut |piece| module::put_piece(to, piece));
+                module::put_end(to);
+            }
+            ValueRef::Exchange(exchange) => {
+                put_frozen_head(to, FrozenHead::Exchange, dialect);
+                exchange.encode(&mut |piece| module::put_piece(to, piece));
+                module::put_end(to);
+            }
+            _ => {}
+        }
     }
 }
 
@@ -101,6 +116,7 @@ pub fn code_of_frozen(head: FrozenHead, dialect: Dialect) -> u8 {
         FrozenHead::Zset { .. } => code::ZSET_BINARY,
         FrozenHead::List { .. } => code::LIST_OF_LISTPACKS,
         FrozenHead::Stream { .. } => code::STREAM_3,
+        FrozenHead::Queue | FrozenHead::Exchange => code::MODULE,
     }
 }
 
@@ -118,6 +134,15 @@ pub fn put_frozen_head(to: &mut Draft, head: FrozenHead, dialect: Dialect) {
         FrozenHead::Set { len } | FrozenHead::Zset { len } => to.length(len as u64),
         FrozenHead::List { chunks, .. } => to.length(chunks as u64),
         FrozenHead::Stream { blocks } => to.length(blocks as u64),
+        FrozenHead::Queue => to.length(module::QUEUE),
+        FrozenHead::Exchange => to.length(module::EXCHANGE),
+    }
+}
+
+/// Adds what comes behind the last part of a big collection.
+pub fn put_frozen_end(to: &mut Draft, head: FrozenHead) {
+    if matches!(head, FrozenHead::Queue | FrozenHead::Exchange) {
+        module::put_end(to);
     }
 }
 
@@ -144,6 +169,7 @@ pub fn put_frozen_part(to: &mut Draft, head: FrozenHead, part: FrozenPart<'_>, d
             }
         }),
         FrozenPart::Stream(part) => put_stream_part(to, part),
+        FrozenPart::Piece(piece) => module::put_piece(to, piece),
     }
 }
 

@@ -79,6 +79,10 @@ pub enum Kind {
     List = 12,
     /// A pointer to a stream.
     Stream = 13,
+    /// A pointer to a queue of the broker.
+    Queue = 14,
+    /// A pointer to an exchange of the broker.
+    Exchange = 15,
 }
 
 impl Kind {
@@ -99,6 +103,8 @@ impl Kind {
             11 => Kind::Zset,
             12 => Kind::List,
             13 => Kind::Stream,
+            14 => Kind::Queue,
+            15 => Kind::Exchange,
             other => unreachable!("no such kind: {other}"),
         }
     }
@@ -289,6 +295,8 @@ impl<'a> EntryRef<'a> {
                 Kind::Zset => ValueRef::Zset(self.big_as().as_ref()),
                 Kind::List => ValueRef::List(self.big_as().as_ref()),
                 Kind::Stream => ValueRef::Stream(self.big_as().as_ref()),
+                Kind::Queue => ValueRef::Queue(self.big_as().as_ref()),
+                Kind::Exchange => ValueRef::Exchange(self.big_as().as_ref()),
                 kind => match (PackedKind::of(kind), self.str()) {
                     (Some(packed), _) => ValueRef::Packed(packed, self.payload()),
                     (None, Some(string)) => ValueRef::Str(string),
@@ -322,6 +330,8 @@ impl<'a> EntryRef<'a> {
             ValueRef::Zset(it) => OwnedValue::Big(it.clone().into()),
             ValueRef::List(it) => OwnedValue::Big(it.clone().into()),
             ValueRef::Stream(it) => OwnedValue::Big(it.clone().into()),
+            ValueRef::Queue(it) => OwnedValue::Big(it.clone().into()),
+            ValueRef::Exchange(it) => OwnedValue::Big(it.clone().into()),
         };
         crate::keyspace::TakenValue { value, expire_at: self.expire_at(), clock: self.clock() }
     }
@@ -347,6 +357,8 @@ impl<'a> EntryRef<'a> {
             ValueRef::Zset(it) => Owned::of(it),
             ValueRef::List(it) => Owned::of(it),
             ValueRef::Stream(it) => Owned::of(it),
+            ValueRef::Queue(it) => Owned::of(it),
+            ValueRef::Exchange(it) => Owned::of(it),
         })
     }
 

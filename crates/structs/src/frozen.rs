@@ -55,6 +55,10 @@ pub enum FrozenHead {
         /// Number of parts in which its entries are given.
         blocks: usize,
     },
+    /// A queue of the broker.
+    Queue,
+    /// An exchange of the broker.
+    Exchange,
 }
 
 /// A part of a frozen collection.
@@ -82,6 +86,8 @@ pub enum FrozenPart<'a> {
     Elements(ListPart<'a>),
     /// A part of a stream.
     Stream(StreamPart<'a>),
+    /// The next piece of a queue or an exchange, as it encodes itself.
+    Piece(&'a [u8]),
 }
 
 /// What an element counts against a budget: long ones more than short ones.

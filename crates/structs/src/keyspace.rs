@@ -21,9 +21,11 @@ use foldhash::SharedSeed;
 use crate::arena::PAGE_BYTES;
 use crate::dict::{Dict, SlotRef};
 use crate::entry::{self, BLOB_MIN, Blob, EntryLayout, EntryRef, Freed, Kind, Owned, Payload, Shape, StrView};
+use crate::exchange::Exchange;
 use crate::hash::Hash;
 use crate::list::List;
 use crate::packed;
+use crate::queue::Queue;
 use crate::set::Set;
 use crate::slab::Slab;
 use crate::stream::Stream;
@@ -832,6 +834,16 @@ impl EntryMut<'_> {
 
     /// The stream that this entry owns, to be changed.
     pub fn stream_mut(&mut self) -> Option<BigMut<'_, Stream>> {
+        self.big_mut()
+    }
+
+    /// The queue that this entry owns, to be changed.
+    pub fn queue_mut(&mut self) -> Option<BigMut<'_, Queue>> {
+        self.big_mut()
+    }
+
+    /// The exchange that this entry owns, to be changed.
+    pub fn exchange_mut(&mut self) -> Option<BigMut<'_, Exchange>> {
         self.big_mut()
     }
 

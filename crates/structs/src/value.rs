@@ -7,9 +7,11 @@
 //! To add a type of collection: a variant here and in [`Kind`], with [`Collection`] for its structure.
 
 use crate::entry::{Kind, StrView};
+use crate::exchange::Exchange;
 use crate::hash::Hash;
 use crate::list::List;
 use crate::members::Members;
+use crate::queue::Queue;
 use crate::set::Set;
 use crate::stream::Stream;
 use crate::zset::Zset;
@@ -73,6 +75,10 @@ pub enum ValueRef<'a> {
     List(&'a List),
     /// A stream.
     Stream(&'a Stream),
+    /// A queue of the broker.
+    Queue(&'a Queue),
+    /// An exchange of the broker.
+    Exchange(&'a Exchange),
 }
 
 impl<'a> ValueRef<'a> {
@@ -121,7 +127,7 @@ macro_rules! collections {
     )* };
 }
 
-collections!(Hash, Set, Zset, List, Stream);
+collections!(Hash, Set, Zset, List, Stream, Queue, Exchange);
 
 /// A big collection without an entry.
 #[derive(Clone, Debug)]
@@ -136,6 +142,10 @@ pub enum Big {
     List(Box<List>),
     /// A stream.
     Stream(Box<Stream>),
+    /// A queue of the broker.
+    Queue(Box<Queue>),
+    /// An exchange of the broker.
+    Exchange(Box<Exchange>),
 }
 
 /// The same expression for whichever collection it is.
@@ -147,6 +157,8 @@ macro_rules! each {
             Big::Zset($it) => $what,
             Big::List($it) => $what,
             Big::Stream($it) => $what,
+            Big::Queue($it) => $what,
+            Big::Exchange($it) => $what,
         }
     };
 }
@@ -192,6 +204,8 @@ impl Big {
                 Kind::Zset => Big::Zset(Box::from_raw(std::ptr::with_exposed_provenance_mut(address))),
                 Kind::List => Big::List(Box::from_raw(std::ptr::with_exposed_provenance_mut(address))),
                 Kind::Stream => Big::Stream(Box::from_raw(std::ptr::with_exposed_provenance_mut(address))),
+                Kind::Queue => Big::Queue(Box::from_raw(std::ptr::with_exposed_provenance_mut(address))),
+                Kind::Exchange => Big::Exchange(Box::from_raw(std::ptr::with_exposed_provenance_mut(address))),
                 other => unreachable!("not a big kind: {other:?}"),
             }
         }
@@ -208,4 +222,4 @@ macro_rules! into_big {
     )* };
 }
 
-into_big!(Hash, Set, Zset, List, Stream);
+into_big!(Hash, Set, Zset, List, Stream, Queue, Exchange);

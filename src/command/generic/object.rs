@@ -96,6 +96,8 @@ pub fn encoding_name(entry: EntryRef<'_>) -> &'static str {
             _ => "quicklist",
         },
         Kind::Stream => "stream",
+        Kind::Queue => "queue",
+        Kind::Exchange => "exchange",
     }
 }
 

@@ -158,6 +158,7 @@ impl<S: TakeDrafts> Recorder for CommandEncoder<S> {
             FrozenHead::Zset { .. } => "ZADD",
             FrozenHead::List { .. } => "RPUSH",
             FrozenHead::Stream { .. } => "XADD",
+            FrozenHead::Queue | FrozenHead::Exchange => "MQ.EFFECT",
         };
         self.big = Some(Big {
             db: key.db,
@@ -185,6 +186,14 @@ impl<S: TakeDrafts> Recorder for CommandEncoder<S> {
             FrozenPart::Elements(part) => {
                 part.for_each(|element| big.portion.word(&element.text()));
                 big.portion.elements += part.count();
+            }
+            FrozenPart::Piece(piece) => {
+                let mut to = Vec::new();
+                self.select(big.db, &mut to);
+                command(&mut to, &[b"MQ.EFFECT", b"PIECE", &big.name, piece]);
+                self.take(&to);
+                self.big = Some(big);
+                return;
             }
             FrozenPart::Stream(part) => {
                 let mut to = Vec::new();

@@ -177,9 +177,14 @@ impl Exchange {
 
     /// Gives the next pieces of what it was, with about `budget` bindings: together the same bytes as of
     /// [`Exchange::encode`] then. Says whether there is more; if not, it is not frozen any more.
-    pub fn give_frozen(&mut self, budget: usize, give: &mut dyn FnMut(&[u8])) -> bool {
-        let _ = (budget, give);
+    pub fn give_frozen(&mut self, budget: usize, visit: &mut dyn FnMut(crate::frozen::FrozenPart<'_>)) -> bool {
+        let _ = (budget, visit);
         false
+    }
+
+    /// What it was when it was frozen, if it is.
+    pub fn frozen_head(&self) -> Option<crate::frozen::FrozenHead> {
+        None
     }
 
     /// Forgets the frozen state, and hands out what had been kept.

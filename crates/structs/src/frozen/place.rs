@@ -13,6 +13,8 @@ macro_rules! each_value {
             ValueRef::Zset($it) => $what,
             ValueRef::List($it) => $what,
             ValueRef::Stream($it) => $what,
+            ValueRef::Queue($it) => $what,
+            ValueRef::Exchange($it) => $what,
             ValueRef::Str(_) | ValueRef::Packed(..) => $otherwise,
         }
     };
@@ -27,6 +29,8 @@ macro_rules! each_entry {
             ValueRef::Zset(_) => $entry.zset_mut().map_or($otherwise, |mut $it| $what),
             ValueRef::List(_) => $entry.list_mut().map_or($otherwise, |mut $it| $what),
             ValueRef::Stream(_) => $entry.stream_mut().map_or($otherwise, |mut $it| $what),
+            ValueRef::Queue(_) => $entry.queue_mut().map_or($otherwise, |mut $it| $what),
+            ValueRef::Exchange(_) => $entry.exchange_mut().map_or($otherwise, |mut $it| $what),
             ValueRef::Str(_) | ValueRef::Packed(..) => $otherwise,
         }
     };

@@ -1,0 +1,95 @@
+//! Queues and exchanges that have appeared or gone, for the room that knows where they are.
+//!
+//! They are values of keys, and any command may put one somewhere or remove it: so the store notes it at its choke points.
+//! Who has none pays for a comparison.
+
+use super::{Big, Env, Kind};
+use weir_structs::exchange::Target;
+use weir_structs::queue::Figures;
+
+/// What has happened to a queue or an exchange.
+#[derive(Clone, PartialEq, Debug)]
+pub enum BrokerChange {
+    /// One is at a key. It may have been at another one before.
+    Appeared {
+        /// The database.
+        db: usize,
+        /// The key.
+        name: Box<[u8]>,
+    },
+    /// A queue is gone.
+    GoneQueue {
+        /// Its number.
+        uid: u64,
+        /// What was in it.
+        figures: Figures,
+    },
+    /// An exchange is gone.
+    GoneExchange {
+        /// Its number.
+        uid: u64,
+        /// Where its bindings led.
+        destinations: Vec<(Target, Box<[u8]>)>,
+    },
+    /// A database was emptied.
+    Flushed {
+        /// The database.
+        db: usize,
+    },
+    /// Two databases have exchanged their contents.
+    Swapped {
+        /// One.
+        a: usize,
+        /// The other.
+        b: usize,
+    },
+}
+
+/// Whether a value is one of the broker.
+#[inline]
+pub(super) fn is_of_broker(kind: Kind) -> bool {
+    matches!(kind, Kind::Queue | Kind::Exchange)
+}
+
+impl Env {
+    /// A value is at a key from now on.
+    #[inline]
+    pub(super) fn note_value(&mut self, kind: Kind, db: usize, name: &[u8]) {
+        if is_of_broker(kind) {
+            self.broker_changes.push(BrokerChange::Appeared { db, name: name.into() });
+        }
+    }
+
+    /// A big value is gone.
+    #[inline]
+    pub(super) fn note_gone(&mut self, big: &Big) {
+        match big {
+            Big::Queue(queue) => {
+                self.broker_changes.push(BrokerChange::GoneQueue { uid: queue.uid(), figures: queue.figures() });
+            }
+            Big::Exchange(exchange) => {
+                let destinations = exchange.bindings().map(|bound| (bound.target, bound.name.into())).collect();
+                self.broker_changes.push(BrokerChange::GoneExchange { uid: exchange.uid(), destinations });
+            }
+            _ => {}
+        }
+    }
+}
+
+impl super::Store {
+    /// Whether queues or exchanges have appeared or gone since [`Store::take_broker_changes`](super::Store::take_broker_changes).
+    #[inline]
+    pub fn has_broker_changes(&self) -> bool {
+        !self.env.broker_changes.is_empty()
+    }
+
+    /// What has happened to queues and exchanges since the last call, in order.
+    pub fn take_broker_changes(&mut self) -> Vec<BrokerChange> {
+        std::mem::take(&mut self.env.broker_changes)
+    }
+
+    /// Has something freed elsewhere.
+    pub fn discard_elsewhere(&mut self, what: Box<dyn Send>) {
+        self.env.discard(super::Garbage::Kept(what), 0);
+    }
+}
