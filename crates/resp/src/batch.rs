@@ -6,7 +6,7 @@
 //!   bytes   ░░░░░[SET k v][GET k] [LPUSH k aaaa bbbb cc
 //!                 complete        tail: not yet a command
 //!   args          ▪ ▪ ▪    ▪ ▪     ▪     ▪ ▪    ▪         8 bytes each
-//!   commands      ▬▬▬▬▬▬▬▬ ▬▬▬▬▬▬                          12 bytes each
+//!   commands      ▬▬▬▬▬▬▬▬ ▬▬▬▬▬▬                          16 bytes each
 //! ```
 //!
 //! A batch owns its bytes, so that it can be cut on one thread and executed on another, and is reused, so that after a
@@ -18,6 +18,7 @@
 //! `discarded..consumed`; ranges beyond the last complete command belong to the one command in the tail; offsets fit in
 //! 32 bits because the parser refuses a command that would end above [`BATCH_BYTES_MAX`].
 
+use crate::number_text::decimal_len;
 use std::fmt;
 use std::iter::FusedIterator;
 
@@ -55,11 +56,16 @@ impl ArgRange {
     }
 }
 
+/// In place of where a command begins. Above [`BATCH_BYTES_MAX`].
+pub(crate) const NOT_MULTIBULK: u32 = u32::MAX;
+
 /// Where one complete command is.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct CommandRange {
     pub(crate) first_arg: u32,
     pub(crate) argc: u32,
+    /// Offset of its first byte if it came as multibulk; [`NOT_MULTIBULK`] if not.
+    pub(crate) begin: u32,
     /// Offset just behind the command's last byte.
     pub(crate) end: u32,
 }
@@ -67,6 +73,12 @@ pub(crate) struct CommandRange {
 impl CommandRange {
     fn end_arg(self) -> usize {
         self.first_arg as usize + self.argc as usize
+    }
+
+    fn moved_left(self, distance: usize) -> Self {
+        let distance = distance as u32;
+        let begin = if self.begin == NOT_MULTIBULK { NOT_MULTIBULK } else { self.begin.saturating_sub(distance) };
+        Self { begin, end: self.end.saturating_sub(distance), ..self }
     }
 }
 
@@ -117,7 +129,7 @@ impl Batch {
     #[inline]
     fn argv(&self, command: CommandRange) -> Argv<'_> {
         let args = self.args.get(command.first_arg as usize..command.end_arg()).unwrap_or_default();
-        Argv { bytes: &self.bytes, args }
+        Argv { bytes: &self.bytes, args, begin: command.begin }
     }
 
     /// How many bytes of the connection command number `index` took, with its framing and any blank lines before it.
@@ -210,9 +222,7 @@ impl Batch {
             self.bytes.extend_from_slice(next.bytes.get(next.discarded..next.consumed).unwrap_or_default());
             let args = next.args.get(..next.complete_args()).unwrap_or_default();
             self.args.extend(args.iter().map(|arg| arg.moved_left(next.discarded)));
-            let end = |end: u32| end - next.discarded as u32;
-            self.commands
-                .extend(next.commands.iter().map(|command| CommandRange { end: end(command.end), ..*command }));
+            self.commands.extend(next.commands.iter().map(|command| command.moved_left(next.discarded)));
             self.consumed = self.bytes.len();
             next.discard_complete();
         }
@@ -256,7 +266,12 @@ impl Batch {
         }
         let argc = (self.args.len() - first_arg) as u32;
         self.consumed = self.bytes.len();
-        self.commands.push(CommandRange { first_arg: first_arg as u32, argc, end: self.consumed as u32 });
+        self.commands.push(CommandRange {
+            first_arg: first_arg as u32,
+            argc,
+            begin: NOT_MULTIBULK,
+            end: self.consumed as u32,
+        });
         Ok(())
     }
 }
@@ -283,15 +298,17 @@ impl fmt::Display for BatchFull {
 
 impl std::error::Error for BatchFull {}
 
-/// One command: its name and arguments, pointing into a [`Batch`]. Copying it copies four words.
+/// One command: its name and arguments, pointing into a [`Batch`]. Copying it copies five words.
 #[derive(Clone, Copy)]
 pub struct Argv<'a> {
     bytes: &'a [u8],
     args: &'a [ArgRange],
+    /// As in [`CommandRange`].
+    begin: u32,
 }
 
 impl<'a> Argv<'a> {
-    const EMPTY: Self = Self { bytes: &[], args: &[] };
+    const EMPTY: Self = Self { bytes: &[], args: &[], begin: NOT_MULTIBULK };
 
     /// How many arguments there are, the command's name included.
     #[inline]
@@ -327,13 +344,40 @@ impl<'a> Argv<'a> {
     /// of a command. Without arguments if there are fewer.
     #[inline]
     pub fn skip(self, index: usize) -> Self {
-        Self { bytes: self.bytes, args: self.args.get(index..).unwrap_or_default() }
+        let begin = if index == 0 { self.begin } else { NOT_MULTIBULK };
+        Self { bytes: self.bytes, args: self.args.get(index..).unwrap_or_default(), begin }
     }
 
     /// All arguments, the command's name first.
     #[inline]
     pub fn iter(self) -> ArgvIter<'a> {
         ArgvIter { bytes: self.bytes, args: self.args.iter() }
+    }
+
+    /// The command as multibulk, exactly as writing its words would make it, if that is how it stands in the batch: which
+    /// is so where a client has sent it as clients do. `None` for one that came as a line or was pushed. Linear in the
+    /// number of arguments.
+    #[inline]
+    pub fn multibulk(self) -> Option<&'a [u8]> {
+        let first = self.args.first()?;
+        let mut end = self.begin as usize + number_line_len(self.args.len() as u64);
+        if self.begin == NOT_MULTIBULK || end + number_line_len(u64::from(first.len)) != first.start as usize {
+            return None;
+        }
+        // Marks and numbers are as they are written. Of each line end the parser has not looked at all bytes.
+        for arg in self.args {
+            let start = arg.start as usize;
+            if self.bytes.get(end.checked_sub(2)?..end)? != b"\r\n"
+                || self.bytes.get(start.checked_sub(1)?) != Some(&b'\n')
+            {
+                return None;
+            }
+            end = start + arg.len as usize + 2;
+        }
+        if self.bytes.get(end.checked_sub(2)?..end)? != b"\r\n" {
+            return None;
+        }
+        self.bytes.get(self.begin as usize..end)
     }
 
     /// The sum of the arguments' lengths in bytes, without framing. Linear in their number.
@@ -354,6 +398,16 @@ impl<'a> IntoIterator for Argv<'a> {
 impl fmt::Debug for Argv<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_list().entries(self.iter().map(|arg| arg.escape_ascii().to_string())).finish()
+    }
+}
+
+/// Bytes of a line `*N` or `$N` with its end.
+#[inline]
+fn number_line_len(number: u64) -> usize {
+    match number {
+        0..10 => 4,
+        10..100 => 5,
+        _ => 3 + decimal_len(number),
     }
 }
 
@@ -423,6 +477,48 @@ mod tests {
         assert_eq!((argv.at(usize::MAX), argv.skip(usize::MAX).len()), (&b""[..], 0));
         assert_eq!(argv.skip(1).iter().rev().collect::<Vec<_>>(), [b"v", b"k"]);
         assert_eq!((argv.payload_bytes(), argv.iter().len()), (5, 3));
+    }
+
+    #[test]
+    fn what_stands_there_as_multibulk_is_what_writing_the_words_makes() {
+        let written = |words: &[&[u8]]| {
+            let mut bytes = Vec::new();
+            crate::reply_bytes::array_header(&mut bytes, words.len());
+            words.iter().for_each(|word| crate::reply_bytes::bulk(&mut bytes, word));
+            bytes
+        };
+        for len in [0, 1, 9, 10, 11, 99, 100, 101, 999, 1000, 12345] {
+            for argc in [1, 2, 9, 10, 100, 101] {
+                let word = vec![b'$'; len];
+                let request = written(&vec![word.as_slice(); argc]);
+                let (_, batch) = parsed(&[b"\r\nPING\r\n*0\r\n".as_slice(), &request, b"*1\r\n$2\r\n"].concat());
+                assert_eq!(batch.command(1).multibulk(), Some(request.as_slice()), "{argc} words of {len}");
+                assert_eq!(batch.command(1).skip(1).multibulk(), None);
+                assert_eq!(batch.command(0).multibulk(), None);
+            }
+        }
+    }
+
+    #[test]
+    fn what_stands_there_in_another_form_is_not_taken_for_multibulk() {
+        // The parser passes over the second byte of each line end.
+        for odd in ["*2\r.$3\r\nGET\r\n$1\r\nk\r\n", "*2\r\n$3\r.GET\r\n$1\r\nk\r\n", "*2\r\n$3\r\nGET..$1\r\nk\r\n"] {
+            let (_, batch) = parsed(odd.as_bytes());
+            assert_eq!((texts(&batch), batch.command(0).multibulk()), (vec!["GET k".into()], None), "{odd:?}");
+        }
+        let (_, batch) = parsed(b"*2\r\n$3\r\nGET\r\n$1\r\nk..");
+        assert_eq!((texts(&batch), batch.command(0).multibulk()), (vec!["GET k".into()], None));
+        // Lines and pushed commands whose words look like framing.
+        let (_, batch) = parsed(b"SET *1 $3\r\n*1\r\n$4\r\nPING\r\n");
+        let mut pushed = Batch::new();
+        pushed.push_command([b"*1\r\n$3\r\n".as_slice(), b"GET", b"\r\n"]).unwrap();
+        pushed.push_command([b"GET".as_slice()]).unwrap();
+        assert_eq!(
+            (batch.command(0).multibulk(), batch.command(1).multibulk()),
+            (None, Some(&b"*1\r\n$4\r\nPING\r\n"[..]))
+        );
+        assert_eq!((pushed.command(0).multibulk(), pushed.command(0).skip(1).multibulk()), (None, None));
+        assert_eq!((pushed.command(1).multibulk(), Batch::new().commands().len()), (None, 0));
     }
 
     #[test]

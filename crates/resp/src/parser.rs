@@ -23,7 +23,7 @@
 //! network cut it. And a NUL hides the rest of an inline line, as in Redis, but a NUL in a `*` or `$` line is judged
 //! at once, as in Valkey.
 
-use crate::batch::{ArgRange, BATCH_BYTES_MAX, Batch, CommandRange};
+use crate::batch::{ArgRange, BATCH_BYTES_MAX, Batch, CommandRange, NOT_MULTIBULK};
 use crate::inline::split_line;
 use crate::protocol_error::ProtocolError;
 
@@ -248,6 +248,7 @@ impl Parser {
                         commands.push(CommandRange {
                             first_arg: first_arg as u32,
                             argc: (args.len() - first_arg) as u32,
+                            begin: NOT_MULTIBULK,
                             end: at as u32,
                         });
                         first_arg = args.len();
@@ -338,12 +339,13 @@ impl Parser {
                     break;
                 }
             }
-            *consumed = at;
             commands.push(CommandRange {
                 first_arg: first_arg as u32,
                 argc: (args.len() - first_arg) as u32,
+                begin: *consumed as u32,
                 end: at as u32,
             });
+            *consumed = at;
             first_arg = args.len();
         };
         self.at = (at - *consumed) as u32;

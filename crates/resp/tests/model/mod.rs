@@ -1,7 +1,7 @@
 //! What the parser must do, said as plainly as possible: one command at a time, from its first byte, copying everything,
 //! remembering nothing. Shared by the tests and the fuzz target.
 
-use weir_resp::{Batch, Limits, Need, Parser, ProtocolError};
+use weir_resp::{Batch, Limits, Need, Parser, ProtocolError, reply_bytes};
 
 pub(crate) type Command = Vec<Vec<u8>>;
 
@@ -237,6 +237,14 @@ pub(crate) fn parsed<'a>(pieces: impl IntoIterator<Item = &'a [u8]>, limits: &Li
 }
 
 fn take_commands(batch: &Batch, outcome: &mut Outcome, counted: &mut usize) {
+    for argv in batch.commands() {
+        if let Some(request) = argv.multibulk() {
+            let mut written = Vec::new();
+            reply_bytes::array_header(&mut written, argv.len());
+            argv.iter().for_each(|arg| reply_bytes::bulk(&mut written, arg));
+            assert_eq!(request.escape_ascii().to_string(), written.escape_ascii().to_string());
+        }
+    }
     outcome.commands.extend(batch.commands().map(|argv| argv.iter().map(<[u8]>::to_vec).collect::<Command>()));
     *counted += (0..batch.len()).map(|index| batch.command_bytes(index)).sum::<usize>();
 }
