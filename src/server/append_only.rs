@@ -234,16 +234,13 @@ impl Server {
     }
 
     fn write_changes(&mut self, forced: bool) {
-        let bytes = self.take_feed();
         let now_ms = self.store.now_ms();
-        if !bytes.is_empty() {
-            if self.config.aof_timestamp_enabled && self.append_only.stamped_s != now_ms / 1000 {
-                self.append_only.stamped_s = now_ms / 1000;
-                self.append_only.log.append(format!("#TS:{}\r\n", now_ms / 1000).into_bytes());
-            }
-            self.append_only.log.append(bytes);
+        let any = !self.feed.over().is_empty();
+        if any && self.config.aof_timestamp_enabled && self.append_only.stamped_s != now_ms / 1000 {
+            self.append_only.stamped_s = now_ms / 1000;
+            self.append_only.log.append(format!("#TS:{}\r\n", now_ms / 1000).as_bytes());
         }
-        if self.append_only.log.waiting_bytes() > 0 && !self.append_only.sleep.is_zero() {
+        if (any || self.append_only.log.waiting_bytes() > 0) && !self.append_only.sleep.is_zero() {
             (self.facts.sleep)(self.append_only.sleep);
         }
         let saving = self.config.no_appendfsync_on_rewrite && self.snapshots.purpose().is_some();
@@ -251,10 +248,8 @@ impl Server {
         let log = &mut self.append_only.log;
         log.await_sync(policy == SyncPolicy::Always || !self.append_only.awaiting.is_empty());
         let began = self.stats.now();
-        let written = log.write(policy, now_ms, !saving, forced);
-        if let Some(spare) = log.take_spare() {
-            self.feed.reuse(spare);
-        }
+        let written = log.write(self.feed.over(), policy, now_ms, !saving, forced);
+        self.feed.handed_on();
         self.spike("aof-write", began);
         match written {
             Written::PutOff => {}

@@ -24,9 +24,9 @@ use weir_resp::{Argv, reply_bytes};
 use weir_structs::number::format_u64;
 
 const MULTI: &[u8] = b"*1\r\n$5\r\nMULTI\r\n";
-/// Room that is made for the next turn ahead, at most.
-const ROOM_MAX: usize = 64 * 1024;
 const EXEC: &[u8] = b"*1\r\n$4\r\nEXEC\r\n";
+/// Memory that is kept for the next turn.
+const KEEP_BYTES: usize = 1024 * 1024;
 
 /// Changes as commands, encoded as multibulk.
 #[derive(Debug, Default)]
@@ -54,22 +54,18 @@ impl Feed {
         self.wanted
     }
 
-    /// All units that are over. `spare` is an empty buffer to go on with.
-    fn take(&mut self, mut spare: Vec<u8>) -> Vec<u8> {
-        debug_assert!(spare.is_empty());
-        if self.unit.begin == 0 {
-            // The unit that is not over, of a script that takes long, may be large, and turns are many.
-            return spare;
-        }
-        spare.extend(self.bytes.drain(self.unit.begin..));
-        self.unit.begin = 0;
-        std::mem::replace(&mut self.bytes, spare)
+    /// All units that are over.
+    pub(super) fn over(&self) -> &[u8] {
+        self.bytes.get(..self.unit.begin).unwrap_or_default()
     }
 
-    /// Gives it room that it had before.
-    pub(super) fn reuse(&mut self, spare: Vec<u8>) {
-        if self.bytes.capacity() == 0 {
-            self.bytes = spare;
+    /// They are handed on.
+    pub(super) fn handed_on(&mut self) {
+        // The unit that is not over, of a script that takes long, may be large, and turns are many.
+        if self.unit.begin > 0 {
+            self.bytes.drain(..self.unit.begin);
+            self.unit.begin = 0;
+            self.bytes.shrink_to(KEEP_BYTES);
         }
     }
 
@@ -84,6 +80,15 @@ impl Feed {
             let number = format_u64(db as u64);
             append_words(&mut self.bytes, 2, [b"SELECT".as_slice(), &number].into_iter());
         }
+    }
+
+    fn as_it_came(&mut self, db: usize, argv: Argv<'_>) {
+        self.select(db);
+        match argv.multibulk() {
+            Some(request) => self.bytes.extend_from_slice(request),
+            None => append_words(&mut self.bytes, argv.len(), argv.iter()),
+        }
+        self.unit.commands += 1;
     }
 
     fn command<'w>(&mut self, db: usize, count: usize, words: impl Iterator<Item = &'w [u8]>) {
@@ -150,14 +155,9 @@ impl Server {
     /// turn are in it: who goes on in another file, behind a snapshot that begins now, takes what belongs into the old one
     /// first, and then calls [`Server::begin_feed_anew`].
     pub fn take_feed(&mut self) -> Vec<u8> {
-        // The next turn will have as much, perhaps.
-        let room = self.feed.unit.begin.min(ROOM_MAX);
-        self.exchange_feed(Vec::with_capacity(room))
-    }
-
-    /// The same where there is a buffer to be used again, an empty one.
-    pub fn exchange_feed(&mut self, spare: Vec<u8>) -> Vec<u8> {
-        self.feed.take(spare)
+        let taken = self.feed.over().to_vec();
+        self.feed.handed_on();
+        taken
     }
 
     /// Whether no unit is under way: what the data are now is what the feed has led to. Only then may a snapshot begin that
@@ -192,7 +192,7 @@ impl Server {
         self.feed_departed(false);
         match self.effects.repeat() {
             Repeat::AsItCame if self.effects.dirty == 0 => {}
-            Repeat::AsItCame => self.feed.command(db, argv.len(), argv.iter()),
+            Repeat::AsItCame => self.feed.as_it_came(db, argv),
             Repeat::Others(count, commands) => self.feed.encoded(db, count, commands),
         }
     }

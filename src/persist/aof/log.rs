@@ -130,31 +130,25 @@ impl Log {
         self.syncer.give_up(self.written);
     }
 
-    /// Adds whole commands.
-    pub fn append(&mut self, mut bytes: Vec<u8>) {
-        if self.buffer.is_empty() && self.buffer.capacity() <= bytes.capacity() {
-            self.buffer = bytes;
-        } else {
-            self.buffer.append(&mut bytes);
-        }
+    /// Adds whole commands, which are written with the next ones.
+    pub fn append(&mut self, bytes: &[u8]) {
+        self.buffer.extend_from_slice(bytes);
     }
 
-    /// The buffer, to be used again, if nothing is in it.
-    pub fn take_spare(&mut self) -> Option<Vec<u8>> {
-        (self.buffer.is_empty() && self.buffer.capacity() > 0).then(|| std::mem::take(&mut self.buffer))
-    }
-
-    /// Writes what is in the buffer, and has it forced to disk as `policy` says. `may_sync`: the thread may be asked now.
-    /// `forced`: nothing is put off.
-    pub fn write(&mut self, policy: SyncPolicy, now_ms: i64, may_sync: bool, forced: bool) -> Written {
-        if self.buffer.is_empty() {
+    /// Writes what is in the buffer, then `fresh`, which are whole commands; has it forced to disk as `policy` says. What
+    /// could not be written is in the buffer afterwards. `may_sync`: the thread may be asked now. `forced`: nothing is put
+    /// off.
+    pub fn write(&mut self, fresh: &[u8], policy: SyncPolicy, now_ms: i64, may_sync: bool, forced: bool) -> Written {
+        if self.buffer.is_empty() && fresh.is_empty() {
             self.sync(policy, now_ms, may_sync);
             return Written::All;
         }
         // While it is being forced to disk, some systems let a write wait for that.
         if policy == SyncPolicy::EverySecond && !forced && self.syncer.is_busy() {
             let since_ms = *self.put_off_ms.get_or_insert(now_ms);
-            if (0..BEHIND_MS_MAX).contains(&(now_ms - since_ms)) && self.buffer.len() < BEHIND_BYTES_MAX {
+            let behind_bytes = self.buffer.len() + fresh.len();
+            if (0..BEHIND_MS_MAX).contains(&(now_ms - since_ms)) && behind_bytes < BEHIND_BYTES_MAX {
+                self.append(fresh);
                 return Written::PutOff;
             }
             self.delayed += 1;
@@ -164,42 +158,56 @@ impl Log {
             );
         }
         self.put_off_ms = None;
-        if let Err(error) = self.write_out() {
+        if let Err(error) = self.write_out(fresh) {
             return Written::Failed(error);
         }
         self.sync(policy, now_ms, may_sync);
         Written::All
     }
 
-    fn write_out(&mut self) -> io::Result<()> {
-        let Some(file) = &mut self.file else { return Ok(()) };
-        let mut taken = 0;
-        let result = loop {
-            let Some(rest) = self.buffer.get(taken..).filter(|rest| !rest.is_empty()) else { break Ok(()) };
-            match file.write(rest) {
-                Ok(0) => break Err(io::ErrorKind::WriteZero.into()),
-                Ok(count) => taken += count,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => break Err(error),
-            }
-        };
-        if let Err(error) = result {
-            if taken > 0
-                && let Err(cut) = file.set_len(self.len)
-            {
-                // Then the part stays, and what is left is what goes behind it.
-                tracing::error!("could not cut a half-written append-only file off at byte {}: {cut}", self.len);
-                self.buffer.drain(..taken);
-                self.len += taken as u64;
-                self.written += taken as u64;
-            }
-            return Err(error);
+    fn write_out(&mut self, fresh: &[u8]) -> io::Result<()> {
+        if self.buffer.is_empty() {
+            // What comes in a turn goes to the system from where it is.
+            let (left, result) = self.write_to_file(fresh);
+            self.buffer.extend_from_slice(left);
+            return result;
         }
-        self.len += taken as u64;
-        self.written += taken as u64;
-        self.buffer.clear();
-        self.buffer.shrink_to(BUFFER_KEEP_BYTES);
-        Ok(())
+        let mut buffer = std::mem::take(&mut self.buffer);
+        buffer.extend_from_slice(fresh);
+        let (left, result) = self.write_to_file(&buffer);
+        let taken = buffer.len() - left.len();
+        buffer.drain(..taken);
+        buffer.shrink_to(BUFFER_KEEP_BYTES);
+        self.buffer = buffer;
+        result
+    }
+
+    /// Gives what is left to be written; all of it where only a part was taken, which is cut off again.
+    fn write_to_file<'b>(&mut self, bytes: &'b [u8]) -> (&'b [u8], io::Result<()>) {
+        let Some(file) = &mut self.file else { return (bytes, Ok(())) };
+        let mut left = bytes;
+        let mut result = Ok(());
+        while !left.is_empty() && result.is_ok() {
+            match file.write(left) {
+                Ok(0) => result = Err(io::ErrorKind::WriteZero.into()),
+                Ok(count) => left = left.get(count..).unwrap_or_default(),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => result = Err(error),
+            }
+        }
+        if result.is_err() && left.len() < bytes.len() {
+            match file.set_len(self.len) {
+                Ok(()) => left = bytes,
+                // Then the part stays, and what is left is what goes behind it.
+                Err(cut) => {
+                    tracing::error!("could not cut a half-written append-only file off at byte {}: {cut}", self.len);
+                }
+            }
+        }
+        let taken = (bytes.len() - left.len()) as u64;
+        self.len += taken;
+        self.written += taken;
+        (left, result)
     }
 
     fn sync(&mut self, policy: SyncPolicy, now_ms: i64, may_sync: bool) {
@@ -227,7 +235,7 @@ impl Log {
         if self.file.is_none() {
             return Ok(());
         }
-        self.write_out()?;
+        self.write_out(&[])?;
         self.syncer.request(self.written, false);
         self.syncer.wait(self.written)
     }
@@ -523,8 +531,7 @@ mod tests {
     }
 
     fn write(log: &mut Log, bytes: &[u8]) -> Written {
-        log.append(bytes.to_vec());
-        log.write(SyncPolicy::Never, 0, true, false)
+        log.write(bytes, SyncPolicy::Never, 0, true, false)
     }
 
     #[test]
@@ -612,8 +619,7 @@ mod tests {
         let disk = FaultyDisk::new();
         let mut log = open(&disk);
         let mut at = |now_ms: i64, bytes: &[u8]| {
-            log.append(bytes.to_vec());
-            let written = log.write(SyncPolicy::EverySecond, now_ms, true, false);
+            let written = log.write(bytes, SyncPolicy::EverySecond, now_ms, true, false);
             let until = |done: &mut dyn FnMut() -> bool| {
                 while !done() {
                     thread::yield_now()
@@ -626,14 +632,13 @@ mod tests {
         assert_eq!(at(10_100, b"two"), (true, 6));
         assert_eq!(at(11_100, b"six"), (true, 9));
         log.syncer.shared.busy.store(true, Ordering::SeqCst);
-        log.append(b"more".to_vec());
-        assert!(matches!(log.write(SyncPolicy::EverySecond, 20_000, true, false), Written::PutOff));
-        assert!(matches!(log.write(SyncPolicy::EverySecond, 21_999, true, false), Written::PutOff));
+        log.append(b"mo");
+        assert!(matches!(log.write(b"re", SyncPolicy::EverySecond, 20_000, true, false), Written::PutOff));
+        assert!(matches!(log.write(b"", SyncPolicy::EverySecond, 21_999, true, false), Written::PutOff));
         assert_eq!(log.delayed(), 0);
-        assert!(matches!(log.write(SyncPolicy::EverySecond, 22_000, true, false), Written::All));
+        assert!(matches!(log.write(b"", SyncPolicy::EverySecond, 22_000, true, false), Written::All));
         assert_eq!((log.delayed(), log.waiting_bytes()), (1, 0));
-        log.append(b"forced".to_vec());
-        assert!(matches!(log.write(SyncPolicy::EverySecond, 22_001, true, true), Written::All));
+        assert!(matches!(log.write(b"forced", SyncPolicy::EverySecond, 22_001, true, true), Written::All));
     }
 
     #[test]
@@ -645,9 +650,8 @@ mod tests {
             count.fetch_add(1, Ordering::SeqCst);
         }));
         log.switch(disk.create(Path::new("a")).expect("a healthy disk"), 0).expect("a thread");
-        log.append(b"one".to_vec());
         log.await_sync(true);
-        assert!(matches!(log.write(SyncPolicy::Always, 0, true, false), Written::All));
+        assert!(matches!(log.write(b"one", SyncPolicy::Always, 0, true, false), Written::All));
         log.syncer.wait(3).expect("a healthy disk");
         while woken.load(Ordering::SeqCst) == 0 {
             thread::yield_now();
