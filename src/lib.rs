@@ -5,6 +5,7 @@
 
 pub mod acl;
 pub mod allocator;
+pub mod broker;
 pub mod check;
 pub mod command;
 pub mod config;

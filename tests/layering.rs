@@ -25,12 +25,13 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("persist", &["disk", "store"]),
     ("check", &["disk", "persist"]),
     ("script", &["command", "config"]),
+    ("broker", &["command", "store"]),
     ("acl", &["command", "config"]),
     (
         "server",
         &[
-            "acl", "command", "config", "disk", "logging", "migrate", "persist", "pubsub", "script", "stats", "store",
-            "tls", "tracking",
+            "acl", "broker", "command", "config", "disk", "logging", "migrate", "persist", "pubsub", "script", "stats",
+            "store", "tls", "tracking",
         ],
     ),
     ("net", &["command", "config", "server", "store", "tls"]),

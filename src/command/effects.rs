@@ -37,6 +37,8 @@ bitflags::bitflags! {
         const OVERWRITTEN = 1 << 11;
         /// `c`: a key was given a value of another type.
         const TYPE_CHANGED = 1 << 12;
+        /// `d`: commands on types that Redis has in modules.
+        const MODULE = 1 << 13;
     }
 }
 

@@ -44,6 +44,56 @@ impl Error {
         self.counted
     }
 
+    /// There is no queue at a key.
+    pub fn mq_no_queue(name: &[u8]) -> Error {
+        Error::quoting(&[b"NOQUEUE no queue '", clip(name, TEXT_MAX), b"'"])
+    }
+
+    /// There is no exchange at a key.
+    pub fn mq_no_exchange(name: &[u8]) -> Error {
+        Error::quoting(&[b"NOEXCHANGE no exchange '", clip(name, TEXT_MAX), b"'"])
+    }
+
+    /// An exchange that only other exchanges may lead to.
+    pub fn mq_internal(name: &[u8]) -> Error {
+        Error::quoting(&[b"NOPERM exchange '", clip(name, TEXT_MAX), b"' is internal"])
+    }
+
+    /// A queue that does not take a message.
+    pub fn mq_rejected(why: &str, queue: &[u8]) -> Error {
+        Error::quoting(&[b"REJECTED ", why.as_bytes(), b" ", clip(queue, TEXT_MAX)])
+    }
+
+    /// A queue that takes nothing, or gives nothing, at the moment.
+    pub fn mq_paused(queue: &[u8]) -> Error {
+        Error::quoting(&[b"PAUSED queue '", clip(queue, TEXT_MAX), b"' is paused"])
+    }
+
+    /// A queue that belongs to another connection.
+    pub fn mq_locked(queue: &[u8]) -> Error {
+        Error::quoting(&[b"LOCKED queue '", clip(queue, TEXT_MAX), b"' is exclusive to another connection"])
+    }
+
+    /// A queue that somebody consumes alone, or that is to be consumed alone and is not.
+    pub fn mq_consumed_alone(queue: &[u8]) -> Error {
+        Error::quoting(&[b"LOCKED queue '", clip(queue, TEXT_MAX), b"' is in exclusive use"])
+    }
+
+    /// A client's second consumer with the same tag.
+    pub fn mq_tag_in_use(tag: &[u8]) -> Error {
+        Error::quoting(&[b"PRECONDITION consumer tag '", clip(tag, TEXT_MAX), b"' is in use"])
+    }
+
+    /// Something is there already, and is not what is declared.
+    pub fn mq_inequivalent(argument: &str) -> Error {
+        Error::new(format!("PRECONDITION inequivalent arg '{argument}'"))
+    }
+
+    /// A condition of a command does not hold.
+    pub fn mq_precondition(why: &str) -> Error {
+        Error::new(format!("PRECONDITION {why}"))
+    }
+
     /// A change that the append-only file could not be told of; `why` is what the system says.
     pub fn append_only_fails(why: &str) -> Error {
         Error::new(format!("MISCONF Errors writing to the AOF file: {why}"))
@@ -272,6 +322,15 @@ impl Error {
     pub fn library_not_loaded(why: &[u8]) -> Error {
         Error::quoting(&[b"ERR Error registering functions: ", clip(why, TEXT_MAX)])
     }
+
+    /// An effect that this server does not write.
+    pub const MQ_EFFECT: Error = Error::fixed("ERR invalid effect on a queue");
+    /// What stands where an id of a message belongs.
+    pub const MQ_INVALID_ID: Error = Error::fixed("ERR invalid message ID");
+    /// A message that must go somewhere, and would go nowhere.
+    pub const MQ_UNROUTABLE: Error = Error::fixed("UNROUTABLE no queue for this message");
+    /// A command that needs pushes, of a client of RESP2.
+    pub const MQ_NO_PROTO: Error = Error::fixed("NOPROTO pushed messages need RESP3: HELLO 3");
 
     /// A connection from elsewhere to a server that nobody has secured.
     pub const PROTECTED_MODE: Error = Error::fixed(

@@ -9,11 +9,12 @@ use super::ids::NewId;
 use super::trim::{TrimOptions, TrimmedTo};
 use super::{ACL_WRITE_STREAM_FAST, KEY_RW_UPDATE, WRITE_DENYOOM_FAST, WRITE_FAST, ids, place};
 use crate::command::args::int;
-use crate::command::effects::EventClass;
+use crate::command::effects::{Effects, EventClass};
 use crate::command::spec::{Arg, ArgKind, Group, KeySpec, Spec};
 use crate::command::table::{DataFn, Row};
 use crate::command::{Cx, Error};
 use crate::config::Config;
+use crate::store::{Key, Store};
 use weir_resp::{Argv, ArgvIter};
 use weir_structs::stream::{NodeLimits, References, Stream, StreamId, Trim, automatic_message_id};
 
@@ -264,6 +265,37 @@ pub(in crate::command) fn node_limits(config: &Config) -> NodeLimits {
 /// Unix time in ms, which is above 1970.
 pub(super) fn now_ms(cx: &Cx<'_>) -> u64 {
     u64::try_from(cx.now_ms()).unwrap_or(0)
+}
+
+/// Adds an entry with the next id to a stream, which is made if it is not there: as XADD does, for who is no client.
+pub fn append_fields(
+    store: &mut Store,
+    effects: &mut Effects,
+    db: usize,
+    key: Key<'_>,
+    fields: &[(&[u8], &[u8])],
+    limits: NodeLimits,
+) -> Result<(), Error> {
+    let now_ms = u64::try_from(store.now_ms()).unwrap_or(0);
+    let add = |stream: &mut Stream| {
+        let id = stream.next_id(now_ms).ok_or(Error::STREAM_EXHAUSTED)?;
+        if stream.append(id, fields.iter().copied(), limits) { Ok(id) } else { Err(Error::STREAM_ID_NOT_ABOVE) }
+    };
+    let id = match place::change(store.db(db), key, add, |_| true)? {
+        Some(id) => id,
+        None => {
+            let mut stream = Box::new(Stream::new());
+            let id = add(&mut stream)?;
+            place::create(store.db(db), key, stream);
+            effects.event(EventClass::NEW, "new", key.name, db);
+            id
+        }
+    };
+    let words = fields.iter().flat_map(|(field, value)| [*field, *value]);
+    effects.feed_words(3 + 2 * fields.len(), [b"XADD".as_slice(), key.name, &id.text()].into_iter().chain(words));
+    effects.changed(1);
+    effects.event(EventClass::STREAM, "xadd", key.name, db);
+    Ok(())
 }
 
 fn xadd_command(cx: &mut Cx<'_>) -> Result<(), Error> {

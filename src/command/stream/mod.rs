@@ -31,6 +31,8 @@ pub mod read_group;
 pub mod remove;
 mod trim;
 
+pub use append::append_fields;
+
 use super::Error;
 use super::spec::{Acl, Flags, KeyFlags};
 

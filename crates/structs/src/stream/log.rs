@@ -21,7 +21,7 @@ const BLOCK_BYTES_MAX: u64 = 1 << 20;
 const BLOCK_ENTRIES_MAX: u64 = 1 << 16;
 
 /// When a block is full: `stream-node-max-bytes` and `stream-node-max-entries`. 0 sets no limit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct NodeLimits {
     /// Bytes that the block would take as Redis's listpack.
     pub bytes: u64,

@@ -1,0 +1,244 @@
+//! Dead letters: messages that a queue gives up go to its dead letter exchange, with the story of how they got there.
+
+use super::publish::{Found, Incoming};
+use super::{Broker, Ground};
+use crate::command::error::Error;
+use weir_structs::exchange::Target;
+use weir_structs::queue::{Death, DeathReason, DlStrategy, FirstDeath, MessageId, Parcel, Story, When};
+
+/// A dead letter that nobody took is offered again after so many ms.
+pub(super) const OFFER_AGAIN_MS: u64 = 1_000;
+
+/// What became of a message that a queue gave up.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Buried {
+    /// It is somewhere else now, or gone.
+    Left,
+    /// It stays where it is until somebody takes it.
+    Retained,
+}
+
+/// What is known of a message that dies, taken out of its queue.
+struct Dying {
+    parcel: Parcel,
+    priority: u8,
+    dlx: Box<[u8]>,
+    strategy: DlStrategy,
+    /// The routing keys under which it goes on.
+    rkeys: Vec<Box<[u8]>>,
+    story: Story,
+}
+
+/// Adds a death to a story, which may not have begun.
+fn told(
+    mut story: Story,
+    queue: &[u8],
+    reason: DeathReason,
+    now_ms: u64,
+    exchange: &[u8],
+    rkeys: Vec<Box<[u8]>>,
+    ttl: Option<u64>,
+) -> Story {
+    if story.first.is_none() {
+        story.first = Some(Box::new(FirstDeath { queue: queue.into(), reason, exchange: exchange.into() }));
+    }
+    let known = story.deaths.iter().position(|death| *death.queue == *queue && death.reason == reason);
+    let death = match known {
+        Some(at) => {
+            let mut death = story.deaths.remove(at);
+            death.count += 1;
+            death.time_ms = now_ms;
+            death
+        }
+        None => Death {
+            queue: queue.into(),
+            reason,
+            count: 1,
+            time_ms: now_ms,
+            exchange: exchange.into(),
+            rkeys,
+            original_ttl_ms: ttl,
+        },
+    };
+    story.deaths.insert(0, death);
+    story
+}
+
+/// Whether a message that goes to a queue has been there before, and nobody has rejected it since.
+fn goes_in_circles(story: &Story, queue: &[u8]) -> bool {
+    let since = story.deaths.iter().position(|death| *death.queue == *queue);
+    since.is_some_and(|at| story.deaths.iter().take(at + 1).all(|death| death.reason != DeathReason::Rejected))
+}
+
+impl Broker {
+    /// A queue gives a message up.
+    ///
+    /// # Errors
+    /// Something else is where the queue was.
+    pub(super) fn bury(
+        &mut self,
+        ground: &mut Ground<'_>,
+        name: &[u8],
+        id: MessageId,
+        reason: DeathReason,
+    ) -> Result<Buried, Error> {
+        let now_ms = ground.now_ms();
+        let Some(queue) = ground.queue(name)? else { return Ok(Buried::Left) };
+        let Some(message) = queue.message(id) else { return Ok(Buried::Left) };
+        let rules = queue.rules();
+        if reason == DeathReason::Expired {
+            self.happened.expired += 1;
+        }
+        let Some(dlx) = rules.dlx.clone() else {
+            self.take_out(ground, name, id, true)?;
+            if reason != DeathReason::Expired {
+                self.happened.dropped += 1;
+            }
+            return Ok(Buried::Left);
+        };
+        let own: Vec<Box<[u8]>> = std::iter::once(message.rkey()).chain(message.parcel.cc()).map(Box::from).collect();
+        let ttl = message.expires_ms.map(|at| at.saturating_sub(message.parcel.ts_ms()));
+        let story = message.story.cloned().unwrap_or_default();
+        let dying = Dying {
+            parcel: message.parcel.clone(),
+            priority: message.priority,
+            strategy: rules.dl_strategy,
+            rkeys: rules.dl_rkey.clone().map_or_else(|| own.clone(), |key| vec![key]),
+            story: told(story, name, reason, now_ms, message.exchange(), own, ttl),
+            dlx,
+        };
+        let taken = self.send_on(ground, &dying)?;
+        match (taken, dying.strategy) {
+            (Sent::Nowhere, DlStrategy::Retain) => {
+                let key = ground.store.key(name);
+                self.change(ground, key, |queue| {
+                    queue.die(id, reason, now_ms.saturating_add(OFFER_AGAIN_MS));
+                    (true, ())
+                })?;
+                self.feed_set(ground, name, &[id])?;
+                Ok(Buried::Retained)
+            }
+            (sent, _) => {
+                self.take_out(ground, name, id, true)?;
+                match sent {
+                    Sent::On => {
+                        if let Some(count) = self.happened.dead_lettered.get_mut(reason as usize) {
+                            *count += 1;
+                        }
+                        ground.event("mq.deadletter", name);
+                    }
+                    Sent::InCircles | Sent::Nowhere => self.happened.dropped += 1,
+                }
+                Ok(Buried::Left)
+            }
+        }
+    }
+
+    /// A message dies before it has been in its queue: its publisher is refused, and it goes to the dead letter exchange.
+    pub(super) fn bury_unborn(
+        &mut self,
+        ground: &mut Ground<'_>,
+        name: &[u8],
+        incoming: Incoming<'_>,
+    ) -> Result<(), Error> {
+        let now_ms = ground.now_ms();
+        let Some(queue) = ground.queue(name)? else { return Ok(()) };
+        let rules = queue.rules();
+        let Some(dlx) = rules.dlx.clone() else {
+            self.happened.dropped += 1;
+            return Ok(());
+        };
+        let parcel = incoming.parcel;
+        let story = incoming.story.cloned().unwrap_or_default();
+        let rkey = story.rkey.as_deref().unwrap_or(parcel.rkey());
+        let own: Vec<Box<[u8]>> = std::iter::once(rkey).chain(parcel.cc()).map(Box::from).collect();
+        let exchange: Box<[u8]> = story.exchange.as_deref().unwrap_or(parcel.exchange()).into();
+        let dying = Dying {
+            parcel: parcel.clone(),
+            priority: incoming.priority,
+            strategy: rules.dl_strategy,
+            rkeys: rules.dl_rkey.clone().map_or_else(|| own.clone(), |key| vec![key]),
+            story: told(story, name, DeathReason::MaxLen, now_ms, &exchange, own, incoming.ttl_ms),
+            dlx,
+        };
+        if self.send_on(ground, &dying)? == Sent::On {
+            if let Some(count) = self.happened.dead_lettered.get_mut(DeathReason::MaxLen as usize) {
+                *count += 1;
+            }
+        } else {
+            self.happened.dropped += 1;
+        }
+        Ok(())
+    }
+
+    /// Sends a dead letter to where its exchange leads.
+    fn send_on(&mut self, ground: &mut Ground<'_>, dying: &Dying) -> Result<Sent, Error> {
+        let mut found = Found::default();
+        let headers: Vec<_> = dying.parcel.headers().collect();
+        let mut rkeys = dying.rkeys.iter().map(|key| &**key);
+        let first = rkeys.next().unwrap_or_default();
+        let others: Vec<&[u8]> = rkeys.collect();
+        self.route(ground, &dying.dlx, first, &others, &headers, &mut found)?;
+        let mut story = dying.story.clone();
+        story.exchange = Some(dying.dlx.clone());
+        story.rkey = Some(first.into());
+        let mut open = Found::default();
+        let mut circles = 0;
+        for at in 0..found.len() {
+            let (target, name) = found.at(at);
+            if target == Target::Queue && goes_in_circles(&story, name) {
+                circles += 1;
+            } else {
+                open.push(target, name);
+            }
+        }
+        if open.len() == 0 {
+            return Ok(if circles > 0 { Sent::InCircles } else { Sent::Nowhere });
+        }
+        let incoming = Incoming {
+            parcel: &dying.parcel,
+            priority: dying.priority,
+            ttl_ms: None,
+            when: When::Now,
+            idmp: None,
+            story: Some(&story),
+        };
+        self.moves += 1;
+        let published = self.put_into_all(ground, &open, incoming);
+        self.moves -= 1;
+        let published = published?;
+        Ok(if published.queues.is_empty() && published.others == 0 { Sent::Nowhere } else { Sent::On })
+    }
+
+    /// Takes a message out of its queue for good.
+    pub(super) fn take_out(
+        &mut self,
+        ground: &mut Ground<'_>,
+        name: &[u8],
+        id: MessageId,
+        fed: bool,
+    ) -> Result<bool, Error> {
+        let key = ground.store.key(name);
+        self.release(ground, name, id)?;
+        let removed = self.change(ground, key, |queue| {
+            let removed = queue.remove(id).is_some();
+            (removed, removed)
+        })?;
+        if removed != Some(true) {
+            return Ok(false);
+        }
+        ground.effects.changed(1);
+        if fed {
+            self.feed_end(ground, name, &[id]);
+        }
+        Ok(true)
+    }
+}
+
+/// Where a dead letter got.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Sent {
+    On,
+    InCircles,
+    Nowhere,
+}

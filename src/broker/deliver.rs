@@ -1,0 +1,498 @@
+//! From queues to consumers and back: taking, acknowledging, giving back.
+//!
+//! What is taken is *unacked* until it is settled, by its id or by a receipt that also says which of its hand-outs is meant.
+
+use super::consumers::consumer_holding;
+use super::dead::Buried;
+use super::{Broker, Ground};
+use crate::command::error::Error;
+use weir_structs::number::parse_u64;
+use weir_structs::queue::{
+    DeathReason, Due, Holder, Message, MessageId, Next, Paused, Queue, RetryWhich, Rules, State,
+};
+
+/// Which message a client speaks of: in the text `id` or `id@acquired`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Receipt {
+    /// The message.
+    pub id: MessageId,
+    /// Which of its hand-outs; the current one if that is not said.
+    pub acquired: Option<u32>,
+}
+
+impl Receipt {
+    /// `None` if the text is neither.
+    pub fn parse(text: &[u8]) -> Option<Receipt> {
+        let Some(at) = text.iter().position(|byte| *byte == b'@') else {
+            return Some(Receipt { id: MessageId::parse(text)?, acquired: None });
+        };
+        let (id, acquired) = (text.get(..at)?, text.get(at + 1..)?);
+        Some(Receipt { id: MessageId::parse(id)?, acquired: Some(u32::try_from(parse_u64(acquired)?).ok()?) })
+    }
+}
+
+/// What became of an attempt to settle a message.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Settled {
+    /// It is done.
+    Done,
+    /// Nobody holds such a message.
+    NotPending,
+    /// The receipt is of a hand-out that is over.
+    Stale,
+}
+
+impl Settled {
+    /// The number that stands for it in replies.
+    pub fn number(self) -> i64 {
+        match self {
+            Settled::Done => 1,
+            Settled::NotPending => -1,
+            Settled::Stale => -2,
+        }
+    }
+}
+
+/// Who takes messages, and how.
+#[derive(Clone, Copy, Debug)]
+pub struct Taker<'a> {
+    /// The name under which they are pending.
+    pub name: &'a [u8],
+    /// For how many ms; what the queue says if that is not said.
+    pub lease_ms: Option<u64>,
+    /// They are settled at once.
+    pub noack: bool,
+}
+
+/// How much is wanted still.
+#[derive(Clone, Copy, Debug)]
+pub struct Wanted {
+    /// Messages.
+    pub count: u64,
+    /// Bytes of bodies; the first message is given however long it is.
+    pub bytes: u64,
+    /// Messages that were given.
+    pub given: u64,
+}
+
+/// How a message is given back.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Nack {
+    /// As if it had not been taken.
+    Silent,
+    /// Its consumer failed.
+    Fail,
+    /// It is not to be tried again.
+    Fatal,
+}
+
+/// A message that was claimed by another consumer.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Claimed {
+    /// Which one.
+    pub id: MessageId,
+}
+
+/// Whether the message that a receipt names is held by somebody, as it says.
+pub(super) fn check(queue: &Queue, receipt: Receipt) -> Settled {
+    match queue.message(receipt.id) {
+        Some(message) if message.state == State::Unacked => match receipt.acquired {
+            Some(acquired) if acquired != message.acquired => Settled::Stale,
+            _ => Settled::Done,
+        },
+        // It was handed out so often before, and has come back.
+        Some(message) if receipt.acquired.is_some_and(|acquired| acquired <= message.acquired) => Settled::Stale,
+        _ => Settled::NotPending,
+    }
+}
+
+/// How long a message is parked that was given back for the `deliveries`th time; `None` if it is not.
+pub(super) fn parked_ms(rules: &Rules, failed: bool, deliveries: u64) -> Option<u64> {
+    let retry = rules.retry?;
+    let parks = match retry.which {
+        RetryWhich::None => false,
+        RetryWhich::All => true,
+        RetryWhich::Failed => failed,
+        RetryWhich::Returned => !failed,
+    };
+    let wait_ms = retry.min_ms.saturating_mul(deliveries.max(1)).min(retry.max_ms);
+    (parks && wait_ms > 0).then_some(wait_ms)
+}
+
+impl Broker {
+    /// Hands messages of a queue out, each to `give`, until there are as many as wanted or no more.
+    ///
+    /// # Errors
+    /// There is something else at the key.
+    pub fn take(
+        &mut self,
+        ground: &mut Ground<'_>,
+        name: &[u8],
+        taker: &Taker<'_>,
+        wanted: &mut Wanted,
+        give: &mut dyn FnMut(&Message<'_>),
+    ) -> Result<bool, Error> {
+        let now_ms = ground.now_ms();
+        let key = ground.store.key(name);
+        loop {
+            let mut gone = Vec::new();
+            let mut taken = Vec::new();
+            let feeds = ground.effects.feeds();
+            let done = self.change(ground, key, |queue| {
+                let expired = hand_out(queue, taker, wanted, now_ms, &mut gone, &mut taken, give);
+                let marks = taken.iter().max().copied().filter(|last| queue.mark() < *last);
+                if let Some(mark) = marks {
+                    queue.set_mark(mark);
+                }
+                let tracks = queue.rules().track;
+                (!(gone.is_empty() && taken.is_empty()), (expired, marks, tracks))
+            })?;
+            let Some((expired, mark, tracks)) = done else { return Ok(false) };
+            let count = gone.len() + taken.len();
+            if count > 0 {
+                self.happened.delivered += count as u64;
+                ground.effects.changed(count as u64);
+                ground.event("mq.get", name);
+                if feeds {
+                    self.feed_end(ground, name, &gone);
+                    if let Some(mark) = mark {
+                        self.feed_mark(ground, name, mark);
+                    }
+                    if tracks {
+                        self.feed_set(ground, name, &taken)?;
+                    }
+                }
+                self.happened.acked += gone.len() as u64;
+                self.used(ground, name);
+            }
+            match expired {
+                None => return Ok(true),
+                Some(id) => {
+                    self.bury(ground, name, id, DeathReason::Expired)?;
+                }
+            }
+        }
+    }
+
+    /// Settles messages: they are gone from their queue.
+    ///
+    /// # Errors
+    /// There is no such queue.
+    pub fn acknowledge(
+        &mut self,
+        ground: &mut Ground<'_>,
+        name: &[u8],
+        receipts: &[Receipt],
+    ) -> Result<Vec<Settled>, Error> {
+        let key = ground.store.key(name);
+        let mut gone = Vec::new();
+        let mut released = Vec::new();
+        let settled = self.change(ground, key, |queue| {
+            let settled: Vec<Settled> = receipts
+                .iter()
+                .map(|receipt| {
+                    let settled = check(queue, *receipt);
+                    if settled == Settled::Done {
+                        released.extend(queue.message(receipt.id).and_then(|message| consumer_holding(queue, message)));
+                        queue.remove(receipt.id);
+                        gone.push(receipt.id);
+                    }
+                    settled
+                })
+                .collect();
+            queue.counters_mut().acked += gone.len() as u64;
+            (!gone.is_empty(), settled)
+        })?;
+        let settled = settled.ok_or_else(|| Error::mq_no_queue(name))?;
+        if !gone.is_empty() {
+            self.happened.acked += gone.len() as u64;
+            ground.effects.changed(gone.len() as u64);
+            ground.event("mq.ack", name);
+            self.feed_end(ground, name, &gone);
+            for (number, bytes) in released {
+                self.gets_credit(number, bytes);
+            }
+            self.has_news(ground, name)?;
+        }
+        Ok(settled)
+    }
+
+    /// Gives a message back. `delay_ms` is how long it is parked, whatever the queue says.
+    ///
+    /// # Errors
+    /// There is no such queue.
+    pub fn give_back(
+        &mut self,
+        ground: &mut Ground<'_>,
+        name: &[u8],
+        receipt: Receipt,
+        how: Nack,
+        delay_ms: Option<u64>,
+    ) -> Result<Settled, Error> {
+        let queue = ground.queue(name)?.ok_or_else(|| Error::mq_no_queue(name))?;
+        let settled = check(queue, receipt);
+        if settled != Settled::Done {
+            return Ok(settled);
+        }
+        self.come_back(ground, name, receipt.id, how, delay_ms)?;
+        Ok(Settled::Done)
+    }
+
+    /// A message that somebody held comes back: to its place, to be parked, or it is dead.
+    pub(super) fn come_back(
+        &mut self,
+        ground: &mut Ground<'_>,
+        name: &[u8],
+        id: MessageId,
+        how: Nack,
+        delay_ms: Option<u64>,
+    ) -> Result<(), Error> {
+        let now_ms = ground.now_ms();
+        let key = ground.store.key(name);
+        self.release(ground, name, id)?;
+        let failed = how != Nack::Silent;
+        let over = self.change(ground, key, |queue| {
+            let Some(message) = queue.message(id) else { return (false, None) };
+            let deliveries = u64::from(message.deliveries) + u64::from(failed);
+            let rules = queue.rules();
+            let over = failed && rules.delivery_limit.is_some_and(|limit| deliveries > u64::from(limit));
+            let park_ms = match delay_ms {
+                Some(ms) => (ms > 0).then_some(ms),
+                None => parked_ms(rules, failed, deliveries),
+            };
+            let parks = park_ms.filter(|_| !over && how != Nack::Fatal).map(|ms| now_ms.saturating_add(ms));
+            queue.give_back(id, failed, parks);
+            queue.counters_mut().returned += 1;
+            (true, Some(over))
+        })?;
+        let Some(Some(over)) = over else { return Ok(()) };
+        ground.effects.changed(1);
+        ground.event("mq.nack", name);
+        let reason = match how {
+            Nack::Fatal => Some(DeathReason::Rejected),
+            _ if over => Some(DeathReason::DeliveryLimit),
+            _ => None,
+        };
+        match reason {
+            Some(reason) => {
+                if self.bury(ground, name, id, reason)? == Buried::Retained {
+                    return Ok(());
+                }
+            }
+            None => self.feed_set(ground, name, &[id])?,
+        }
+        self.has_news(ground, name)
+    }
+
+    /// Gives a consumer more time. `None` of a queue that is not there.
+    ///
+    /// # Errors
+    /// There is no such queue.
+    pub fn touch(
+        &mut self,
+        ground: &mut Ground<'_>,
+        name: &[u8],
+        receipts: &[Receipt],
+        lease_ms: u64,
+    ) -> Result<Vec<Settled>, Error> {
+        let until_ms = ground.now_ms().saturating_add(lease_ms);
+        let key = ground.store.key(name);
+        let settled = self.change(ground, key, |queue| {
+            let settled: Vec<Settled> = receipts
+                .iter()
+                .map(|receipt| {
+                    let settled = check(queue, *receipt);
+                    if settled == Settled::Done {
+                        queue.extend_lease(receipt.id, until_ms);
+                    }
+                    settled
+                })
+                .collect();
+            (false, settled)
+        })?;
+        ground.effects.feed_nothing();
+        settled.ok_or_else(|| Error::mq_no_queue(name))
+    }
+
+    /// Gives messages that somebody has held for at least `min_idle_ms` to another consumer; `give` sees each.
+    ///
+    /// # Errors
+    /// There is no such queue.
+    pub fn claim(
+        &mut self,
+        ground: &mut Ground<'_>,
+        name: &[u8],
+        consumer: &[u8],
+        min_idle_ms: u64,
+        receipts: &[Receipt],
+        give: &mut dyn FnMut(&Message<'_>),
+    ) -> Result<(), Error> {
+        let now_ms = ground.now_ms();
+        let key = ground.store.key(name);
+        let mut claimed = Vec::new();
+        for receipt in receipts {
+            let queue = ground.queue(name)?.ok_or_else(|| Error::mq_no_queue(name))?;
+            let idle_ms =
+                queue.message(receipt.id).map_or(0, |it| now_ms.saturating_sub(it.since_ms.unwrap_or(now_ms)));
+            if check(queue, *receipt) != Settled::Done || idle_ms < min_idle_ms || claimed.contains(&receipt.id) {
+                continue;
+            }
+            self.release(ground, name, receipt.id)?;
+            self.change(ground, key, |queue| {
+                let holder = queue.holder(Holder::Named(consumer));
+                queue.claim(receipt.id, holder, now_ms);
+                let until_ms = now_ms.saturating_add(queue.rules().lease_ms);
+                queue.extend_lease(receipt.id, until_ms);
+                if let Some(message) = queue.message(receipt.id) {
+                    give(&message);
+                }
+                (true, ())
+            })?;
+            claimed.push(receipt.id);
+        }
+        ground.effects.feed_nothing();
+        if !claimed.is_empty() {
+            self.happened.delivered += claimed.len() as u64;
+            self.happened.redelivered += claimed.len() as u64;
+            ground.effects.changed(claimed.len() as u64);
+            if ground.queue(name)?.is_some_and(|queue| queue.rules().track) {
+                self.feed_set(ground, name, &claimed)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes a message that was published in two phases one that can be taken, or takes it back. Says whether there was one.
+    ///
+    /// # Errors
+    /// There is no such queue.
+    pub fn resolve(
+        &mut self,
+        ground: &mut Ground<'_>,
+        name: &[u8],
+        id: MessageId,
+        commit: bool,
+    ) -> Result<bool, Error> {
+        let now_ms = ground.now_ms();
+        let queue = ground.queue(name)?.ok_or_else(|| Error::mq_no_queue(name))?;
+        if queue.message(id).is_none_or(|message| message.state != State::Held) {
+            return Ok(false);
+        }
+        if !commit {
+            return self.take_out(ground, name, id, true);
+        }
+        let key = ground.store.key(name);
+        self.change(ground, key, |queue| {
+            queue.commit(id, now_ms);
+            (true, ())
+        })?;
+        ground.effects.changed(1);
+        self.feed_set(ground, name, &[id])?;
+        self.has_news(ground, name)?;
+        Ok(true)
+    }
+
+    /// Removes ready messages, at most `max`. Says how many.
+    ///
+    /// # Errors
+    /// There is no such queue.
+    pub fn purge(&mut self, ground: &mut Ground<'_>, name: &[u8], max: usize) -> Result<usize, Error> {
+        let key = ground.store.key(name);
+        let gone = self.change(ground, key, |queue| {
+            let gone: Vec<MessageId> = queue.purge(max).into_iter().collect();
+            (!gone.is_empty(), gone)
+        })?;
+        let gone = gone.ok_or_else(|| Error::mq_no_queue(name))?;
+        if !gone.is_empty() {
+            ground.effects.changed(gone.len() as u64);
+            self.feed_end(ground, name, &gone);
+            self.happened.dropped += gone.len() as u64;
+        }
+        Ok(gone.len())
+    }
+
+    /// What a moment asks of a message. Says whether there was anything.
+    pub(super) fn act(&mut self, ground: &mut Ground<'_>, name: &[u8], id: MessageId, due: Due) -> Result<(), Error> {
+        let key = ground.store.key(name);
+        match due {
+            Due::Fire => {
+                let fired = self.change(ground, key, |queue| (true, queue.fire(id)))?;
+                if let Some(Some(place)) = fired {
+                    self.feed_fired(ground, name, &[(id, place)]);
+                    ground.effects.changed(1);
+                }
+                self.has_news(ground, name)
+            }
+            Due::Unpark => {
+                self.change(ground, key, |queue| {
+                    queue.unpark(id);
+                    (true, ())
+                })?;
+                self.has_news(ground, name)
+            }
+            Due::Lease => self.come_back(ground, name, id, Nack::Fail, None),
+            Due::Expire => self.bury(ground, name, id, DeathReason::Expired).map(drop),
+            Due::Unresolved => self.bury(ground, name, id, DeathReason::Unresolved).map(drop),
+            Due::RetryDead => {
+                let reason = Self::reason_of_dead(ground, name, id);
+                self.bury(ground, name, id, reason).map(drop)
+            }
+        }
+    }
+}
+
+/// Hands out what is wanted. An expired message that is in the way ends it: its id is the result.
+fn hand_out(
+    queue: &mut Queue,
+    taker: &Taker<'_>,
+    wanted: &mut Wanted,
+    now_ms: u64,
+    gone: &mut Vec<MessageId>,
+    taken: &mut Vec<MessageId>,
+    give: &mut dyn FnMut(&Message<'_>),
+) -> Option<MessageId> {
+    if queue.paused().contains(Paused::OUT) || wanted.count == wanted.given {
+        return None;
+    }
+    let holder = (!taker.noack).then(|| queue.holder(Holder::Named(taker.name)));
+    let until_ms = now_ms.saturating_add(taker.lease_ms.unwrap_or(queue.rules().lease_ms));
+    let mut expired = None;
+    while wanted.given < wanted.count {
+        let id = match queue.next(now_ms) {
+            Next::Nothing => break,
+            Next::Expired(id) => {
+                expired = Some(id);
+                break;
+            }
+            Next::Ready(id) => id,
+        };
+        let bytes = queue.message(id).map_or(0, |message| message.parcel.body().len() as u64);
+        if wanted.given > 0 && bytes > wanted.bytes {
+            wanted.count = wanted.given;
+            break;
+        }
+        wanted.bytes = wanted.bytes.saturating_sub(bytes);
+        wanted.given += 1;
+        queue.counters_mut().delivered += 1;
+        match holder {
+            Some(holder) => {
+                queue.hand_out(id, holder, Some(until_ms), now_ms);
+                if let Some(message) = queue.message(id) {
+                    give(&message);
+                }
+                taken.push(id);
+            }
+            None => {
+                if let Some(message) = queue.message(id) {
+                    give(&message);
+                }
+                queue.remove(id);
+                gone.push(id);
+            }
+        }
+    }
+    if let Some(holder) = holder.filter(|_| taken.is_empty()) {
+        queue.forget_holder(holder);
+    }
+    expired
+}

@@ -1,0 +1,159 @@
+//! What is repeated of changes in queues: ids, times and choices as they were made.
+//!
+//! ```text
+//!  MQ.EFFECT PUT parcel n (queue id meta)*    a message is in queues
+//!  MQ.EFFECT SET queue n (id meta)*           what is known of messages beside what they are
+//!  MQ.EFFECT END queue n id*                  messages have gone
+//!  MQ.EFFECT FIRE queue n (id key)*           delayed messages have taken their places
+//!  MQ.EFFECT MARK queue id                    everything up to here has been handed out, perhaps
+//! ```
+
+use super::{Broker, Ground};
+use crate::command::args::Words;
+use crate::command::error::Error;
+use weir_structs::number::format_u64;
+use weir_structs::queue::{MessageId, Parcel};
+
+/// Ids that are named in one command.
+const FED_IDS: usize = 512;
+
+impl Broker {
+    /// A message is in a queue.
+    pub(super) fn feed_put(
+        &mut self,
+        ground: &mut Ground<'_>,
+        name: &[u8],
+        id: MessageId,
+        parcel: &Parcel,
+    ) -> Result<(), Error> {
+        if !ground.effects.feeds() {
+            return Ok(());
+        }
+        let mut meta = std::mem::take(&mut self.meta);
+        meta.clear();
+        if let Some(queue) = ground.queue(name)? {
+            queue.put_meta(id, &mut meta);
+        }
+        ground.effects.feed_as(&[b"MQ.EFFECT", b"PUT", parcel.as_bytes(), b"1", name, &id.text(), &meta]);
+        self.meta = meta;
+        Ok(())
+    }
+
+    /// What is known of messages has changed.
+    pub(super) fn feed_set(&mut self, ground: &mut Ground<'_>, name: &[u8], ids: &[MessageId]) -> Result<(), Error> {
+        if !ground.effects.feeds() {
+            return Ok(());
+        }
+        for ids in ids.chunks(FED_IDS) {
+            let Some(queue) = ground.queue(name)? else { return Ok(()) };
+            let mut words: Vec<Vec<u8>> = Vec::with_capacity(2 * ids.len());
+            for &id in ids {
+                let mut meta = Vec::new();
+                if queue.put_meta(id, &mut meta) {
+                    words.push(id.text().to_vec());
+                    words.push(meta);
+                }
+            }
+            let count = format_u64(words.len() as u64 / 2);
+            ground.effects.feed_list(&[b"MQ.EFFECT", b"SET", name, &count], words.iter().map(|word| &**word));
+        }
+        Ok(())
+    }
+
+    /// Messages have gone.
+    pub(super) fn feed_end(&mut self, ground: &mut Ground<'_>, name: &[u8], ids: &[MessageId]) {
+        if !ground.effects.feeds() {
+            return;
+        }
+        for ids in ids.chunks(FED_IDS) {
+            let texts: Vec<_> = ids.iter().map(|id| id.text()).collect();
+            let count = format_u64(ids.len() as u64);
+            ground.effects.feed_list(&[b"MQ.EFFECT", b"END", name, &count], texts.iter().map(|text| &**text));
+        }
+    }
+
+    /// Delayed messages have taken their places.
+    pub(super) fn feed_fired(&mut self, ground: &mut Ground<'_>, name: &[u8], fired: &[(MessageId, MessageId)]) {
+        if !ground.effects.feeds() {
+            return;
+        }
+        for fired in fired.chunks(FED_IDS) {
+            let texts: Vec<_> = fired.iter().flat_map(|(id, key)| [id.text(), key.text()]).collect();
+            let count = format_u64(fired.len() as u64);
+            ground.effects.feed_list(&[b"MQ.EFFECT", b"FIRE", name, &count], texts.iter().map(|text| &**text));
+        }
+    }
+
+    /// Messages up to this one may have been handed out.
+    pub(super) fn feed_mark(&mut self, ground: &mut Ground<'_>, name: &[u8], mark: MessageId) {
+        ground.effects.feed_as(&[b"MQ.EFFECT", b"MARK", name, &mark.text()]);
+    }
+
+    /// Does what an effect says. `words` begin behind `MQ.EFFECT`.
+    ///
+    /// # Errors
+    /// It is not what this server writes, or there is no such queue; what stands in front of the mistake is done.
+    pub fn repeat_effect(&mut self, ground: &mut Ground<'_>, mut words: Words<'_>) -> Result<(), Error> {
+        let which = words.expect()?;
+        match which.to_ascii_uppercase().as_slice() {
+            b"PUT" => {
+                let parcel = Parcel::from_bytes(words.expect()?).ok_or(Error::MQ_EFFECT)?;
+                for _ in 0..words.expect_int()? {
+                    let (name, id, meta) = (words.expect()?, message_id(words.expect()?)?, words.expect()?);
+                    self.repeat(ground, name, |queue| queue.put(id, meta, parcel.clone()).is_ok())?;
+                }
+            }
+            b"SET" => {
+                let name = words.expect()?;
+                for _ in 0..words.expect_int()? {
+                    let (id, meta) = (message_id(words.expect()?)?, words.expect()?);
+                    self.repeat(ground, name, |queue| queue.set(id, meta).is_ok())?;
+                }
+            }
+            b"END" => {
+                let name = words.expect()?;
+                for _ in 0..words.expect_int()? {
+                    let id = message_id(words.expect()?)?;
+                    self.repeat(ground, name, |queue| queue.remove(id).is_some())?;
+                }
+            }
+            b"FIRE" => {
+                let name = words.expect()?;
+                for _ in 0..words.expect_int()? {
+                    let (id, key) = (message_id(words.expect()?)?, message_id(words.expect()?)?);
+                    self.repeat(ground, name, |queue| queue.fire_as(id, key))?;
+                }
+            }
+            b"MARK" => {
+                let name = words.expect()?;
+                let mark = message_id(words.expect()?)?;
+                self.repeat(ground, name, |queue| {
+                    queue.set_mark(mark);
+                    true
+                })?;
+            }
+            _ => return Err(Error::SYNTAX),
+        }
+        if words.left() > 0 { Err(Error::SYNTAX) } else { Ok(()) }
+    }
+
+    fn repeat(
+        &mut self,
+        ground: &mut Ground<'_>,
+        name: &[u8],
+        change: impl FnOnce(&mut weir_structs::queue::Queue) -> bool,
+    ) -> Result<(), Error> {
+        let key = ground.store.key(name);
+        let done = self.change(ground, key, |queue| (true, change(queue)))?;
+        ground.effects.changed(1);
+        match done {
+            Some(true) => Ok(()),
+            Some(false) => Err(Error::MQ_EFFECT),
+            None => Err(Error::mq_no_queue(name)),
+        }
+    }
+}
+
+fn message_id(word: &[u8]) -> Result<MessageId, Error> {
+    MessageId::parse(word).ok_or(Error::MQ_INVALID_ID)
+}

@@ -1,0 +1,281 @@
+//! The broker: what all queues and exchanges have in common.
+//!
+//! ```text
+//!  publish ──► route: exchanges, their bindings, alternates ──► each queue once ──► make room ──► put in
+//!                                                                                     │ dead letters
+//!  get, dispatch ◄── queue ◄── settle: acknowledged, given back, dead ────────────────┘
+//!                      ▲
+//!  alarms: what is delayed, parked, leased, held or expires
+//! ```
+//!
+//! Queues and exchanges are values of keys ([`weir_structs::queue`], [`weir_structs::exchange`]); this room knows where they
+//! are, which rules are in force for them, who is sent what is in them, and how a message gets from one to the next. It
+//! reaches keys through the store like any command, says what it changed in [`Effects`], and knows neither clients nor
+//! connections: whoever drives it takes the deliveries out and sends them.
+//!
+//! What must stay true: every change of a queue goes through [`Broker::change`], so that totals, alarms and rules are right;
+//! what was changed is in the feed as effects, with ids and times in them, never as a choice to be made again.
+
+mod consumers;
+mod dead;
+mod deliver;
+mod effect;
+mod places;
+mod policies;
+mod publish;
+mod timers;
+mod totals;
+
+pub use consumers::{ConsumerFigures, Delivery, Ended, NewConsumer, Subscribed};
+pub use deliver::{Claimed, Receipt, Settled};
+pub use policies::{AppliesTo, Policy};
+pub use publish::{Publication, Published, Refusal};
+pub use totals::{Happened, Totals};
+
+use crate::command::effects::{Effects, EventClass};
+use crate::command::error::Error;
+use crate::store::{BrokerChange, Key, Store, ValueRef};
+use places::{PlaceKind, Places};
+use policies::Policies;
+use std::sync::Arc;
+use weir_structs::exchange::{DestinationId, Exchange, Sieve, Target};
+use weir_structs::queue::{Figures, Queue};
+use weir_structs::stream::NodeLimits;
+
+/// What the broker works on.
+#[derive(Debug)]
+pub struct Ground<'g> {
+    /// All databases.
+    pub store: &'g mut Store,
+    /// Where it says what it changed.
+    pub effects: &'g mut Effects,
+    /// The database.
+    pub db: usize,
+}
+
+impl Ground<'_> {
+    /// Unix time in ms.
+    pub fn now_ms(&self) -> u64 {
+        u64::try_from(self.store.now_ms()).unwrap_or_default()
+    }
+
+    /// The queue at a key, to be looked at.
+    ///
+    /// # Errors
+    /// There is something else.
+    pub fn queue(&self, name: &[u8]) -> Result<Option<&Queue>, Error> {
+        match self.store.view(self.db, self.store.key(name)).map(|entry| entry.value()) {
+            None => Ok(None),
+            Some(ValueRef::Queue(queue)) => Ok(Some(queue)),
+            Some(_) => Err(Error::WRONG_TYPE),
+        }
+    }
+
+    /// The exchange at a key, to be looked at.
+    ///
+    /// # Errors
+    /// There is something else.
+    pub fn exchange(&self, name: &[u8]) -> Result<Option<&Exchange>, Error> {
+        match self.store.view(self.db, self.store.key(name)).map(|entry| entry.value()) {
+            None => Ok(None),
+            Some(ValueRef::Exchange(exchange)) => Ok(Some(exchange)),
+            Some(_) => Err(Error::WRONG_TYPE),
+        }
+    }
+
+    fn event(&mut self, name: &'static str, key: &[u8]) {
+        self.effects.event(EventClass::MODULE, name, key, self.db);
+    }
+}
+
+/// A message for the subscribers of a channel that an exchange is bound to.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ForChannel {
+    /// The channel.
+    pub channel: Box<[u8]>,
+    /// The message's body.
+    pub body: Box<[u8]>,
+}
+
+/// Everything that is not in a queue or an exchange.
+#[derive(Debug, Default)]
+pub struct Broker {
+    databases: Vec<Places>,
+    policies: Policies,
+    consumers: consumers::Consumers,
+    happened: Happened,
+    last_uid: u64,
+    for_channels: Vec<ForChannel>,
+    /// Moves of messages from one queue to the next that are under way.
+    moves: usize,
+    /// When a block of a stream is full.
+    stream_limits: NodeLimits,
+    /// Kept for their room.
+    found: publish::Found,
+    sieve: Sieve,
+    meta: Vec<u8>,
+}
+
+impl Broker {
+    #[inline]
+    fn places(&mut self, db: usize) -> &mut Places {
+        if self.databases.len() <= db {
+            self.databases.resize_with(db + 1, Places::default);
+        }
+        &mut self.databases[db]
+    }
+
+    /// Lets `change` change the queue at a key, under the rules in force. Nobody who watches the key hears of it if `change`
+    /// says that it changed nothing.
+    #[inline]
+    fn change<R>(
+        &mut self,
+        ground: &mut Ground<'_>,
+        key: Key<'_>,
+        change: impl FnOnce(&mut Queue) -> (bool, R),
+    ) -> Result<Option<R>, Error> {
+        let Some(mut entry) = ground.store.db(ground.db).get_mut(key) else { return Ok(None) };
+        let Broker { databases, policies, .. } = self;
+        entry.try_change(|value| {
+            let Some(mut queue) = value.queue_mut() else { return (false, Err(Error::WRONG_TYPE)) };
+            let uid = queue.uid();
+            let places = databases.get_mut(ground.db);
+            let Some((places, epoch)) = places.and_then(|places| {
+                let epoch = places.get(uid)?.rules_epoch;
+                Some((places, epoch))
+            }) else {
+                // It was put there by the same command and is not known yet: nothing is lost by looking at it as it is.
+                let (changed, result) = change(&mut queue);
+                return (changed, Ok(Some(result)));
+            };
+            if epoch != policies.epoch() {
+                let rules = policies.rules(key.name, queue.options());
+                queue.set_rules(rules);
+                if let Some(place) = places.get_mut(uid) {
+                    place.rules_epoch = policies.epoch();
+                }
+            }
+            let before = queue.figures();
+            let (changed, result) = change(&mut queue);
+            places.totals.moved(before, queue.figures());
+            places.alarm(uid, queue.first_due().map(|(ms, ..)| ms));
+            (changed, Ok(Some(result)))
+        })
+    }
+
+    /// Takes note of queues and exchanges that have appeared or gone, by whatever command. What follows from that is done:
+    /// bindings that lead nowhere end, and with the last of them perhaps their exchange.
+    pub fn note_changes(&mut self, store: &mut Store, effects: &mut Effects) {
+        while store.has_broker_changes() {
+            for change in store.take_broker_changes() {
+                match change {
+                    BrokerChange::Appeared { db, name } => self.note_appeared(store, db, &name),
+                    BrokerChange::GoneQueue { uid, figures } => {
+                        let Some((db, place)) = self.remove_place(uid) else { continue };
+                        self.places(db).totals.moved(figures, Figures::default());
+                        let mut ground = Ground { store: &mut *store, effects: &mut *effects, db };
+                        self.end_bindings_to(&mut ground, Target::Queue, &place.name);
+                        self.end_audience(place, "deleted");
+                    }
+                    BrokerChange::GoneExchange { uid, destinations } => {
+                        let Some((db, place)) = self.remove_place(uid) else { continue };
+                        for (target, name) in destinations {
+                            self.places(db).leads_no_more(&place.name, target, &name);
+                        }
+                        let mut ground = Ground { store: &mut *store, effects: &mut *effects, db };
+                        self.end_bindings_to(&mut ground, Target::Exchange, &place.name);
+                    }
+                    BrokerChange::Flushed { db } => {
+                        self.end_audiences(db, "deleted");
+                        let places = std::mem::take(self.places(db));
+                        store.discard_elsewhere(Box::new(places));
+                    }
+                    BrokerChange::Swapped { a, b } => {
+                        self.places(a.max(b));
+                        self.databases.swap(a, b);
+                        self.cancel_swapped(a, b);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Forgets a place, wherever it is.
+    fn remove_place(&mut self, uid: u64) -> Option<(usize, places::Place)> {
+        self.databases.iter_mut().enumerate().find_map(|(db, places)| Some((db, places.remove(uid)?)))
+    }
+
+    fn note_appeared(&mut self, store: &mut Store, db: usize, name: &[u8]) {
+        let key = store.key(name);
+        let now_ms = u64::try_from(store.now_ms()).unwrap_or_default();
+        let Some(mut entry) = store.db(db).get_mut(key) else { return };
+        let mut value = entry.value_mut_unheard();
+        if let Some(mut queue) = value.queue_mut() {
+            if queue.uid() == 0 {
+                self.last_uid += 1;
+                queue.set_uid(self.last_uid);
+                let rules = self.policies.rules(name, queue.options());
+                queue.set_rules(rules);
+            }
+            let (uid, figures) = (queue.uid(), queue.figures());
+            let due = queue.first_due().map(|(ms, ..)| ms);
+            let epoch = self.policies.epoch();
+            let expires_ms = queue.rules().expires_ms;
+            let places = self.places(db);
+            if places.get(uid).is_none() {
+                places.totals.moved(Default::default(), figures);
+            }
+            places.put(uid, name, PlaceKind::Queue, now_ms);
+            if let Some(place) = places.get_mut(uid) {
+                place.rules_epoch = epoch;
+            }
+            places.alarm(uid, due);
+            places.alarm(uid, expires_ms.map(|ms| now_ms.saturating_add(ms)));
+        } else if let Some(mut exchange) = value.exchange_mut() {
+            if exchange.uid() == 0 {
+                self.last_uid += 1;
+                exchange.set_uid(self.last_uid);
+            }
+            let uid = exchange.uid();
+            let destinations: Vec<(Target, Box<[u8]>)> =
+                exchange.bindings().map(|it| (it.target, it.name.into())).collect();
+            let places = self.places(db);
+            let old = places.get(uid).map(|place| Arc::clone(&place.name));
+            places.put(uid, name, PlaceKind::Exchange, now_ms);
+            for (target, to) in destinations {
+                if let Some(old) = &old {
+                    places.leads_no_more(old, target, &to);
+                }
+                places.leads(name, target, &to);
+            }
+        }
+    }
+
+    /// Ends every binding that leads to a name.
+    fn end_bindings_to(&mut self, ground: &mut Ground<'_>, target: Target, name: &[u8]) {
+        for source in self.places(ground.db).sources(target, name) {
+            self.places(ground.db).leads_no_more(&source, target, name);
+            let key = ground.store.key(&source);
+            let Some(mut entry) = ground.store.db(ground.db).get_mut(key) else { continue };
+            let emptied = {
+                let mut value = entry.value_mut();
+                let Some(mut exchange) = value.exchange_mut() else { continue };
+                exchange.unbind_all(target, name) > 0 && exchange.len() == 0 && exchange.options().auto_delete
+            };
+            if emptied {
+                entry.remove();
+                ground.event("mq.exchange.delete", &source);
+            }
+        }
+    }
+
+    /// Whether anything leads to a queue or an exchange.
+    pub fn is_bound(&mut self, db: usize, target: Target, name: &[u8]) -> bool {
+        !self.places(db).sources(target, name).is_empty()
+    }
+
+    /// Messages for channels, since the last call.
+    pub fn take_for_channels(&mut self) -> Vec<ForChannel> {
+        std::mem::take(&mut self.for_channels)
+    }
+}

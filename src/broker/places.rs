@@ -1,0 +1,210 @@
+//! Where queues and exchanges are: by name, by number, and which exchanges lead to which of them.
+//!
+//! The values themselves are entries of the store, as any other. The store says when one appears or goes, whichever command
+//! made that happen; what is known here follows it.
+
+use super::totals::Totals;
+use hashbrown::HashMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use weir_structs::exchange::Target;
+
+/// A queue or an exchange that is there.
+#[derive(Debug)]
+pub(super) struct Place {
+    /// Its key.
+    pub(super) name: Arc<[u8]>,
+    /// What it is.
+    pub(super) kind: PlaceKind,
+    /// When somebody is to look at it next, in Unix ms.
+    alarm_ms: Option<u64>,
+    /// The state of the policies that its rules come from.
+    pub(super) rules_epoch: u64,
+    /// When it was last used, in Unix ms: that is what EXPIRES counts from.
+    pub(super) used_ms: u64,
+    /// The client that alone may use it, of an exclusive queue.
+    pub(super) owner: Option<u64>,
+    /// Who is sent its messages; `None` for nobody ever.
+    pub(super) audience: Option<Box<super::consumers::Audience>>,
+}
+
+/// What is at a place.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum PlaceKind {
+    Queue,
+    Exchange,
+}
+
+/// Queues and exchanges of one database.
+#[derive(Debug, Default)]
+pub(super) struct Places {
+    by_uid: HashMap<u64, Place, foldhash::fast::FixedState>,
+    queues: BTreeMap<Arc<[u8]>, u64>,
+    exchanges: BTreeMap<Arc<[u8]>, u64>,
+    /// Exchanges that have bindings to a queue or to an exchange.
+    sources: BTreeMap<(TargetOrder, Arc<[u8]>), BTreeSet<Arc<[u8]>>>,
+    alarms: BTreeSet<(u64, u64)>,
+    /// What is in all queues.
+    pub(super) totals: Totals,
+}
+
+/// A target that has an order.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+enum TargetOrder {
+    Queue,
+    Exchange,
+}
+
+impl TargetOrder {
+    /// `None` for what does not lead on: nobody asks who leads there.
+    fn of(target: Target) -> Option<TargetOrder> {
+        match target {
+            Target::Queue => Some(TargetOrder::Queue),
+            Target::Exchange => Some(TargetOrder::Exchange),
+            Target::Stream | Target::Channel => None,
+        }
+    }
+}
+
+impl Places {
+    /// What has this number.
+    #[inline]
+    pub(super) fn get(&self, uid: u64) -> Option<&Place> {
+        self.by_uid.get(&uid)
+    }
+
+    /// The same, to be changed.
+    #[inline]
+    pub(super) fn get_mut(&mut self, uid: u64) -> Option<&mut Place> {
+        self.by_uid.get_mut(&uid)
+    }
+
+    fn names(&mut self, kind: PlaceKind) -> &mut BTreeMap<Arc<[u8]>, u64> {
+        match kind {
+            PlaceKind::Queue => &mut self.queues,
+            PlaceKind::Exchange => &mut self.exchanges,
+        }
+    }
+
+    /// The number of the queue with this name.
+    pub(super) fn queue(&self, name: &[u8]) -> Option<u64> {
+        self.queues.get(name).copied()
+    }
+
+    /// How many queues there are.
+    pub(super) fn queues(&self) -> usize {
+        self.queues.len()
+    }
+
+    /// How many exchanges there are.
+    pub(super) fn exchanges(&self) -> usize {
+        self.exchanges.len()
+    }
+
+    /// Names of queues behind one, in order; all for an empty one that is not taken in.
+    pub(super) fn queues_from<'p>(&'p self, from: &'p [u8]) -> impl Iterator<Item = (&'p Arc<[u8]>, u64)> {
+        self.queues
+            .range::<[u8], _>((std::ops::Bound::Included(from), std::ops::Bound::Unbounded))
+            .map(|(n, u)| (n, *u))
+    }
+
+    /// The same of exchanges.
+    pub(super) fn exchanges_from<'p>(&'p self, from: &'p [u8]) -> impl Iterator<Item = (&'p Arc<[u8]>, u64)> {
+        self.exchanges
+            .range::<[u8], _>((std::ops::Bound::Included(from), std::ops::Bound::Unbounded))
+            .map(|(n, u)| (n, *u))
+    }
+
+    /// Something is at a name from now on, also if it was at another one before.
+    pub(super) fn put(&mut self, uid: u64, name: &[u8], kind: PlaceKind, now_ms: u64) {
+        let name: Arc<[u8]> = name.into();
+        if let Some(place) = self.by_uid.get_mut(&uid) {
+            let old = std::mem::replace(&mut place.name, Arc::clone(&name));
+            self.names(kind).remove(&old);
+        } else {
+            let place = Place {
+                name: Arc::clone(&name),
+                kind,
+                alarm_ms: None,
+                rules_epoch: 0,
+                used_ms: now_ms,
+                owner: None,
+                audience: None,
+            };
+            self.by_uid.insert(uid, place);
+        }
+        self.names(kind).insert(name, uid);
+    }
+
+    /// Something is gone.
+    pub(super) fn remove(&mut self, uid: u64) -> Option<Place> {
+        let place = self.by_uid.remove(&uid)?;
+        if let Some(ms) = place.alarm_ms {
+            self.alarms.remove(&(ms, uid));
+        }
+        let names = self.names(place.kind);
+        if names.get(&place.name) == Some(&uid) {
+            names.remove(&place.name);
+        }
+        Some(place)
+    }
+
+    /// Sees to it that somebody looks at a place at a moment, or earlier.
+    #[inline]
+    pub(super) fn alarm(&mut self, uid: u64, at_ms: Option<u64>) {
+        let (Some(at_ms), Some(place)) = (at_ms, self.by_uid.get_mut(&uid)) else { return };
+        if place.alarm_ms.is_none_or(|known| at_ms < known) {
+            if let Some(known) = place.alarm_ms.replace(at_ms) {
+                self.alarms.remove(&(known, uid));
+            }
+            self.alarms.insert((at_ms, uid));
+        }
+    }
+
+    /// When somebody is to look at a place next.
+    pub(super) fn next_alarm_ms(&self) -> Option<u64> {
+        self.alarms.first().map(|(ms, _)| *ms)
+    }
+
+    /// A place whose moment has come; it has no alarm then.
+    pub(super) fn take_alarm(&mut self, now_ms: u64) -> Option<u64> {
+        let &(at_ms, uid) = self.alarms.first()?;
+        if at_ms > now_ms {
+            return None;
+        }
+        self.alarms.pop_first();
+        if let Some(place) = self.by_uid.get_mut(&uid) {
+            place.alarm_ms = None;
+        }
+        Some(uid)
+    }
+
+    /// An exchange has a binding to something from now on.
+    pub(super) fn leads(&mut self, exchange: &[u8], target: Target, name: &[u8]) {
+        let Some(target) = TargetOrder::of(target) else { return };
+        self.sources.entry((target, name.into())).or_default().insert(exchange.into());
+    }
+
+    /// It has none any more.
+    pub(super) fn leads_no_more(&mut self, exchange: &[u8], target: Target, name: &[u8]) {
+        let Some(target) = TargetOrder::of(target) else { return };
+        let key = (target, Arc::from(name));
+        if let Some(from) = self.sources.get_mut(&key) {
+            from.remove(exchange);
+            if from.is_empty() {
+                self.sources.remove(&key);
+            }
+        }
+    }
+
+    /// Exchanges that lead to something, in the order of their names.
+    pub(super) fn sources(&self, target: Target, name: &[u8]) -> Vec<Arc<[u8]>> {
+        let Some(target) = TargetOrder::of(target) else { return Vec::new() };
+        self.sources.get(&(target, Arc::from(name))).map_or_else(Vec::new, |from| from.iter().cloned().collect())
+    }
+
+    /// Numbers of everything.
+    pub(super) fn uids(&self) -> impl Iterator<Item = u64> {
+        self.by_uid.keys().copied()
+    }
+}

@@ -1,0 +1,458 @@
+//! From a publisher to queues: where a message goes, and how it gets in.
+//!
+//! ```text
+//!  exchange ──► bindings ──► queues, streams, channels
+//!     ▲           └──► further exchanges ─┐
+//!     └───────────────────────────────────┘   each exchange once, each destination once
+//! ```
+
+use super::dead::Buried;
+use super::{Broker, ForChannel, Ground};
+use crate::command::error::Error;
+use crate::command::stream::append_fields;
+use hashbrown::HashSet;
+use weir_structs::exchange::Target;
+use weir_structs::queue::{DeathReason, Envelope, MessageId, NewMessage, Overflow, Parcel, Paused, Story, When};
+
+/// So many moves of messages from one full queue to the next one follow from each other at most; what is left stays where
+/// it is, and is tried again later.
+const MOVES_MAX: usize = 32;
+
+/// What a publisher wants.
+#[derive(Clone, Copy, Debug)]
+pub struct Publication<'a> {
+    /// The exchange; empty for the one that leads to every queue by its name.
+    pub exchange: &'a [u8],
+    /// The routing key.
+    pub rkey: &'a [u8],
+    /// Further routing keys.
+    pub cc: &'a [&'a [u8]],
+    /// The message itself.
+    pub body: &'a [u8],
+    /// Its headers.
+    pub headers: &'a [(&'a [u8], &'a [u8])],
+    /// 0 is the lowest.
+    pub priority: u8,
+    /// After so many ms in a queue it expires.
+    pub ttl_ms: Option<u64>,
+    /// When it may be taken.
+    pub when: When,
+    /// The group whose messages are taken one at a time.
+    pub group: Option<&'a [u8]>,
+    /// Who publishes, and what that one calls the message: the same twice is one message.
+    pub idmp: Option<(&'a [u8], &'a [u8])>,
+    /// Where an answer is expected.
+    pub reply_to: Option<&'a [u8]>,
+    /// What the answer is to be told apart by.
+    pub correlation: Option<&'a [u8]>,
+    /// If one of several queues refuses it, none is to have it.
+    pub all_or_none: bool,
+}
+
+/// Why a queue does not take a message.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Refusal {
+    /// It is full.
+    Full(Box<[u8]>),
+    /// It takes nothing at the moment.
+    Paused(Box<[u8]>),
+    /// It is full, and its publishers wait until it is not.
+    Wait(Box<[u8]>),
+}
+
+impl Refusal {
+    /// The error for the publisher.
+    pub fn error(&self) -> Error {
+        match self {
+            Refusal::Full(queue) | Refusal::Wait(queue) => Error::mq_rejected("maxlen", queue),
+            Refusal::Paused(queue) => Error::mq_paused(queue),
+        }
+    }
+}
+
+/// What became of a publication.
+#[derive(Clone, Default, PartialEq, Eq, Debug)]
+pub struct Published {
+    /// Queues that have it, and under which ids.
+    pub queues: Vec<(Box<[u8]>, MessageId)>,
+    /// Streams and channels that it went to.
+    pub others: usize,
+    /// A queue that does not have it.
+    pub refused: Option<Refusal>,
+}
+
+/// Destinations of a message, each once, in the order in which they were found.
+#[derive(Debug, Default)]
+pub(super) struct Found {
+    names: Vec<u8>,
+    ends: Vec<(Target, usize)>,
+    seen: HashSet<(u8, Box<[u8]>)>,
+    /// Whether a destination could come twice: only then names are compared.
+    compares: bool,
+}
+
+impl Found {
+    fn clear(&mut self) {
+        self.names.clear();
+        self.ends.clear();
+        self.seen.clear();
+        self.compares = false;
+    }
+
+    /// From now on a destination may come twice.
+    fn compare(&mut self) {
+        if !self.compares {
+            self.compares = true;
+            self.seen =
+                (0..self.ends.len()).map(|at| self.at(at)).map(|(target, name)| (target as u8, name.into())).collect();
+        }
+    }
+
+    pub(super) fn push(&mut self, target: Target, name: &[u8]) {
+        if self.compares && !self.seen.insert((target as u8, name.into())) {
+            return;
+        }
+        self.names.extend_from_slice(name);
+        self.ends.push((target, self.names.len()));
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    pub(super) fn at(&self, at: usize) -> (Target, &[u8]) {
+        let begin = at.checked_sub(1).and_then(|before| self.ends.get(before)).map_or(0, |(_, end)| *end);
+        match self.ends.get(at) {
+            Some(&(target, end)) => (target, self.names.get(begin..end).unwrap_or_default()),
+            None => (Target::Queue, &[]),
+        }
+    }
+}
+
+/// A message on its way into queues.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Incoming<'a> {
+    pub(super) parcel: &'a Parcel,
+    pub(super) priority: u8,
+    pub(super) ttl_ms: Option<u64>,
+    pub(super) when: When,
+    pub(super) idmp: Option<(&'a [u8], &'a [u8])>,
+    /// Of a dead letter.
+    pub(super) story: Option<&'a Story>,
+}
+
+/// What a queue did with it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) enum PutIn {
+    /// It has it under this id.
+    In(MessageId),
+    /// It has had it before, under this one.
+    Known(MessageId),
+    /// It does not have it.
+    Refused(Refusal),
+    /// There is no such queue.
+    NoQueue,
+}
+
+/// What a queue would do with it.
+enum Admission {
+    Put(MessageId),
+    Known(MessageId),
+    Paused,
+    Full,
+    Wait,
+    /// Its oldest message has to go first.
+    Room(MessageId),
+    /// It is dead at once, here.
+    Bury,
+}
+
+impl Broker {
+    /// Publishes a message. Who waits for it is not served here.
+    ///
+    /// # Errors
+    /// There is no such exchange, or it is not for publishers; nothing has happened then. A queue that refuses it is told of
+    /// in the result.
+    pub fn publish(&mut self, ground: &mut Ground<'_>, publication: &Publication<'_>) -> Result<Published, Error> {
+        let Publication { exchange, rkey, cc, body, headers, group, reply_to, correlation, .. } = *publication;
+        let ts_ms = ground.now_ms();
+        let envelope = Envelope { exchange, rkey, cc, headers, group, reply_to, correlation, ts_ms, body };
+        let parcel = Parcel::new(&envelope);
+        let incoming = Incoming {
+            parcel: &parcel,
+            priority: publication.priority,
+            ttl_ms: publication.ttl_ms,
+            when: publication.when,
+            idmp: publication.idmp,
+            story: None,
+        };
+        let mut found = std::mem::take(&mut self.found);
+        let result = self.publish_to(ground, publication, incoming, &mut found);
+        self.found = found;
+        result
+    }
+
+    fn publish_to(
+        &mut self,
+        ground: &mut Ground<'_>,
+        publication: &Publication<'_>,
+        incoming: Incoming<'_>,
+        found: &mut Found,
+    ) -> Result<Published, Error> {
+        if !publication.exchange.is_empty() {
+            let exchange = ground.exchange(publication.exchange)?;
+            let exchange = exchange.ok_or_else(|| Error::mq_no_exchange(publication.exchange))?;
+            if exchange.options().internal {
+                return Err(Error::mq_internal(publication.exchange));
+            }
+        }
+        self.route(ground, publication.exchange, publication.rkey, publication.cc, publication.headers, found)?;
+        if publication.all_or_none {
+            for at in 0..found.len() {
+                if let (Target::Queue, name) = found.at(at)
+                    && let Some(refusal) = self.would_refuse(ground, name, incoming)?
+                {
+                    self.happened.rejected += 1;
+                    return Ok(Published { refused: Some(refusal), ..Published::default() });
+                }
+            }
+        } else {
+            // Who has to wait waits before anything has happened.
+            for at in 0..found.len() {
+                if let (Target::Queue, name) = found.at(at)
+                    && let Some(refusal @ Refusal::Wait(_)) = self.would_refuse(ground, name, incoming)?
+                {
+                    return Ok(Published { refused: Some(refusal), ..Published::default() });
+                }
+            }
+        }
+        self.put_into_all(ground, found, incoming)
+    }
+
+    /// Puts a message into everything that was found.
+    pub(super) fn put_into_all(
+        &mut self,
+        ground: &mut Ground<'_>,
+        found: &Found,
+        incoming: Incoming<'_>,
+    ) -> Result<Published, Error> {
+        let mut published = Published::default();
+        for at in 0..found.len() {
+            let (target, name) = found.at(at);
+            match target {
+                Target::Queue => match self.put_in(ground, name, incoming)? {
+                    PutIn::In(id) | PutIn::Known(id) => published.queues.push((name.into(), id)),
+                    PutIn::Refused(refusal) => {
+                        self.happened.rejected += 1;
+                        published.refused = Some(refusal);
+                    }
+                    PutIn::NoQueue => {}
+                },
+                Target::Channel => {
+                    self.for_channels.push(ForChannel { channel: name.into(), body: incoming.parcel.body().into() });
+                    published.others += 1;
+                }
+                Target::Stream => {
+                    self.append_to_stream(ground, name, incoming)?;
+                    published.others += 1;
+                }
+                Target::Exchange => {}
+            }
+        }
+        Ok(published)
+    }
+
+    /// Finds where a message goes: over any topology, each exchange is asked once, and each destination found once. An
+    /// exchange that finds nothing is taken the place of by its alternate.
+    pub(super) fn route(
+        &mut self,
+        ground: &mut Ground<'_>,
+        exchange: &[u8],
+        rkey: &[u8],
+        cc: &[&[u8]],
+        headers: &[(&[u8], &[u8])],
+        found: &mut Found,
+    ) -> Result<(), Error> {
+        found.clear();
+        if !cc.is_empty() {
+            found.compare();
+        }
+        if exchange.is_empty() {
+            for name in std::iter::once(rkey).chain(cc.iter().copied()) {
+                if ground.queue(name)?.is_some() {
+                    found.push(Target::Queue, name);
+                }
+            }
+            return Ok(());
+        }
+        let random = ground.store.random_u64();
+        let mut sieve = std::mem::take(&mut self.sieve);
+        // Exchanges that are still to be asked, and all that ever were: few.
+        let mut exchanges: Vec<Box<[u8]>> = Vec::new();
+        let mut asked: Vec<Box<[u8]>> = Vec::new();
+        let mut current: Option<Box<[u8]>> = None;
+        loop {
+            let name: &[u8] = current.as_deref().unwrap_or(exchange);
+            if let Ok(Some(at)) = ground.exchange(name) {
+                let before = found.len() + exchanges.len();
+                let mut any = false;
+                for key in std::iter::once(rkey).chain(cc.iter().copied()) {
+                    let ids = at.route(key, headers, random, &mut sieve);
+                    any |= !ids.is_empty();
+                    for &id in ids {
+                        match at.destination(id) {
+                            (Target::Exchange, name) => exchanges.push(name.into()),
+                            (target, name) => found.push(target, name),
+                        }
+                    }
+                }
+                if !any {
+                    let alternate = at.options().alternate.as_deref().or_else(|| self.policies.alternate(name));
+                    exchanges.extend(alternate.map(Box::from));
+                }
+                if exchanges.len() + found.len() > before && !exchanges.is_empty() {
+                    found.compare();
+                }
+            }
+            if exchanges.is_empty() {
+                break;
+            }
+            asked.push(name.into());
+            let next = loop {
+                match exchanges.pop() {
+                    Some(next) if asked.contains(&next) => {}
+                    next => break next,
+                }
+            };
+            match next {
+                None => break,
+                next => current = next,
+            }
+        }
+        self.sieve = sieve;
+        Ok(())
+    }
+
+    /// Whether a queue would refuse a message at the moment.
+    fn would_refuse(
+        &mut self,
+        ground: &mut Ground<'_>,
+        name: &[u8],
+        incoming: Incoming<'_>,
+    ) -> Result<Option<Refusal>, Error> {
+        let Some(queue) = ground.queue(name)? else { return Ok(None) };
+        if queue.paused().contains(Paused::IN) {
+            return Ok(Some(Refusal::Paused(name.into())));
+        }
+        // The rules may be those of another time by a policy; then it is refused when it comes.
+        let full = matches!(incoming.when, When::Now) && queue.exceeds(1, incoming.parcel.body().len() as u64);
+        Ok(match queue.rules().overflow {
+            Overflow::Block if full => Some(Refusal::Wait(name.into())),
+            Overflow::Reject | Overflow::RejectDl if full => Some(Refusal::Full(name.into())),
+            _ => None,
+        })
+    }
+
+    /// Puts a message into a queue, and makes room for it as the queue's rules say.
+    pub(super) fn put_in(
+        &mut self,
+        ground: &mut Ground<'_>,
+        name: &[u8],
+        incoming: Incoming<'_>,
+    ) -> Result<PutIn, Error> {
+        let now_ms = ground.now_ms();
+        let key = ground.store.key(name);
+        let body_bytes = incoming.parcel.body().len() as u64;
+        let mut replaced = None;
+        loop {
+            let admission = self.change(ground, key, |queue| {
+                if queue.paused().contains(Paused::IN) {
+                    return (false, Admission::Paused);
+                }
+                if let Some((producer, id)) = incoming.idmp
+                    && let Some(known) = queue.known(producer, id, now_ms)
+                {
+                    return (false, Admission::Known(known));
+                }
+                if let Some(header) = queue.rules().last_value.as_deref()
+                    && let Some(value) = incoming.parcel.header(header)
+                    && let Some(old) = queue.same_value(value)
+                {
+                    queue.remove(old);
+                    replaced = Some(old);
+                }
+                let mut dies = false;
+                if matches!(incoming.when, When::Now) && queue.exceeds(1, body_bytes) {
+                    match (queue.rules().overflow, queue.oldest_ready()) {
+                        (Overflow::DropHead, Some(oldest)) => return (false, Admission::Room(oldest)),
+                        (Overflow::DropHead, None) => dies = true,
+                        (Overflow::Reject, _) => return (false, Admission::Full),
+                        (Overflow::RejectDl, _) => dies = true,
+                        (Overflow::Block, _) => return (false, Admission::Wait),
+                    }
+                }
+                if dies {
+                    return (false, Admission::Bury);
+                }
+                let ttl_ms = queue.rules().msg_ttl_ms.into_iter().chain(incoming.ttl_ms).min();
+                let from_ms = if let When::At(at_ms) = incoming.when { at_ms.max(now_ms) } else { now_ms };
+                let id = queue.add(
+                    NewMessage {
+                        parcel: incoming.parcel.clone(),
+                        priority: incoming.priority,
+                        expires_ms: ttl_ms.map(|ttl| from_ms.saturating_add(ttl)),
+                        when: incoming.when,
+                        dedup: incoming.idmp,
+                        story: incoming.story.cloned().map(Box::new),
+                    },
+                    now_ms,
+                );
+                queue.counters_mut().published += 1;
+                (true, Admission::Put(id))
+            })?;
+            let Some(admission) = admission else { return Ok(PutIn::NoQueue) };
+            if let Some(old) = replaced.take() {
+                self.feed_end(ground, name, &[old]);
+            }
+            match admission {
+                Admission::Put(id) => {
+                    self.happened.published += 1;
+                    ground.effects.changed(1);
+                    ground.event("mq.push", name);
+                    self.feed_put(ground, name, id, incoming.parcel)?;
+                    self.has_news(ground, name)?;
+                    return Ok(PutIn::In(id));
+                }
+                Admission::Known(id) => return Ok(PutIn::Known(id)),
+                Admission::Paused => return Ok(PutIn::Refused(Refusal::Paused(name.into()))),
+                Admission::Full => return Ok(PutIn::Refused(Refusal::Full(name.into()))),
+                Admission::Wait => return Ok(PutIn::Refused(Refusal::Wait(name.into()))),
+                Admission::Room(oldest) => {
+                    if self.moves >= MOVES_MAX {
+                        return Ok(PutIn::Refused(Refusal::Full(name.into())));
+                    }
+                    if self.bury(ground, name, oldest, DeathReason::MaxLen)? == Buried::Retained {
+                        return Ok(PutIn::Refused(Refusal::Full(name.into())));
+                    }
+                }
+                Admission::Bury => {
+                    self.bury_unborn(ground, name, incoming)?;
+                    return Ok(PutIn::Refused(Refusal::Full(name.into())));
+                }
+            }
+        }
+    }
+
+    /// Adds a message to a stream that an exchange is bound to: routing key, exchange, body, and the headers behind `h:`.
+    fn append_to_stream(&mut self, ground: &mut Ground<'_>, name: &[u8], incoming: Incoming<'_>) -> Result<(), Error> {
+        let key = ground.store.key(name);
+        let parcel = incoming.parcel;
+        let named: Vec<(Vec<u8>, &[u8])> =
+            parcel.headers().map(|(name, value)| ([b"h:", name].concat(), value)).collect();
+        let mut fields: Vec<(&[u8], &[u8])> =
+            vec![(b"exchange", parcel.exchange()), (b"rkey", parcel.rkey()), (b"body", parcel.body())];
+        fields.extend(named.iter().map(|(name, value)| (&**name, *value)));
+        let limits = self.stream_limits;
+        append_fields(ground.store, ground.effects, ground.db, key, &fields, limits)
+    }
+}

@@ -1,0 +1,61 @@
+//! What is in all queues, and what has happened to messages since the start.
+
+use weir_structs::queue::{DeathReason, Figures};
+
+/// Messages of all queues of a database, by their state.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+pub struct Totals(pub(super) Figures);
+
+/// The fields of figures, each with that of others.
+macro_rules! each_figure {
+    ($one:expr, $other:expr, $how:ident) => {
+        Figures {
+            ready: $one.ready.$how($other.ready),
+            unacked: $one.unacked.$how($other.unacked),
+            delayed: $one.delayed.$how($other.delayed),
+            parked: $one.parked.$how($other.parked),
+            held: $one.held.$how($other.held),
+            dead: $one.dead.$how($other.dead),
+            dead_bytes: $one.dead_bytes.$how($other.dead_bytes),
+            ready_bytes: $one.ready_bytes.$how($other.ready_bytes),
+            bytes: $one.bytes.$how($other.bytes),
+        }
+    };
+}
+
+impl Totals {
+    /// A queue's figures went from `before` to `after`.
+    #[inline]
+    pub(super) fn moved(&mut self, before: Figures, after: Figures) {
+        let with = each_figure!(self.0, after, wrapping_add);
+        self.0 = each_figure!(with, before, wrapping_sub);
+    }
+
+    /// Takes another's in.
+    pub(super) fn add(&mut self, other: Totals) {
+        self.0 = each_figure!(self.0, other.0, wrapping_add);
+    }
+}
+
+/// What has happened since the start.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+pub struct Happened {
+    /// Messages that went into queues, each counted for each of them.
+    pub published: u64,
+    /// Hand-outs, of all kinds.
+    pub delivered: u64,
+    /// Messages that were settled.
+    pub acked: u64,
+    /// Hand-outs of messages that may have been handed out before.
+    pub redelivered: u64,
+    /// Dead letters by reason, in the order of [`DeathReason::ALL`].
+    pub dead_lettered: [u64; DeathReason::ALL.len()],
+    /// Messages that a publisher was told were not routed anywhere.
+    pub returned: u64,
+    /// Messages that a queue has refused.
+    pub rejected: u64,
+    /// Messages that expired.
+    pub expired: u64,
+    /// Messages that are gone without having been taken: no dead letter exchange would have them.
+    pub dropped: u64,
+}
