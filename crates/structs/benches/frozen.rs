@@ -186,6 +186,8 @@ fn each_freeze(big: &mut Big) {
         Big::Zset(it) => it.freeze(1),
         Big::List(it) => it.freeze(1),
         Big::Stream(it) => it.freeze(1),
+        Big::Queue(it) => it.freeze(1),
+        Big::Exchange(it) => it.freeze(1),
     }
 }
 
@@ -196,6 +198,7 @@ fn weigh(part: FrozenPart<'_>) -> usize {
         FrozenPart::Member(member) | FrozenPart::Scored { member, .. } => member.len(),
         FrozenPart::Elements(part) => part.count(),
         FrozenPart::Stream(_) => 1,
+        FrozenPart::Piece(piece) => piece.len(),
     }
 }
 
