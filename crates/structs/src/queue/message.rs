@@ -261,12 +261,9 @@ pub enum Holder<'a> {
     Consumer(u64),
 }
 
-/// A holder within a queue. One that was forgotten is never taken for another.
+/// A holder within a queue. The number of one that was forgotten is not used again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct HolderId {
-    pub(super) slot: u32,
-    pub(super) generation: u32,
-}
+pub struct HolderId(pub(super) u64);
 
 /// What was read is not what a queue wrote.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -12,13 +12,27 @@
 //! asked for ([`Queue::first_due`]) and done by whoever asks.
 
 mod bytes;
+mod change;
+mod codec;
+mod dedup;
+mod frozen;
+mod groups;
+mod head;
+mod holders;
 mod id;
+mod keys;
+mod lines;
 mod message;
+mod meta;
 mod options;
 mod parcel;
+mod places;
+mod record;
 mod story;
 mod value;
+mod values;
 
+pub use codec::QueueBuilder;
 pub use id::{MESSAGE_ID_TEXT_MAX, MessageId, MessageIdText};
 pub use message::{
     Corrupt, Counters, Due, Figures, Holder, HolderId, Message, NewMessage, Next, Paused, Removed, State, When,
@@ -26,4 +40,7 @@ pub use message::{
 pub use options::{DedupWindow, DlStrategy, Overflow, QueueOptions, Retry, RetryWhich, Rules};
 pub use parcel::{Envelope, Parcel};
 pub use story::{Death, DeathReason, FirstDeath, Story};
-pub use value::{Queue, QueueBuilder};
+pub use value::Queue;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,187 @@
+//! What a frozen queue has to remember.
+//!
+//! ```text
+//!  places then      1 2 3 4 5 6 7 8 9 │ 10 11 ...      those up to the last one then are to be given
+//!  given            ───────►
+//!  saved                    4   6=∅              as they were, before they changed, went or came
+//! ```
+//!
+//! Messages are given in the order of places: where something was saved, that; else what is there. A message is small and
+//! its parcel is shared, so saving one is cheap. Ids of producers are given in the same way, by number.
+//!
+//! What must stay true: of the places that were not given yet, each has its message of then, or is among the saved ones.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use super::Queue;
+use super::codec::{PIECE_BYTES, PIECE_KNOWN, PIECE_MESSAGES, put_message};
+use super::dedup::Remembered;
+use super::record::Record;
+use crate::frozen::{FrozenHead, FrozenPart, Kept, weight};
+
+/// What a saved message takes beside what it owns, about.
+const SAVED_BYTES: usize = size_of::<(u64, Option<Record>)>() * 3 / 2;
+/// What a saved id takes, about; its bytes are shared in most cases.
+const SAVED_ID_BYTES: usize = size_of::<(u64, Remembered)>() * 3 / 2;
+
+/// The state of a frozen queue.
+#[derive(Debug)]
+pub(super) struct Frozen {
+    ticket: u64,
+    /// The head, as long as it was not given.
+    head: Option<Vec<u8>>,
+    /// Places that were not given yet.
+    places: Range<u64>,
+    /// What was there.
+    saved: BTreeMap<u64, Option<Record>>,
+    /// Numbers of ids that were not given yet.
+    known: Range<u64>,
+    saved_known: BTreeMap<u64, Remembered>,
+    bytes: usize,
+}
+
+impl Frozen {
+    /// Before something happens at a place.
+    pub(super) fn save(&mut self, key: u64, record: Option<&Record>) {
+        if self.places.contains(&key) && !self.saved.contains_key(&key) {
+            self.bytes += SAVED_BYTES + record.map_or(0, Record::heap_bytes);
+            self.saved.insert(key, record.cloned());
+        }
+    }
+
+    /// An id is forgotten.
+    pub(super) fn save_known(&mut self, number: u64, known: Remembered) {
+        if self.known.contains(&number) {
+            self.bytes += SAVED_ID_BYTES;
+            self.saved_known.insert(number, known);
+        }
+    }
+
+    /// Bytes on the heap, about.
+    pub(super) fn memory_bytes(&self) -> usize {
+        size_of::<Frozen>() + self.bytes + self.head.as_ref().map_or(0, Vec::capacity)
+    }
+}
+
+impl Queue {
+    /// Freezes it: what it is now is given out in parts by [`Queue::give_frozen`], whatever becomes of it meanwhile. What is
+    /// unacked is given as ready and redelivered. O(1).
+    pub fn freeze(&mut self, ticket: u64) {
+        self.frozen = Some(Box::new(Frozen {
+            ticket,
+            head: Some(self.put_head()),
+            places: 0..self.last + 1,
+            saved: BTreeMap::new(),
+            known: self.dedup.as_ref().map_or(0..0, |dedup| dedup.numbers()),
+            saved_known: BTreeMap::new(),
+            bytes: 0,
+        }));
+    }
+
+    /// The ticket with which it was frozen.
+    pub fn frozen_ticket(&self) -> Option<u64> {
+        self.frozen.as_ref().map(|frozen| frozen.ticket)
+    }
+
+    /// What it was when it was frozen: a queue.
+    pub fn frozen_head(&self) -> Option<FrozenHead> {
+        self.frozen.as_ref().map(|_| FrozenHead::Queue)
+    }
+
+    /// Gives the next pieces of what it was, about `budget` messages: what [`Queue::encode`] would have given, in other
+    /// pieces. Says whether there is more; otherwise it is thawed.
+    pub fn give_frozen(&mut self, mut budget: usize, visit: &mut dyn FnMut(FrozenPart<'_>)) -> bool {
+        let Some(mut frozen) = self.frozen.take() else { return false };
+        if let Some(head) = frozen.head.take() {
+            visit(FrozenPart::Piece(&head));
+        }
+        let mut piece = Vec::new();
+        while budget > 0 && !frozen.known.is_empty() {
+            piece.clear();
+            piece.push(PIECE_KNOWN);
+            self.give_known(&mut frozen, &mut piece, &mut budget);
+            if piece.len() > 1 {
+                visit(FrozenPart::Piece(&piece));
+            }
+        }
+        while budget > 0 && !frozen.places.is_empty() {
+            piece.clear();
+            piece.push(PIECE_MESSAGES);
+            self.give_messages(&mut frozen, &mut piece, &mut budget);
+            if piece.len() > 1 {
+                visit(FrozenPart::Piece(&piece));
+            }
+        }
+        let goes_on = !frozen.known.is_empty() || !frozen.places.is_empty();
+        if goes_on {
+            self.frozen = Some(frozen);
+        }
+        goes_on
+    }
+
+    /// Forgets what it was. What had been kept is handed out, to be dropped elsewhere.
+    pub fn thaw(&mut self) -> Option<Kept> {
+        Some(self.frozen.take()?)
+    }
+
+    /// Adds ids to a piece until it is full, or the budget is used up.
+    fn give_known(&self, frozen: &mut Frozen, piece: &mut Vec<u8>, budget: &mut usize) {
+        while *budget > 0 && piece.len() < PIECE_BYTES && !frozen.known.is_empty() {
+            let saved = frozen.saved_known.first_key_value().map(|(&number, _)| number);
+            if saved == Some(frozen.known.start) {
+                if let Some((number, known)) = frozen.saved_known.pop_first() {
+                    frozen.bytes -= SAVED_ID_BYTES;
+                    known.encode(piece);
+                    frozen.known.start = number + 1;
+                    *budget -= 1;
+                }
+                continue;
+            }
+            let end = saved.unwrap_or(frozen.known.end);
+            let live = self.dedup.as_ref().map(|dedup| dedup.range(frozen.known.start..end));
+            frozen.known.start = end;
+            for (number, known) in live.into_iter().flatten() {
+                if *budget == 0 || piece.len() >= PIECE_BYTES {
+                    frozen.known.start = number;
+                    break;
+                }
+                known.encode(piece);
+                *budget -= 1;
+            }
+        }
+    }
+
+    /// Adds messages to a piece until it is full, or the budget is used up.
+    fn give_messages(&self, frozen: &mut Frozen, piece: &mut Vec<u8>, budget: &mut usize) {
+        while *budget > 0 && piece.len() < PIECE_BYTES && !frozen.places.is_empty() {
+            let saved = frozen.saved.first_key_value().map(|(&key, _)| key);
+            if saved == Some(frozen.places.start) {
+                if let Some((key, record)) = frozen.saved.pop_first() {
+                    frozen.bytes -= SAVED_BYTES;
+                    if let Some(record) = record {
+                        frozen.bytes -= record.heap_bytes();
+                        put_message(piece, key, &record);
+                        *budget = budget.saturating_sub(weight(record.parcel.len()));
+                    }
+                    frozen.places.start = key + 1;
+                }
+                continue;
+            }
+            let end = saved.unwrap_or(frozen.places.end);
+            let live = self.places.from(frozen.places.start);
+            frozen.places.start = end;
+            for (key, record) in live {
+                if key >= end {
+                    break;
+                }
+                if *budget == 0 || piece.len() >= PIECE_BYTES {
+                    frozen.places.start = key;
+                    break;
+                }
+                put_message(piece, key, record);
+                *budget = budget.saturating_sub(weight(record.parcel.len()));
+            }
+        }
+    }
+}
