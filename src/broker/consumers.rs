@@ -538,8 +538,14 @@ impl Broker {
         true
     }
 
-    /// A client is gone: whatever it holds comes back.
+    /// The tag of a consumer.
+    pub fn tag_of(&self, number: u64) -> Option<&[u8]> {
+        self.consumers.by_number.get(&number).map(|consumer| &*consumer.tag)
+    }
+
+    /// A client is gone: whatever it holds comes back, and queues that were its alone go.
     pub fn client_gone(&mut self, client: u64) {
+        self.orphans.extend(self.owned.remove(&client).unwrap_or_default());
         let tags = self.consumers.by_client.remove(&client).unwrap_or_default();
         let left = self.consumers.left.remove(&client).unwrap_or_default();
         for number in tags.into_values().chain(left) {

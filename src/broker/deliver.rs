@@ -86,13 +86,6 @@ pub enum Nack {
     Fatal,
 }
 
-/// A message that was claimed by another consumer.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Claimed {
-    /// Which one.
-    pub id: MessageId,
-}
-
 /// Whether the message that a receipt names is held by somebody, as it says.
 pub(super) fn check(queue: &Queue, receipt: Receipt) -> Settled {
     match queue.message(receipt.id) {

@@ -18,6 +18,7 @@
 
 mod consumers;
 mod dead;
+mod declare;
 mod deliver;
 mod effect;
 mod places;
@@ -27,7 +28,7 @@ mod timers;
 mod totals;
 
 pub use consumers::{ConsumerFigures, Delivery, Ended, NewConsumer, Subscribed};
-pub use deliver::{Claimed, Receipt, Settled};
+pub use deliver::{Nack, Receipt, Settled, Taker, Wanted};
 pub use policies::{AppliesTo, Policy};
 pub use publish::{Publication, Published, Refusal};
 pub use totals::{Happened, Totals};
@@ -35,6 +36,7 @@ pub use totals::{Happened, Totals};
 use crate::command::effects::{Effects, EventClass};
 use crate::command::error::Error;
 use crate::store::{BrokerChange, Key, Store, ValueRef};
+use hashbrown::HashMap;
 use places::{PlaceKind, Places};
 use policies::Policies;
 use std::sync::Arc;
@@ -106,6 +108,10 @@ pub struct Broker {
     happened: Happened,
     last_uid: u64,
     for_channels: Vec<ForChannel>,
+    /// Exclusive queues by the client that has them.
+    owned: HashMap<u64, Vec<(usize, u64)>>,
+    /// Exclusive queues whose client is gone.
+    orphans: Vec<(usize, u64)>,
     /// Moves of messages from one queue to the next that are under way.
     moves: usize,
     /// When a block of a stream is full.

@@ -24,8 +24,35 @@ pub(super) struct Place {
     pub(super) used_ms: u64,
     /// The client that alone may use it, of an exclusive queue.
     pub(super) owner: Option<u64>,
+    /// What INFO has last seen of its counters, and when.
+    rates: Option<Box<Rates>>,
     /// Who is sent its messages; `None` for nobody ever.
     pub(super) audience: Option<Box<super::consumers::Audience>>,
+}
+
+/// Counters at a moment.
+#[derive(Clone, Copy, Default, Debug)]
+struct Rates {
+    at_ms: u64,
+    counters: [u64; 3],
+    rates: [f64; 3],
+}
+
+/// Rates are counted over at least so many ms.
+const RATE_MS: u64 = 1_000;
+
+impl Place {
+    /// How fast counters have grown between the last two times that somebody asked, a second of time at least apart.
+    pub(super) fn rates(&mut self, counters: [u64; 3], now_ms: u64) -> [f64; 3] {
+        let last = self.rates.get_or_insert_default();
+        let passed_ms = now_ms.saturating_sub(last.at_ms);
+        if passed_ms >= RATE_MS {
+            let rate = |now: u64, before: u64| now.saturating_sub(before) as f64 * 1000.0 / passed_ms as f64;
+            let grown = [0, 1, 2].map(|at: usize| rate(counters[at], last.counters[at]));
+            **last = Rates { at_ms: now_ms, counters, rates: if last.at_ms == 0 { [0.0; 3] } else { grown } };
+        }
+        last.rates
+    }
 }
 
 /// What is at a place.
@@ -129,6 +156,7 @@ impl Places {
                 rules_epoch: 0,
                 used_ms: now_ms,
                 owner: None,
+                rates: None,
                 audience: None,
             };
             self.by_uid.insert(uid, place);

@@ -150,17 +150,23 @@ impl<'a> ExpiryOption<'a> {
 pub struct Words<'a> {
     argv: Argv<'a>,
     at: usize,
+    end: usize,
 }
 
 impl<'a> Words<'a> {
     /// From argument `at` on.
     pub fn new(argv: Argv<'a>, at: usize) -> Words<'a> {
-        Words { argv, at }
+        Words { argv, at, end: argv.len() }
     }
 
     /// Number of words left.
     pub fn left(&self) -> usize {
-        self.argv.len().saturating_sub(self.at)
+        self.end.saturating_sub(self.at)
+    }
+
+    /// The same words, but only as far as the argument `end`.
+    pub fn until(&self, end: usize) -> Words<'a> {
+        Words { end: end.min(self.end), ..self.clone() }
     }
 
     /// Index, among all arguments, of the next word.
@@ -170,7 +176,7 @@ impl<'a> Words<'a> {
 
     /// The next word, without taking it.
     pub fn peek(&self) -> Option<&'a [u8]> {
-        self.argv.get(self.at)
+        if self.at < self.end { self.argv.get(self.at) } else { None }
     }
 
     /// Takes the next word if it is `word` (upper or lower case).
@@ -195,7 +201,7 @@ impl<'a> Iterator for Words<'a> {
     type Item = &'a [u8];
 
     fn next(&mut self) -> Option<&'a [u8]> {
-        let word = self.argv.get(self.at)?;
+        let word = self.peek()?;
         self.at += 1;
         Some(word)
     }

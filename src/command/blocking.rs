@@ -18,6 +18,10 @@ pub enum Awaited {
     /// A stream with a consumer group: the command also runs again when the key is gone or holds something else, to say
     /// so.
     StreamGroup,
+    /// A queue with a message that may be handed out.
+    Message,
+    /// A queue with room for another message.
+    Room,
     /// Nothing at keys: the server has the reply later.
     Reply,
 }
@@ -38,6 +42,8 @@ pub enum TimeoutReply {
 pub struct Block {
     /// The keys, as numbers of arguments.
     pub keys: Vec<usize>,
+    /// Further keys, which are no arguments.
+    pub others: Vec<Box<[u8]>>,
     /// Until when, in Unix ms; `None` for as long as it takes.
     pub until_ms: Option<i64>,
     /// What must be at one of the keys.
@@ -53,6 +59,14 @@ pub struct Block {
 impl Block {
     /// Of a command that waits for nothing at a key, but for its reply.
     pub fn without_keys(awaited: Awaited, until_ms: Option<i64>, on_timeout: TimeoutReply) -> Block {
-        Block { keys: Vec::new(), until_ms, awaited, on_timeout, again_at_ms: None, argv: Vec::new() }
+        Block {
+            keys: Vec::new(),
+            others: Vec::new(),
+            until_ms,
+            awaited,
+            on_timeout,
+            again_at_ms: None,
+            argv: Vec::new(),
+        }
     }
 }

@@ -329,6 +329,34 @@ impl Error {
     pub const MQ_INVALID_ID: Error = Error::fixed("ERR invalid message ID");
     /// A message that must go somewhere, and would go nowhere.
     pub const MQ_UNROUTABLE: Error = Error::fixed("UNROUTABLE no queue for this message");
+    /// A routing key that the user may not use.
+    pub const MQ_RKEY_DENIED: Error = Error::fixed("NOPERM No permissions to publish with this routing key");
+    /// A number below zero.
+    pub const MQ_NEGATIVE: Error = Error::fixed("ERR value is out of range, must be positive");
+    /// A number that must not be zero.
+    pub const MQ_ZERO: Error = Error::fixed("ERR value is out of range, must be above zero");
+    /// A time beyond what a message or a queue may have.
+    pub const MQ_TOO_LONG: Error = Error::fixed("ERR time is out of range, at most a hundred years");
+    /// More of something than one command may name.
+    pub const MQ_TOO_MANY: Error = Error::fixed("ERR too many items for one command");
+    /// A routing key that is too long.
+    pub const MQ_RKEY_TOO_LONG: Error = Error::fixed("ERR routing key is longer than 255 bytes");
+    /// A priority that there is not.
+    pub const MQ_PRIORITY: Error = Error::fixed("ERR priority is out of range, must be between 0 and 255");
+    /// A number of failed deliveries that there is not.
+    pub const MQ_DELIVERY_LIMIT: Error = Error::fixed("ERR delivery limit must be -1 or a number of deliveries");
+    /// Bounds of a delay that are none.
+    pub const MQ_RETRY: Error = Error::fixed("ERR the least retry delay is above the greatest");
+    /// A type of exchange that there is not.
+    pub const MQ_EXCHANGE_TYPE: Error =
+        Error::fixed("ERR exchange type must be direct, fanout, topic, headers, hash, modhash or random");
+    /// A confirmation that nobody can give.
+    pub const MQ_NO_REPLICAS: Error = Error::fixed("ERR CONFIRM REPLICAS: this server has no replicas");
+    /// A confirmation that no file can give.
+    pub const MQ_NO_FILE: Error = Error::fixed("ERR CONFIRM FSYNC needs the append-only file: set appendonly yes");
+    /// Bodies of messages that are too much together.
+    pub const MQ_OUT_OF_MEMORY: Error =
+        Error::fixed("OOM command not allowed: messages take more than 'mq-maxmemory'.");
     /// A command that needs pushes, of a client of RESP2.
     pub const MQ_NO_PROTO: Error = Error::fixed("NOPROTO pushed messages need RESP3: HELLO 3");
 

@@ -12,7 +12,6 @@
 //! What must stay true: a client waits exactly if it is in `by_client`, and then it is in the queue of each of its keys,
 //! and the store has been told of each.
 
-use super::Server;
 use super::append_only::wait_reply;
 use super::client::{ClientFlags, ClientId, Slot};
 use super::gates::Armed;
@@ -20,20 +19,48 @@ use super::keys::find_keys;
 use super::message::Order;
 use super::statistics::Done;
 use super::table::{Command, Run};
+use super::{Server, ServerCx};
 use crate::command::blocking::{Awaited, Block, TimeoutReply};
 use crate::command::cx::Cx;
 use crate::command::error::Error;
 use crate::command::reply::{Output, Reply, Resp};
 use crate::command::spec::Flags;
-use crate::store::Kind;
+use crate::store::{Kind, ValueRef};
 use hashbrown::HashMap;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use weir_resp::{Argv, Batch};
+use weir_structs::queue::{self, Next, Paused};
 
 /// Serving the waiters of a stream goes on in the next turn after so many microseconds of this one,
 const SERVE_US: u64 = 500;
 /// but so many of them are looked at in any case.
 const SERVE_MIN: usize = 64;
+
+/// From this number on, what is awaited is no argument.
+const OTHERS_FROM: usize = usize::MAX / 2;
+
+/// What a queue has for somebody who waits at it.
+enum Offer {
+    /// What is awaited.
+    What,
+    /// Nothing for anybody.
+    Nothing,
+    /// Something for others, perhaps.
+    Else,
+}
+
+fn offers(queue: &queue::Queue, awaited: Awaited, now_ms: i64) -> Offer {
+    let now_ms = u64::try_from(now_ms).unwrap_or_default();
+    let has_message = queue.figures().ready > 0;
+    match awaited {
+        Awaited::Message if !has_message => Offer::Nothing,
+        Awaited::Message if queue.paused().contains(Paused::OUT) => Offer::Else,
+        Awaited::Message if queue.next(now_ms) == Next::Nothing => Offer::Else,
+        Awaited::Room if queue.exceeds(1, 0) => Offer::Else,
+        Awaited::Message | Awaited::Room => Offer::What,
+        _ => Offer::Else,
+    }
+}
 
 /// Why a client stops waiting without data.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -232,6 +259,8 @@ impl Server {
         }
         let mut keys: Vec<(u64, usize)> =
             block.keys.iter().map(|&at| (self.store.key(argv.at(at)).position, at)).collect();
+        let others = block.others.iter().enumerate();
+        keys.extend(others.map(|(at, name)| (self.store.key(name).position, OTHERS_FROM + at)));
         keys.sort_unstable();
         self.waiters.last_number += 1;
         let number = self.waiters.last_number;
@@ -350,7 +379,7 @@ impl Server {
         }
         let Some(mut waiter) = self.waiters.by_client.remove(&id) else { return Again::Waits };
         let command = waiter.command;
-        let (argv, Run::Data(run)) = (waiter.batch.command(0), command.run) else { return Again::Waits };
+        let argv = waiter.batch.command(0);
         let resp = self.clients.get(slot).map_or(Resp::V2, |client| client.resp);
         let mut out = Output::default();
         if let Err(error) = self.check_call(slot, command, argv, db) {
@@ -362,15 +391,22 @@ impl Server {
         // Messages about what it does itself go behind its reply.
         self.begin_running(slot);
         let began = self.stats.now();
-        let result = run(&mut Cx {
-            store: &mut self.store,
-            db_index: db,
-            argv,
-            first_key: None,
-            reply: Reply::new(&mut out, resp),
-            effects: &mut self.effects,
-            config: &self.config,
-        });
+        let result = match command.run {
+            Run::Data(run) => run(&mut Cx {
+                store: &mut self.store,
+                db_index: db,
+                argv,
+                first_key: None,
+                reply: Reply::new(&mut out, resp),
+                effects: &mut self.effects,
+                config: &self.config,
+            }),
+            Run::Server(run) => {
+                let reply = Reply::new(&mut out, resp);
+                run(&mut ServerCx { server: self, slot, command, argv, reply })
+            }
+            Run::Nothing => Ok(()),
+        };
         let elapsed = self.stats.now().wrapping_sub(began);
         waiter.ticks = waiter.ticks.wrapping_add(elapsed);
         let again = self.effects.block.take();
@@ -409,13 +445,26 @@ impl Server {
         let first = waiter.keys.partition_point(|&(of, _)| of < position);
         let mut found = Again::Gone;
         for &(_, at) in waiter.keys.iter().skip(first).take_while(|&&(of, _)| of == position) {
-            let key = self.store.key(argv.at(at));
-            let kind = self.store.db(waiter.db).peek(key).map(|entry| entry.kind());
+            let other = at.checked_sub(OTHERS_FROM).and_then(|at| waiter.block.others.get(at));
+            let key = self.store.key(other.map_or_else(|| argv.at(at), |name| name));
+            let now_ms = self.store.now_ms();
+            let entry = self.store.db(waiter.db).peek(key);
+            let kind = entry.map(|entry| entry.kind());
+            if let Some(ValueRef::Queue(queue)) = entry.map(|entry| entry.value()) {
+                match offers(queue, waiter.block.awaited, now_ms) {
+                    Offer::What => return None,
+                    Offer::Nothing => found = Again::Gone,
+                    Offer::Else => found = Again::OtherKind,
+                }
+                continue;
+            }
             let fits = match waiter.block.awaited {
                 Awaited::Nothing => false,
                 Awaited::List => matches!(kind, Some(Kind::ListPacked | Kind::List)),
                 Awaited::Zset => matches!(kind, Some(Kind::ZsetPacked | Kind::Zset)),
                 Awaited::Stream => kind == Some(Kind::Stream),
+                // To say that there is no queue any more.
+                Awaited::Message | Awaited::Room => true,
                 Awaited::StreamGroup | Awaited::Reply => true,
             };
             if fits {

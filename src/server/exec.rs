@@ -390,6 +390,7 @@ impl Server {
         let mut out = Output::default();
         let result = self.invoke(Call { slot, db, resp: Resp::V2, command, argv, key: None }, &mut out);
         self.effects.may_block = may_block;
+        self.note_broker_changes();
         self.effects.clear();
         if self.scripts.just_suspended() {
             self.suspension_noted();

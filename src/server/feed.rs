@@ -197,6 +197,14 @@ impl Server {
         }
     }
 
+    /// The same of something that the server has done by itself.
+    pub(super) fn feed_own(&mut self, db: usize) {
+        self.feed_departed(false);
+        if let Repeat::Others(count, commands) = self.effects.repeat() {
+            self.feed.encoded(db, count, commands);
+        }
+    }
+
     /// What a client has asked for is over; not so the script that is suspended meanwhile.
     #[inline]
     pub(super) fn end_feed_unit(&mut self) {

@@ -16,6 +16,7 @@
 mod append_only;
 mod background;
 mod blocking;
+mod broker;
 pub mod client;
 mod client_memory;
 pub mod commands;
@@ -48,6 +49,7 @@ mod transaction;
 mod unsaved;
 
 use crate::acl::{AclLog, Users};
+use crate::broker::Broker;
 use crate::command::effects::Effects;
 use crate::command::error::Error;
 use crate::command::reply::Reply;
@@ -127,6 +129,8 @@ pub const VALKEY_VERSION: &str = "9.1.2";
 pub struct Server {
     /// All databases.
     pub store: Store,
+    /// Queues and exchanges, and who is sent what is in them.
+    pub broker: Broker,
     /// Who subscribes to what.
     pub pubsub: PubSub,
     /// Settings in force.
@@ -167,6 +171,8 @@ pub struct Server {
     pub tls: Option<Arc<Acceptor>>,
     /// Frees what would hold up the executor.
     pub background: Background,
+    /// Messages for consumers are left for the next turn.
+    broker_goes_on: bool,
     waiters: blocking::Waiters,
     scripts: scripting::Scripts,
     functions: Functions,
@@ -208,6 +214,8 @@ impl Server {
         let background = Background::start(facts.free_in_portions);
         let mut server = Server {
             store: Store::new(config.databases as usize, hash_seed, random_seed, now_ms),
+            broker: Broker::default(),
+            broker_goes_on: false,
             pubsub: PubSub::new(hash_seed.rotate_left(17)),
             names: Names::new(&config),
             clients: Clients::default(),
@@ -320,6 +328,7 @@ impl Server {
         self.forget_weight(slot);
         if let Some(client) = self.clients.remove(slot) {
             self.waiter_gone(client.id);
+            self.broker.client_gone(client.id.0);
         }
     }
 

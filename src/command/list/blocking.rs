@@ -154,6 +154,7 @@ fn move_or_wait(cx: &mut Cx<'_>, from: End, to: End, timeout_at: usize) -> Resul
 fn wait(keys: std::ops::Range<usize>, until_ms: Option<i64>) -> Block {
     Block {
         keys: keys.collect(),
+        others: Vec::new(),
         until_ms,
         awaited: Awaited::List,
         on_timeout: TimeoutReply::NullArray,

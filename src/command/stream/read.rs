@@ -279,6 +279,7 @@ fn xread_command(cx: &mut Cx<'_>) -> Result<(), Error> {
         let text = |(at, id): (usize, StreamId)| (at, id.text().as_bytes().into());
         cx.block(Block {
             keys: options.key_places(),
+            others: Vec::new(),
             until_ms,
             awaited: Awaited::Stream,
             on_timeout: TimeoutReply::NullArray,

@@ -149,6 +149,7 @@ fn xreadgroup_command(cx: &mut Cx<'_>) -> Result<(), Error> {
         (0, None) => cx.reply.null_array(),
         (0, Some(until_ms)) => cx.block(Block {
             keys: options.key_places(),
+            others: Vec::new(),
             until_ms,
             awaited: Awaited::StreamGroup,
             on_timeout: TimeoutReply::NullArray,

@@ -212,6 +212,7 @@ fn bzmpop_command(cx: &mut Cx<'_>) -> Result<(), Error> {
 fn wait(cx: &mut Cx<'_>, keys: Range<usize>, until_ms: Option<i64>) {
     cx.block(Block {
         keys: keys.collect(),
+        others: Vec::new(),
         until_ms,
         awaited: Awaited::Zset,
         on_timeout: TimeoutReply::NullArray,

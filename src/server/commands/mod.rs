@@ -21,6 +21,7 @@ mod log;
 mod lolwut;
 mod memory;
 mod migrate;
+pub(super) mod mq;
 mod persistence;
 mod pubsub;
 mod scripting;
@@ -46,6 +47,7 @@ pub const FAMILIES: &[&[Row<ServerFn>]] = &[
     log::COMMANDS,
     memory::COMMANDS,
     migrate::COMMANDS,
+    mq::COMMANDS,
     persistence::COMMANDS,
     pubsub::COMMANDS,
     scripting::COMMANDS,

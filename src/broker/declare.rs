@@ -1,0 +1,245 @@
+//! Queues, exchanges and bindings are made and removed, and policies set.
+
+use super::policies::Policy;
+use super::{Broker, Ground};
+use crate::command::error::Error;
+use crate::store::Big;
+use std::sync::Arc;
+use weir_structs::exchange::{Binding, Exchange, ExchangeOptions, Target};
+use weir_structs::glob::GlobPattern;
+use weir_structs::queue::{Counters, Paused, Queue, QueueOptions};
+
+impl Broker {
+    /// Makes a queue at a key where there is nothing. `owner` is the client that alone may use it.
+    pub fn declare_queue(&mut self, ground: &mut Ground<'_>, name: &[u8], options: QueueOptions, owner: Option<u64>) {
+        let now_ms = ground.now_ms();
+        let rules = self.policies.rules(name, &options);
+        let queue = Queue::new(options, rules, now_ms);
+        let key = ground.store.key(name);
+        ground.store.db(ground.db).put_big(key, Big::Queue(Box::new(queue)));
+        ground.effects.changed(1);
+        ground.event("mq.queue.declare", name);
+        self.note_changes(ground.store, ground.effects);
+        let uid = self.places(ground.db).queue(name);
+        if let Some(place) = uid.and_then(|uid| self.places(ground.db).get_mut(uid)) {
+            place.owner = owner;
+        }
+        if let Some((uid, owner)) = uid.zip(owner) {
+            self.owned.entry(owner).or_default().push((ground.db, uid));
+        }
+    }
+
+    /// The client that alone may use a queue.
+    pub fn owner(&self, db: usize, name: &[u8]) -> Option<u64> {
+        let places = self.databases.get(db)?;
+        places.get(places.queue(name)?)?.owner
+    }
+
+    /// Removes a queue that belonged to a client that is gone. Gives the database in which that was; `None` if there is none.
+    pub fn remove_orphan(
+        &mut self,
+        store: &mut crate::store::Store,
+        effects: &mut crate::command::effects::Effects,
+    ) -> Option<usize> {
+        let (db, uid) = self.orphans.pop()?;
+        let name = self.places(db).get(uid).map(|place| Arc::clone(&place.name));
+        if let Some(name) = name {
+            let mut ground = Ground { store, effects, db };
+            ground.effects.feed_nothing();
+            self.delete_queue(&mut ground, &name);
+        }
+        Some(db)
+    }
+
+    /// Whether queues of clients that are gone are to be removed.
+    pub fn has_orphans(&self) -> bool {
+        !self.orphans.is_empty()
+    }
+
+    /// Exclusive queues belong to nobody any more: data were loaded, and their connections are of another time.
+    pub fn loaded(&mut self, store: &crate::store::Store) {
+        for (db, places) in self.databases.iter().enumerate() {
+            for (name, uid) in places.queues_from(b"") {
+                let entry = store.view(db, store.key(name));
+                if let Some(crate::store::ValueRef::Queue(queue)) = entry.map(|entry| entry.value())
+                    && queue.options().exclusive
+                    && places.get(uid).is_some_and(|place| place.owner.is_none())
+                {
+                    self.orphans.push((db, uid));
+                }
+            }
+        }
+    }
+
+    /// Makes an exchange at a key where there is nothing.
+    pub fn declare_exchange(&mut self, ground: &mut Ground<'_>, name: &[u8], options: ExchangeOptions) {
+        let exchange = Exchange::new(options, ground.now_ms());
+        let key = ground.store.key(name);
+        ground.store.db(ground.db).put_big(key, Big::Exchange(Box::new(exchange)));
+        ground.effects.changed(1);
+        ground.event("mq.exchange.declare", name);
+        self.note_changes(ground.store, ground.effects);
+    }
+
+    /// Removes an exchange, as DEL does.
+    pub fn delete_exchange(&mut self, ground: &mut Ground<'_>, name: &[u8]) {
+        let key = ground.store.key(name);
+        ground.store.db(ground.db).remove(key);
+        ground.effects.changed(1);
+        ground.effects.feed_as(&[b"DEL", name]);
+        ground.event("mq.exchange.delete", name);
+        self.note_changes(ground.store, ground.effects);
+    }
+
+    /// Binds something to an exchange. Says whether that is new.
+    ///
+    /// # Errors
+    /// There is no such exchange, or nothing of that kind to be bound; the binding is impossible.
+    pub fn bind(&mut self, ground: &mut Ground<'_>, source: &[u8], binding: &Binding<'_>) -> Result<bool, Error> {
+        match binding.target {
+            Target::Queue if ground.queue(binding.name)?.is_none() => return Err(Error::mq_no_queue(binding.name)),
+            Target::Exchange if ground.exchange(binding.name)?.is_none() => {
+                return Err(Error::mq_no_exchange(binding.name));
+            }
+            _ => {}
+        }
+        let key = ground.store.key(source);
+        let Some(mut entry) = ground.store.db(ground.db).get_mut(key) else {
+            return Err(Error::mq_no_exchange(source));
+        };
+        let new = entry.try_change(|value| {
+            let Some(mut exchange) = value.exchange_mut() else { return (false, Err(Error::WRONG_TYPE)) };
+            let bound = exchange.bind(binding).map_err(|error| Error::mq_precondition(error.text()));
+            (bound == Ok(true), bound)
+        })?;
+        if new {
+            self.places(ground.db).leads(source, binding.target, binding.name);
+            ground.effects.changed(1);
+            ground.event("mq.bind", source);
+        }
+        Ok(new)
+    }
+
+    /// Ends a binding. Says whether there was one.
+    ///
+    /// # Errors
+    /// There is no such exchange.
+    pub fn unbind(&mut self, ground: &mut Ground<'_>, source: &[u8], binding: &Binding<'_>) -> Result<bool, Error> {
+        let key = ground.store.key(source);
+        let Some(mut entry) = ground.store.db(ground.db).get_mut(key) else {
+            return Err(Error::mq_no_exchange(source));
+        };
+        let (was, leads, emptied) = entry.try_change(|value| {
+            let Some(mut exchange) = value.exchange_mut() else { return (false, Err(Error::WRONG_TYPE)) };
+            let was = exchange.unbind(binding);
+            let leads = exchange.is_bound_to(binding.target, binding.name);
+            (was, Ok((was, leads, exchange.is_empty() && exchange.options().auto_delete)))
+        })?;
+        if !was {
+            return Ok(false);
+        }
+        if !leads {
+            self.places(ground.db).leads_no_more(source, binding.target, binding.name);
+        }
+        ground.effects.changed(1);
+        ground.event("mq.unbind", source);
+        if emptied {
+            let key = ground.store.key(source);
+            ground.store.db(ground.db).remove(key);
+            ground.event("mq.exchange.delete", source);
+            self.note_changes(ground.store, ground.effects);
+        }
+        Ok(true)
+    }
+
+    /// Closes ways of a queue, or opens them.
+    ///
+    /// # Errors
+    /// There is no such queue.
+    pub fn pause(&mut self, ground: &mut Ground<'_>, name: &[u8], paused: Paused) -> Result<(), Error> {
+        let key = ground.store.key(name);
+        let changed = self.change(ground, key, |queue| {
+            let changed = queue.paused() != paused;
+            queue.set_paused(paused);
+            (changed, changed)
+        })?;
+        if changed.ok_or_else(|| Error::mq_no_queue(name))? {
+            ground.effects.changed(1);
+            ground.event("mq.queue.pause", name);
+            self.has_news(ground, name)?;
+        }
+        Ok(())
+    }
+
+    /// Names of queues that match a pattern, in order, at most `count` of them.
+    pub fn queue_names(&self, db: usize, pattern: &GlobPattern, count: usize) -> Vec<Arc<[u8]>> {
+        let Some(places) = self.databases.get(db) else { return Vec::new() };
+        let names = places.queues_from(b"").map(|(name, _)| name);
+        names.filter(|name| pattern.matches(name)).take(count).cloned().collect()
+    }
+
+    /// The same of exchanges.
+    pub fn exchange_names(&self, db: usize, pattern: &GlobPattern, count: usize) -> Vec<Arc<[u8]>> {
+        let Some(places) = self.databases.get(db) else { return Vec::new() };
+        let names = places.exchanges_from(b"").map(|(name, _)| name);
+        names.filter(|name| pattern.matches(name)).take(count).cloned().collect()
+    }
+
+    /// Exchanges that lead to a queue.
+    pub fn sources_of_queue(&self, db: usize, name: &[u8]) -> Vec<Arc<[u8]>> {
+        self.databases.get(db).map_or_else(Vec::new, |places| places.sources(Target::Queue, name))
+    }
+
+    /// Exchanges that lead to an exchange.
+    pub fn sources_of_exchange(&self, db: usize, name: &[u8]) -> Vec<Arc<[u8]>> {
+        self.databases.get(db).map_or_else(Vec::new, |places| places.sources(Target::Exchange, name))
+    }
+
+    /// Sets a policy. It is in force for a queue from the next time on that this is used.
+    pub fn set_policy(&mut self, policy: Policy) {
+        self.policies.set(policy);
+    }
+
+    /// Removes a policy. Says whether there was one.
+    pub fn remove_policy(&mut self, name: &[u8]) -> bool {
+        self.policies.remove(name)
+    }
+
+    /// All policies, by name.
+    pub fn policies(&self) -> impl Iterator<Item = &Policy> {
+        self.policies.iter()
+    }
+
+    /// The names of the policy, and of the operator policy, that are in force for a queue.
+    pub fn policy_names(&self, queue: &[u8]) -> (Option<&[u8]>, Option<&[u8]>) {
+        let (policy, operator) = self.policies.of_queue(queue);
+        (policy.map(|it| &*it.name), operator.map(|it| &*it.name))
+    }
+
+    /// A publisher was told that its message went nowhere.
+    pub fn count_returned(&mut self) {
+        self.happened.returned += 1;
+    }
+
+    /// What has happened since the start.
+    pub fn happened(&self) -> super::Happened {
+        self.happened
+    }
+
+    /// How many queues, exchanges there are, and what is in all queues.
+    pub fn totals(&self) -> (usize, usize, super::Totals) {
+        let mut totals = super::Totals::default();
+        for places in &self.databases {
+            totals.add(places.totals);
+        }
+        let queues = self.databases.iter().map(super::Places::queues).sum();
+        let exchanges = self.databases.iter().map(super::Places::exchanges).sum();
+        (queues, exchanges, totals)
+    }
+
+    /// Messages a second that were published, delivered and settled, over about the last five seconds in which somebody asked.
+    pub fn rates(&mut self, db: usize, uid: u64, counters: &Counters, now_ms: u64) -> [f64; 3] {
+        let Some(place) = self.databases.get_mut(db).and_then(|places| places.get_mut(uid)) else { return [0.0; 3] };
+        place.rates([counters.published, counters.delivered, counters.acked], now_ms)
+    }
+}

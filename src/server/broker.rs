@@ -1,0 +1,164 @@
+//! Driving the broker: what has come up in it goes out to clients, what is due in it is done.
+//!
+//! After each command the broker takes note of queues that came or went. At the end of a turn messages go to those who consume
+//! them, in slices; frames for a client are put together and sent as one message.
+
+use super::Server;
+use super::client::{ClientId, Slot};
+use super::commands::mq::message::{put_meta, receipt};
+use crate::broker::{Broker, Delivery, Ground, Publication};
+use crate::command::error::Error;
+use crate::command::reply::{Output, Reply, Resp};
+use hashbrown::HashMap;
+
+/// Messages that go to the consumers of one queue before those of another have theirs.
+const DISPATCH_STEP: usize = 64;
+/// After so many microseconds of a turn what is left waits for the next one.
+const DISPATCH_US: u64 = 1_000;
+
+impl Server {
+    /// The broker, and what it works on: the database that a client has chosen.
+    pub(super) fn ground(&mut self, slot: Slot) -> (&mut Broker, Ground<'_>) {
+        let db = self.clients.get(slot).map_or(0, |client| client.db);
+        let Server { broker, store, effects, .. } = self;
+        (broker, Ground { store, effects, db })
+    }
+
+    /// After each command: what it did to queues and exchanges as keys.
+    #[inline]
+    pub(super) fn note_broker_changes(&mut self) {
+        if self.store.has_broker_changes() {
+            self.broker.note_changes(&mut self.store, &mut self.effects);
+        }
+    }
+
+    /// Whether the client may use a routing key, where the exchange wants that to be asked.
+    pub(super) fn check_routing(&mut self, slot: Slot, publication: &Publication<'_>) -> Result<(), Error> {
+        let (_, ground) = self.ground(slot);
+        let asks = ground.exchange(publication.exchange)?.is_some_and(|exchange| exchange.options().rkacl);
+        if !asks {
+            return Ok(());
+        }
+        for key in std::iter::once(publication.rkey).chain(publication.cc.iter().copied()) {
+            if !self.users.get(self.user_of(slot)).allows_subscription(key, false) {
+                return Err(Error::MQ_RKEY_DENIED);
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a message of so many bytes has room in `mq-maxmemory`.
+    pub(super) fn check_broker_memory(&self, _bytes: usize) -> Result<(), Error> {
+        Ok(())
+    }
+
+    /// The reply of the command that is running goes out when what it has changed is on disk.
+    pub(super) fn confirm_on_disk(&mut self, _slot: Slot) -> Result<(), Error> {
+        Err(Error::MQ_NO_FILE)
+    }
+
+    /// Whether the broker has something to do at the end of this turn.
+    #[inline]
+    fn broker_is_busy(&self) -> bool {
+        self.broker.has_due() || self.broker.is_giving_back() || self.broker.has_orphans()
+    }
+
+    /// At the end of a turn: what is due in queues, and messages for their consumers.
+    pub(super) fn tend_broker(&mut self) {
+        let now_ms = u64::try_from(self.store.now_ms()).unwrap_or_default();
+        let alarmed = self.broker.next_alarm_ms().is_some_and(|at_ms| at_ms <= now_ms);
+        if !alarmed && !self.broker_is_busy() {
+            return;
+        }
+        if !self.broker_may_work() {
+            return;
+        }
+        let mut frames: HashMap<u64, Output> = HashMap::new();
+        loop {
+            let Server { broker, store, effects, .. } = self;
+            let db = broker
+                .remove_orphan(store, effects)
+                .or_else(|| broker.remove_abandoned(store, effects))
+                .or_else(|| broker.give_back_left(store, effects, DISPATCH_STEP))
+                .or_else(|| broker.run_alarm(store, effects))
+                .or_else(|| {
+                    broker.dispatch(store, effects, DISPATCH_STEP, &mut |client, delivery| {
+                        put_delivery(frames.entry(client).or_default(), &delivery);
+                    })
+                });
+            let Some(db) = db else { break };
+            self.propagate_own(db);
+            if self.turn_us() >= DISPATCH_US {
+                self.broker_goes_on = true;
+                break;
+            }
+        }
+        for (client, out) in frames {
+            self.send_frames(client, out);
+        }
+        self.tell_ended();
+        if !self.waiters.is_empty() {
+            self.serve_waiters();
+        }
+    }
+
+    /// Whether anything may change without a client's command.
+    fn broker_may_work(&self) -> bool {
+        self.pause.current().is_none() && !self.is_loading() && !self.scripts.is_suspended() && !self.is_serving()
+    }
+
+    fn send_frames(&mut self, client: u64, out: Output) {
+        let slot = self.clients.slot_of(ClientId(client));
+        if let Some(slot) = slot.filter(|_| !out.is_empty()) {
+            self.push(slot, out.bytes().into());
+        }
+    }
+
+    /// Tells clients what has become of their consumers.
+    pub(super) fn tell_ended(&mut self) {
+        for ended in self.broker.take_ended() {
+            let mut out = Output::default();
+            let delivery = match ended.reason {
+                Some(reason) => Delivery::Cancelled { tag: &ended.tag, reason },
+                None => Delivery::Active { tag: &ended.tag, active: true },
+            };
+            put_delivery(&mut out, &delivery);
+            self.send_frames(ended.client, out);
+        }
+    }
+
+    /// Messages that exchanges have for channels.
+    pub(super) fn publish_for_broker(&mut self) {
+        for message in self.broker.take_for_channels() {
+            self.publish(&message.channel, &message.body);
+        }
+    }
+}
+
+/// Writes something for a client as a frame of RESP3.
+fn put_delivery(out: &mut Output, delivery: &Delivery<'_>) {
+    let mut reply = Reply::new(out, Resp::V3);
+    match delivery {
+        Delivery::Message { tag, queue, message } => {
+            reply.push(6);
+            reply.text("mq.deliver");
+            reply.bulk(tag);
+            reply.bulk(queue);
+            reply.bulk(&receipt(message));
+            reply.bulk(message.parcel.body());
+            put_meta(&mut reply, message);
+        }
+        Delivery::Cancelled { tag, reason } => {
+            reply.push(3);
+            reply.text("mq.cancel");
+            reply.bulk(tag);
+            reply.text(reason);
+        }
+        Delivery::Active { tag, active } => {
+            reply.push(3);
+            reply.text("mq.active");
+            reply.bulk(tag);
+            reply.boolean(*active);
+        }
+    }
+}
