@@ -1,6 +1,6 @@
 //! Dead letters: messages that a queue gives up go to its dead letter exchange, with the story of how they got there.
 
-use super::publish::{Found, Incoming};
+use super::publish::{Found, Incoming, PutIn};
 use super::{Broker, Ground};
 use crate::command::error::Error;
 use weir_structs::exchange::Target;
@@ -208,6 +208,44 @@ impl Broker {
         self.moves -= 1;
         let published = published?;
         Ok(if published.queues.is_empty() && published.others == 0 { Sent::Nowhere } else { Sent::On })
+    }
+
+    /// Puts ready messages of a queue into another one, or back into the one in which they died last, at most `max` of them and,
+    /// if `reason` is given, only those that died for it. Those stay that cannot go anywhere. Says how many went.
+    ///
+    /// # Errors
+    /// There is no such queue.
+    pub fn redrive(
+        &mut self,
+        ground: &mut Ground<'_>,
+        name: &[u8],
+        to: Option<&[u8]>,
+        max: usize,
+        reason: Option<DeathReason>,
+    ) -> Result<usize, Error> {
+        let queue = ground.queue(name)?.ok_or_else(|| Error::mq_no_queue(name))?;
+        let dead_for = |id: &MessageId| {
+            let newest = queue.message(*id).and_then(|message| message.story?.deaths.first());
+            reason.is_none_or(|reason| newest.is_some_and(|death| death.reason == reason))
+        };
+        let ids: Vec<MessageId> = queue.ready_ids().filter(dead_for).take(max).collect();
+        let mut moved = 0;
+        for id in ids {
+            let Some(message) = ground.queue(name)?.and_then(|queue| queue.message(id)) else { continue };
+            let mut story = message.story.cloned().unwrap_or_default();
+            let origin = story.deaths.first().map(|death| death.queue.clone());
+            let Some(target) = to.map(Box::from).or(origin).filter(|target| **target != *name) else { continue };
+            // It goes on as what it was at first.
+            (story.exchange, story.rkey) = (None, None);
+            let (parcel, priority) = (message.parcel.clone(), message.priority);
+            let incoming =
+                Incoming { parcel: &parcel, priority, ttl_ms: None, when: When::Now, idmp: None, story: Some(&story) };
+            if let PutIn::In(_) = self.put_in(ground, &target, incoming)? {
+                self.take_out(ground, name, id, true)?;
+                moved += 1;
+            }
+        }
+        Ok(moved)
     }
 
     /// Takes a message out of its queue for good.

@@ -40,7 +40,7 @@ use hashbrown::HashMap;
 use places::{PlaceKind, Places};
 use policies::Policies;
 use std::sync::Arc;
-use weir_structs::exchange::{DestinationId, Exchange, Sieve, Target};
+use weir_structs::exchange::{Exchange, Sieve, Target};
 use weir_structs::queue::{Figures, Queue};
 use weir_structs::stream::NodeLimits;
 

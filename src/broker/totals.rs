@@ -31,6 +31,11 @@ impl Totals {
         self.0 = each_figure!(with, before, wrapping_sub);
     }
 
+    /// All of them together.
+    pub fn figures(self) -> Figures {
+        self.0
+    }
+
     /// Takes another's in.
     pub(super) fn add(&mut self, other: Totals) {
         self.0 = each_figure!(self.0, other.0, wrapping_add);

@@ -572,7 +572,7 @@ impl EventLoop {
             if self.ends_at_output_limit(named, out.len()) {
                 return;
             }
-            if let Some(position) = self.waits_for() {
+            if let Some(position) = self.waits_for(named) {
                 self.keep_back(named, position, Kept::Replies(out));
                 return;
             }
@@ -580,10 +580,16 @@ impl EventLoop {
         self.send_now(named, out);
     }
 
-    /// Up to where changes must be on disk before anything is sent, if they are not yet. What waits already goes first.
+    /// Up to where changes must be on disk before anything is sent to a client, if they are not yet. What waits already goes
+    /// first.
     #[inline]
-    fn waits_for(&self) -> Option<u64> {
-        self.server.replies_wait_for().or(self.kept_back.last_position())
+    fn waits_for(&mut self, named: Named) -> Option<u64> {
+        let position = self.server.replies_wait_for().or_else(|| self.server.confirmation_waits_for(named.0));
+        if position.is_some() || self.kept_back.is_empty() {
+            return position;
+        }
+        let waits = self.connection(named).is_some_and(|connection| connection.kept_back > 0);
+        self.kept_back.last_position().filter(|_| waits)
     }
 
     fn keep_back(&mut self, named: Named, position: u64, kept: Kept) {
@@ -663,7 +669,7 @@ impl EventLoop {
         if out.is_empty() || self.ends_at_output_limit(named, out.len()) {
             return;
         }
-        if let Some(position) = self.waits_for() {
+        if let Some(position) = self.waits_for(named) {
             self.keep_back(named, position, Kept::Replies(out));
             return;
         }
@@ -836,7 +842,7 @@ impl EventLoop {
                         if let Some(named) = self.server.clients.slot_of(id).map(|slot| (slot, id))
                             && self.connection(named).is_some_and(|connection| connection.hears())
                         {
-                            if let Some(position) = self.waits_for() {
+                            if let Some(position) = self.waits_for(named) {
                                 self.keep_back(named, position, Kept::Message(message));
                             } else if let Some(connection) = self.connection(named) {
                                 connection.push(message);
@@ -882,7 +888,7 @@ impl EventLoop {
         let now_ms = self.server.store.now_ms();
         let hard_bytes = self.server.config.output_buffer_limit(ClientClass::Pubsub).hard_bytes;
         let (mut bytes, mut writes) = (0, 0);
-        let waits_for = self.waits_for();
+        let waits_for = self.server.replies_wait_for();
         for slot in recipients {
             let late = self.server.turn_us() >= WRITE_US;
             let connection = self.connections.get_mut(slot.0 as usize).and_then(Option::as_deref_mut);
@@ -891,7 +897,8 @@ impl EventLoop {
                 continue;
             }
             let message = frames.encoded(client.resp);
-            if let Some(position) = waits_for {
+            let kept = self.kept_back.last_position().filter(|_| connection.kept_back > 0);
+            if let Some(position) = waits_for.or(kept) {
                 connection.kept_back += message.len();
                 self.kept_back.push(position, (connection.slot, connection.id), Kept::Message(Arc::clone(message)));
                 continue;

@@ -11,10 +11,11 @@
 //! When the disk takes no more, commands that write are refused until it does. Where every reply waits for the disk, there is
 //! nothing left to say: the server ends, and what it had not acknowledged it never will.
 
-use super::client::ClientId;
+use super::client::{ClientFlags, ClientId, Slot};
 use super::repeat::AofLoad;
 use super::snapshots::Purpose;
 use super::{Server, ShutdownRequest};
+use crate::command::error::Error;
 use crate::command::reply::Reply;
 use crate::config::AppendFsync;
 use crate::disk::DataFile;
@@ -72,6 +73,10 @@ pub(super) struct AppendOnly {
     stamped_s: i64,
     /// Who waits for positions to be on disk.
     awaiting: Vec<Awaiting>,
+    /// Something was changed in this turn that a client wants to be told is on disk.
+    confirming: bool,
+    /// Up to here something is to be confirmed.
+    confirms_until: u64,
     sleep: Duration,
     /// A thread changes files, and has the folder meanwhile.
     elsewhere: Option<JoinHandle<(AofFolder, Done)>>,
@@ -158,6 +163,8 @@ impl AppendOnly {
             told_ms: 0,
             stamped_s: 0,
             awaiting: Vec::new(),
+            confirming: false,
+            confirms_until: 0,
             sleep: Duration::ZERO,
             elsewhere: None,
             made: None,
@@ -207,6 +214,36 @@ impl Server {
         (self.append_only.log.synced() < accepted).then_some(accepted)
     }
 
+    /// The same for what a client has published with CONFIRM FSYNC and is to be told of now.
+    #[inline]
+    pub fn confirmation_waits_for(&mut self, slot: Slot) -> Option<u64> {
+        if self.append_only.confirms_until == 0 {
+            return None;
+        }
+        let client = self.clients.get_mut(slot)?;
+        if !client.flags.contains(ClientFlags::CONFIRMS) {
+            return None;
+        }
+        client.flags.remove(ClientFlags::CONFIRMS);
+        let (accepted, synced) = (self.append_only.log.accepted(), self.append_only.log.synced());
+        (self.append_only.state == State::On && synced < accepted).then_some(accepted)
+    }
+
+    /// What a client has published, or will have by the end of its command, is to be on disk before it is told of that.
+    ///
+    /// # Errors
+    /// There is no append-only file.
+    pub(super) fn confirm_on_disk(&mut self, slot: Slot) -> Result<(), Error> {
+        if self.append_only.state != State::On {
+            return Err(Error::MQ_NO_FILE);
+        }
+        if let Some(client) = self.clients.get_mut(slot) {
+            client.flags.insert(ClientFlags::CONFIRMS);
+        }
+        self.append_only.confirming = true;
+        Ok(())
+    }
+
     /// Up to this position everything is on disk. Replies that wait for more never go if the server cannot go on.
     #[inline]
     pub fn replies_may_go_to(&self) -> u64 {
@@ -246,9 +283,15 @@ impl Server {
         let saving = self.config.no_appendfsync_on_rewrite && self.snapshots.purpose().is_some();
         let policy = self.sync_policy();
         let log = &mut self.append_only.log;
-        log.await_sync(policy == SyncPolicy::Always || !self.append_only.awaiting.is_empty());
+        if std::mem::take(&mut self.append_only.confirming) {
+            self.append_only.confirms_until = log.accepted() + self.feed.over().len() as u64;
+        }
+        let confirms = log.synced() < self.append_only.confirms_until;
+        log.await_sync(policy == SyncPolicy::Always || confirms || !self.append_only.awaiting.is_empty());
         let began = self.stats.now();
-        let written = log.write(self.feed.over(), policy, now_ms, !saving, forced);
+        // What is to be confirmed is forced to disk at once, together with all that was changed before.
+        let now_policy = if confirms { SyncPolicy::Always } else { policy };
+        let written = log.write(self.feed.over(), now_policy, now_ms, !saving, forced);
         self.feed.handed_on();
         self.spike("aof-write", began);
         match written {

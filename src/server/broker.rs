@@ -10,9 +10,13 @@ use crate::broker::{Broker, Delivery, Ground, Publication};
 use crate::command::error::Error;
 use crate::command::reply::{Output, Reply, Resp};
 use hashbrown::HashMap;
+use rand::TryRngCore;
+use weir_structs::number::parse_u64;
 
 /// Messages that go to the consumers of one queue before those of another have theirs.
 const DISPATCH_STEP: usize = 64;
+/// A client whose output of so many bytes waits is sent no messages.
+const OUTPUT_BYTES_MAX: usize = 1024 * 1024;
 /// After so many microseconds of a turn what is left waits for the next one.
 const DISPATCH_US: u64 = 1_000;
 
@@ -52,11 +56,6 @@ impl Server {
         Ok(())
     }
 
-    /// The reply of the command that is running goes out when what it has changed is on disk.
-    pub(super) fn confirm_on_disk(&mut self, _slot: Slot) -> Result<(), Error> {
-        Err(Error::MQ_NO_FILE)
-    }
-
     /// Whether the broker has something to do at the end of this turn.
     #[inline]
     fn broker_is_busy(&self) -> bool {
@@ -89,7 +88,6 @@ impl Server {
             let Some(db) = db else { break };
             self.propagate_own(db);
             if self.turn_us() >= DISPATCH_US {
-                self.broker_goes_on = true;
                 break;
             }
         }
@@ -102,9 +100,60 @@ impl Server {
         }
     }
 
+    /// When the broker is to be looked after next, in Unix ms.
+    pub(super) fn broker_alarm_ms(&self) -> Option<i64> {
+        if !self.broker_may_work() {
+            return None;
+        }
+        if self.broker_is_busy() {
+            return Some(self.store.now_ms());
+        }
+        self.broker.next_alarm_ms().map(|at_ms| i64::try_from(at_ms).unwrap_or(i64::MAX))
+    }
+
     /// Whether anything may change without a client's command.
     fn broker_may_work(&self) -> bool {
         self.pause.current().is_none() && !self.is_loading() && !self.scripts.is_suspended() && !self.is_serving()
+    }
+
+    /// A token under which a caller can be answered: nobody can guess it.
+    ///
+    /// # Errors
+    /// The system has no random numbers.
+    pub(super) fn new_call_token(&mut self, slot: Slot) -> Result<Vec<u8>, Error> {
+        let id = self.clients.get(slot).map_or(0, |client| client.id.0);
+        let mut secret = [0; 16];
+        rand::rngs::OsRng.try_fill_bytes(&mut secret).map_err(|error| Error::new(format!("ERR {error}")))?;
+        Ok(format!("{id}-{:032x}", u128::from_ne_bytes(secret)).into_bytes())
+    }
+
+    /// A client waits for an answer from now on.
+    pub(super) fn note_call(&mut self, slot: Slot, token: Vec<u8>) {
+        if let Some(client) = self.clients.get(slot) {
+            self.calls.insert(client.id, token);
+        }
+    }
+
+    /// Gives a caller its answer. Says whether it still waits.
+    pub(super) fn answer_call(&mut self, token: &[u8], write: impl FnOnce(&mut Reply<'_>)) -> bool {
+        let id = token.split(|byte| *byte == b'-').next().and_then(parse_u64).map(ClientId);
+        let Some(id) = id.filter(|id| self.calls.get(id).is_some_and(|call| call == token)) else { return false };
+        self.calls.remove(&id);
+        let waits = self.is_waiting(id);
+        self.tell_waiter(id, write);
+        waits
+    }
+
+    /// A client's output has grown or shrunk: while much of it waits, it is sent no messages.
+    #[inline]
+    pub(super) fn mind_consumer(&mut self, slot: Slot) {
+        if self.broker.consumers() == 0 {
+            return;
+        }
+        let Some(client) = self.clients.get(slot) else { return };
+        if self.broker.consumes(client.id.0) {
+            self.broker.set_stopped(client.id.0, client.io.output_bytes >= OUTPUT_BYTES_MAX);
+        }
     }
 
     fn send_frames(&mut self, client: u64, out: Output) {

@@ -65,6 +65,8 @@ bitflags::bitflags! {
         const READONLY = 1 << 17;
         /// Commands of it are left for the next turn.
         const UNFINISHED = 1 << 18;
+        /// It is told of what it has just published when that is on disk.
+        const CONFIRMS = 1 << 20;
         /// Runs what a file says; it is nobody, and nowhere listed.
         const REPEATER = 1 << 19;
         /// CLIENT TRACKING ON.

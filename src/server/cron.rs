@@ -150,6 +150,9 @@ impl Server {
         if let Some(timer_ms) = self.waiters.next_timer_ms() {
             next_ms = next_ms.min(timer_ms);
         }
+        if let Some(alarm_ms) = self.broker_alarm_ms() {
+            next_ms = next_ms.min(alarm_ms);
+        }
         if self.background.pending() > 0 {
             // What is being freed comes back in portions.
             next_ms = next_ms.min(self.store.now_ms() + TIDY_EVERY_AWAITED_MS);

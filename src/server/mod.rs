@@ -171,8 +171,8 @@ pub struct Server {
     pub tls: Option<Arc<Acceptor>>,
     /// Frees what would hold up the executor.
     pub background: Background,
-    /// Messages for consumers are left for the next turn.
-    broker_goes_on: bool,
+    /// Clients that wait for an answer, and under which token.
+    calls: hashbrown::HashMap<client::ClientId, Vec<u8>>,
     waiters: blocking::Waiters,
     scripts: scripting::Scripts,
     functions: Functions,
@@ -215,7 +215,7 @@ impl Server {
         let mut server = Server {
             store: Store::new(config.databases as usize, hash_seed, random_seed, now_ms),
             broker: Broker::default(),
-            broker_goes_on: false,
+            calls: hashbrown::HashMap::new(),
             pubsub: PubSub::new(hash_seed.rotate_left(17)),
             names: Names::new(&config),
             clients: Clients::default(),
@@ -329,6 +329,7 @@ impl Server {
         if let Some(client) = self.clients.remove(slot) {
             self.waiter_gone(client.id);
             self.broker.client_gone(client.id.0);
+            self.calls.remove(&client.id);
         }
     }
 
@@ -345,6 +346,7 @@ impl Server {
         if let Some(client) = self.clients.get_mut(slot) {
             facts(&mut client.io);
             self.weigh(slot);
+            self.mind_consumer(slot);
         }
     }
 

@@ -21,6 +21,7 @@ use crate::stats::process::{self, CpuTimeOf, format_bytes_human};
 use crate::store::{SizedType, Sizes};
 use std::fmt::{Display, Write};
 use std::time::Duration;
+use weir_structs::queue::DeathReason;
 
 /// `INFO`.
 pub(super) const COMMANDS: &[Row<ServerFn>] = &[Row::new(
@@ -78,7 +79,7 @@ const fn section(title: &'static str, shown: Shown, write: fn(&Server, &mut Fiel
     Section { title, shown, write }
 }
 
-const SECTIONS: [Section; 19] = [
+const SECTIONS: [Section; 20] = [
     section("Server", Shown::Always, server),
     section("TLS", Shown::WithAll, tls),
     section("Clients", Shown::Always, clients),
@@ -96,6 +97,7 @@ const SECTIONS: [Section; 19] = [
     section("Cluster Info", Shown::WithAll, nothing),
     section("Scripting Engines", Shown::WithAll, scripting_engines),
     section("Keyspace", Shown::Always, keyspace),
+    section("Mq", Shown::WithAll, mq),
     section("Keysizes", Shown::Always, key_sizes),
     section("Debug", Shown::Never, debug),
 ];
@@ -484,6 +486,33 @@ fn for_each_command(visit: &mut dyn FnMut(&Command)) {
 
 fn cluster(_: &Server, fields: &mut Fields) {
     fields.put("cluster_enabled", 0);
+}
+
+fn mq(server: &Server, fields: &mut Fields) {
+    let (queues, exchanges, totals) = server.broker.totals();
+    let figures = totals.figures();
+    fields.put("mq_exchanges", exchanges);
+    fields.put("mq_queues", queues);
+    fields.put("mq_consumers", server.broker.consumers());
+    fields.put("mq_ready", figures.ready);
+    fields.put("mq_unacked", figures.unacked);
+    fields.put("mq_delayed", figures.delayed + figures.parked);
+    fields.put("mq_held", figures.held);
+    fields.put("mq_dead", figures.dead);
+    fields.put("mq_bytes", figures.bytes);
+    let happened = server.broker.happened();
+    fields.put("mq_published", happened.published);
+    fields.put("mq_delivered", happened.delivered);
+    fields.put("mq_acked", happened.acked);
+    fields.put("mq_redelivered", happened.redelivered);
+    for (reason, count) in DeathReason::ALL.into_iter().zip(happened.dead_lettered) {
+        fields.put(&format!("mq_deadlettered_{}", reason.text()), count);
+    }
+    fields.put("mq_returned", happened.returned);
+    fields.put("mq_rejected", happened.rejected);
+    fields.put("mq_expired", happened.expired);
+    fields.put("mq_dropped", happened.dropped);
+    fields.put("mq_policies", server.broker.policies().count());
 }
 
 fn scripting_engines(server: &Server, fields: &mut Fields) {

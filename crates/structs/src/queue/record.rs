@@ -109,10 +109,10 @@ impl Record {
         }
     }
 
-    /// Whether it may have been handed out before, as far as the message itself knows.
+    /// Whether it may have been handed out before, as far as the message itself knows: to somebody else than who has it now.
     #[inline]
     pub(super) fn is_redelivered(&self) -> bool {
-        self.acquired > 0 || self.flags & REDELIVERED != 0
+        self.acquired > u32::from(self.state() == State::Unacked) || self.flags & REDELIVERED != 0
     }
 
     /// Remembers that it may have been handed out before.

@@ -4,8 +4,10 @@
 //!  publish   PUB PUSH MPUB COMMIT ABORT        queue      QUEUE DECLARE, DELETE, PURGE, PAUSE, INFO, LIST, CONSUMERS
 //!  consume   GET PEEK ACK NACK TOUCH PENDING CLAIM        exchange   EXCHANGE, BIND, UNBIND, BINDINGS
 //!  subscribe SUB UNSUB QOS                     policy     POLICY
+//!  call      CALL REPLY                        redrive    REDRIVE
 //! ```
 
+mod call;
 mod consume;
 mod exchange;
 pub(in crate::server) mod message;
@@ -13,6 +15,7 @@ mod options;
 mod policy;
 mod publish;
 mod queue;
+mod redrive;
 mod subscribe;
 
 use crate::broker::{Broker, Ground, Receipt};
@@ -68,6 +71,14 @@ pub(super) const COMMANDS: &[Row<ServerFn>] = &[
     row("mq.sub", -4, WRITES.union(Flags::NOSCRIPT).union(Flags::NO_MULTI), subscribe::sub_command),
     keyless("mq.unsub", -2, Flags::NOSCRIPT.union(Flags::NO_MULTI), subscribe::unsub_command),
     keyless("mq.qos", 4, Flags::NOSCRIPT.union(Flags::NO_MULTI), subscribe::qos_command),
+    keyless(
+        "mq.call",
+        -4,
+        PUBLISHES.union(Flags::NOSCRIPT).union(Flags::NO_MULTI).union(Flags::BLOCKING),
+        call::call_command,
+    ),
+    keyless("mq.reply", -3, Flags::empty(), call::reply_command),
+    row("mq.redrive", -2, PUBLISHES, redrive::redrive_command),
     row("mq.bind", -5, WRITES, exchange::bind_command),
     row("mq.unbind", -5, WRITES, exchange::unbind_command),
     keyless("mq.bindings", 3, Flags::READONLY, exchange::bindings_command),

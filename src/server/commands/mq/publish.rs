@@ -42,6 +42,11 @@ fn publish(cx: &mut ServerCx<'_>, publication: &Publication<'_>, options: &PubOp
         cx.server.check_routing(cx.slot, publication)?;
     }
     cx.server.check_broker_memory(publication.body.len())?;
+    match options.confirm {
+        Some(Confirm::Fsync) => cx.server.confirm_on_disk(cx.slot)?,
+        Some(Confirm::Replicas(1.., _)) => return Err(Error::MQ_NO_REPLICAS),
+        None | Some(Confirm::Replicas(0, _)) => {}
+    }
     let (broker, mut ground) = ground(cx);
     let published = broker.publish(&mut ground, publication)?;
     if let Some(refusal) = &published.refused {
@@ -55,12 +60,6 @@ fn publish(cx: &mut ServerCx<'_>, publication: &Publication<'_>, options: &PubOp
     if options.mandatory && published.queues.is_empty() && published.others == 0 {
         cx.server.broker.count_returned();
         return Err(Error::MQ_UNROUTABLE);
-    }
-    match options.confirm {
-        None => {}
-        Some(Confirm::Fsync) => cx.server.confirm_on_disk(cx.slot)?,
-        Some(Confirm::Replicas(0, _)) => {}
-        Some(Confirm::Replicas(..)) => return Err(Error::MQ_NO_REPLICAS),
     }
     Ok(Outcome::Published(published))
 }
