@@ -208,10 +208,14 @@ impl EventLoop {
         let mut events = Events::with_capacity(EVENTS);
         self.server.begin_turn();
         while self.server.shutdown.is_none() && goes_on(&self.server) {
-            let timeout = self.timeout();
+            let gathers = self.server.gathers_for_disk();
+            let timeout = if gathers { Duration::ZERO } else { self.timeout() };
             match self.poll.poll(&mut events, Some(timeout)) {
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => events.clear(),
                 result => result?,
+            }
+            if gathers && events.is_empty() && self.ready.is_empty() && self.resumable.is_empty() {
+                self.server.nobody_comes();
             }
             self.server.begin_turn();
             self.note(&events);

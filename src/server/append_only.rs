@@ -250,6 +250,17 @@ impl Server {
         self.append_only.log.synced()
     }
 
+    /// Whether the disk is given time for more to come along: whoever sees that nothing does is to say so.
+    #[inline]
+    pub fn gathers_for_disk(&self) -> bool {
+        self.append_only.log.is_gathering()
+    }
+
+    /// Nobody has sent anything more: what waits for the disk need not wait for company.
+    pub fn nobody_comes(&self) {
+        self.append_only.log.hurry();
+    }
+
     fn sync_policy(&self) -> SyncPolicy {
         match self.config.appendfsync {
             AppendFsync::Always => SyncPolicy::Always,

@@ -3,13 +3,18 @@
 //! ```text
 //!  append ─► buffer ─► write ─► the system ··· fdatasync on the thread ··· on disk
 //!          accepted           written                                    synced        (positions, counted over all files)
+//!                └─ where everybody waits for the disk: pending ─► write, fdatasync on the thread
 //! ```
+//!
+//! Where nobody may hear of anything before it is on disk, there is no hurry to write: the thread does that too, once a
+//! round, however many turns have come to it. Bytes that were given to it count as written.
 //!
 //! One fdatasync covers everything that was written when it began, so however many wait for the disk, there is one at a
 //! time. Where clients wait for each of them, the next one begins when about as much has come as the last two rounds had
-//! together, or a fraction of the time that one takes has gone by: those who were just answered come again at once, and one
-//! fdatasync for all of them is twice as good as one for the quicker and one for the slower. What was not written whole is cut off again, so that the file ends behind whole commands; the rest stays in the
-//! buffer until the disk takes it.
+//! together, when the loop has nothing else to do ([`Log::hurry`]), or when as much time has gone by as one takes: those who
+//! were just answered come again at once, and one fdatasync for all of them is twice as good as one for the quicker and one
+//! for the slower. What was not written whole is cut off again, so that the file ends behind whole commands; the rest stays
+//! in the buffer until the disk takes it.
 //!
 //! What must stay true: `synced <= written <= accepted`, and whatever lies below `synced` is on disk.
 
@@ -28,10 +33,10 @@ const BEHIND_BYTES_MAX: usize = 64 * 1024 * 1024;
 const BEHIND_MS_MAX: i64 = 2_000;
 /// How often, in ms, written bytes are forced to disk where that is not done at once.
 const SYNC_EVERY_MS: i64 = 1_000;
-/// The thread waits so long at most for others to come along: this part of what the disk has taken the last time,
-const GATHER_PART: u32 = 4;
-/// and no more than this.
+/// A round waits for others to come along as long as the last one has taken, and no longer than this.
 const GATHER_MAX: Duration = Duration::from_millis(4);
+/// The thread is given bytes to write as long as no more than these wait.
+const PENDING_BYTES_MAX: usize = 1024 * 1024;
 /// Memory that an empty buffer keeps.
 const BUFFER_KEEP_BYTES: usize = 1024 * 1024;
 
@@ -122,6 +127,7 @@ impl Log {
 
     /// There is no file any more. What was written is forced to disk by the thread; what was not is forgotten.
     pub fn close(&mut self) {
+        self.take_back();
         self.syncer.request(self.written, false);
         self.file = None;
         self.written += self.buffer.len() as u64;
@@ -158,6 +164,9 @@ impl Log {
             );
         }
         self.put_off_ms = None;
+        if policy == SyncPolicy::Always && !forced && self.hand_over(fresh) {
+            return Written::All;
+        }
         if let Err(error) = self.write_out(fresh) {
             return Written::Failed(error);
         }
@@ -165,7 +174,29 @@ impl Log {
         Written::All
     }
 
+    /// Has the thread write the buffer and `fresh`, unless these are too many bytes, or it has failed.
+    fn hand_over(&mut self, fresh: &[u8]) -> bool {
+        let bytes = (self.buffer.len() + fresh.len()) as u64;
+        let taken = !self.has_failed() && self.syncer.hand_over(&[&self.buffer, fresh], self.len, self.written);
+        if taken {
+            self.buffer.clear();
+            self.len += bytes;
+            self.written += bytes;
+        }
+        taken
+    }
+
+    /// What the thread was given and has not begun to write is to be written here, in front of everything else.
+    fn take_back(&mut self) {
+        if let Some(pending) = self.syncer.take_back() {
+            self.len -= pending.len() as u64;
+            self.written -= pending.len() as u64;
+            self.buffer.splice(..0, pending);
+        }
+    }
+
     fn write_out(&mut self, fresh: &[u8]) -> io::Result<()> {
+        self.take_back();
         if self.buffer.is_empty() {
             // What comes in a turn goes to the system from where it is.
             let (left, result) = self.write_to_file(fresh);
@@ -182,28 +213,9 @@ impl Log {
         result
     }
 
-    /// Gives what is left to be written; all of it where only a part was taken, which is cut off again.
     fn write_to_file<'b>(&mut self, bytes: &'b [u8]) -> (&'b [u8], io::Result<()>) {
         let Some(file) = &mut self.file else { return (bytes, Ok(())) };
-        let mut left = bytes;
-        let mut result = Ok(());
-        while !left.is_empty() && result.is_ok() {
-            match file.write(left) {
-                Ok(0) => result = Err(io::ErrorKind::WriteZero.into()),
-                Ok(count) => left = left.get(count..).unwrap_or_default(),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => result = Err(error),
-            }
-        }
-        if result.is_err() && left.len() < bytes.len() {
-            match file.set_len(self.len) {
-                Ok(()) => left = bytes,
-                // Then the part stays, and what is left is what goes behind it.
-                Err(cut) => {
-                    tracing::error!("could not cut a half-written append-only file off at byte {}: {cut}", self.len);
-                }
-            }
-        }
+        let (left, result) = write_to(&mut **file, self.len, bytes);
         let taken = (bytes.len() - left.len()) as u64;
         self.len += taken;
         self.written += taken;
@@ -291,10 +303,47 @@ impl Log {
         self.syncer.failure()
     }
 
+    /// Whether what waits to be forced to disk waits for more to come along. Whoever has nothing else to do then is to
+    /// [`Log::hurry`].
+    #[inline]
+    pub fn is_gathering(&self) -> bool {
+        self.syncer.shared.gathering.load(Ordering::SeqCst)
+    }
+
+    /// Nothing more comes along: what waits is forced to disk.
+    pub fn hurry(&self) {
+        self.syncer.hurry();
+    }
+
     /// Says whether somebody waits for bytes to be on disk: only then the thread calls `wake` when they are.
     pub fn await_sync(&self, awaited: bool) {
         self.syncer.shared.awaited.store(awaited, Ordering::SeqCst);
     }
+}
+
+/// Writes to a file that has `len` bytes. Gives what is left to be written: all of it where only a part was taken, which is
+/// cut off again.
+fn write_to<'b>(file: &mut dyn DataFile, len: u64, bytes: &'b [u8]) -> (&'b [u8], io::Result<()>) {
+    let mut left = bytes;
+    let mut result = Ok(());
+    while !left.is_empty() && result.is_ok() {
+        match file.write(left) {
+            Ok(0) => result = Err(io::ErrorKind::WriteZero.into()),
+            Ok(count) => left = left.get(count..).unwrap_or_default(),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => result = Err(error),
+        }
+    }
+    if result.is_err() && left.len() < bytes.len() {
+        match file.set_len(len) {
+            Ok(()) => left = bytes,
+            // Then the part stays, and what is left is what goes behind it.
+            Err(cut) => {
+                tracing::error!("could not cut a half-written append-only file off at byte {len}: {cut}");
+            }
+        }
+    }
+    (left, result)
 }
 
 /// The thread that forces files to disk.
@@ -311,6 +360,8 @@ struct Shared {
     busy: AtomicBool,
     failed: AtomicBool,
     awaited: AtomicBool,
+    /// A round waits for others to come along.
+    gathering: AtomicBool,
     wake: Wake,
 }
 
@@ -320,8 +371,14 @@ struct State {
     files: VecDeque<Unsynced>,
     error: Option<io::Error>,
     ends: bool,
+    /// The thread does nothing until it is notified.
+    rests: bool,
     /// More is likely to come at once.
     gathers: bool,
+    /// The next round is not to wait for it any longer.
+    hurries: bool,
+    /// Since when there is something for the next round.
+    since: Option<Instant>,
     /// Bytes that the last round forced to disk, and that had come for the next one when it ended.
     last_bytes: u64,
     next_bytes: u64,
@@ -335,14 +392,30 @@ impl State {
         self.files.iter().map(|file| file.target - file.done).sum()
     }
 
+    fn of(&mut self, file: &Arc<Mutex<Box<dyn DataFile>>>) -> Option<&mut Unsynced> {
+        self.files.iter_mut().find(|other| Arc::ptr_eq(&other.file, file))
+    }
+
     /// Whether to wait for more before the next round.
     fn gathers_more(&self) -> bool {
-        self.gathers && !self.ends && self.files.len() == 1 && self.waiting_bytes() < self.last_bytes + self.next_bytes
+        let waiting_bytes = self.waiting_bytes();
+        self.gathers
+            && !self.hurries
+            && !self.ends
+            && self.files.len() == 1
+            && waiting_bytes > 0
+            && waiting_bytes < self.last_bytes + self.next_bytes
+            && self.since.is_none_or(|since| since.elapsed() < self.last_took.min(GATHER_MAX))
     }
 }
 
 struct Unsynced {
     file: Arc<Mutex<Box<dyn DataFile>>>,
+    /// What is to be written to it by the thread, and how many bytes are in front of that.
+    pending: Vec<u8>,
+    len: u64,
+    /// The thread writes to it.
+    writes: bool,
     /// Up to where it was forced to disk, and is to be.
     done: u64,
     target: u64,
@@ -360,6 +433,7 @@ impl Syncer {
             busy: AtomicBool::new(false),
             failed: AtomicBool::new(false),
             awaited: AtomicBool::new(false),
+            gathering: AtomicBool::new(false),
             wake,
         };
         Syncer { shared: Arc::new(shared), thread: None }
@@ -383,20 +457,39 @@ impl Syncer {
             file.wanted = true;
         }
         let file = Arc::new(Mutex::new(file));
-        state.files.push_back(Unsynced { file, done: written, target: written, wanted: false });
+        let (pending, len, writes) = (Vec::new(), 0, false);
+        state.files.push_back(Unsynced { file, pending, len, writes, done: written, target: written, wanted: false });
         self.shared.work.notify_one();
     }
 
     fn request(&self, written: u64, gathers: bool) {
+        self.shared.request(self.shared.state(), written, gathers);
+    }
+
+    /// Has the thread write `parts` to the last file, which has `len` bytes, and force them to disk; `written` is the position
+    /// in front of them. Not where too much waits already.
+    fn hand_over(&self, parts: &[&[u8]], len: u64, written: u64) -> bool {
+        let bytes: usize = parts.iter().map(|part| part.len()).sum();
         let mut state = self.shared.state();
-        state.gathers = gathers;
-        if let Some(last) = state.files.back_mut() {
-            last.target = last.target.max(written);
+        let Some(last) = state.files.back_mut().filter(|last| last.pending.len() + bytes <= PENDING_BYTES_MAX) else {
+            return false;
+        };
+        if last.pending.is_empty() && !last.writes {
+            last.len = len;
         }
-        for file in &mut state.files {
-            file.wanted |= file.target > file.done;
-        }
-        self.shared.work.notify_one();
+        parts.iter().for_each(|part| last.pending.extend_from_slice(part));
+        self.shared.request(state, written + bytes as u64, true);
+        true
+    }
+
+    /// What was handed over and is not being written. Waits for a write that is under way.
+    fn take_back(&self) -> Option<Vec<u8>> {
+        let writes = |state: &mut State| state.files.back().is_some_and(|last| last.writes);
+        let state = self.shared.progress.wait_while(self.shared.state(), writes);
+        let mut state = state.unwrap_or_else(PoisonError::into_inner);
+        let last = state.files.back_mut().filter(|last| !last.pending.is_empty())?;
+        last.target -= last.pending.len() as u64;
+        Some(std::mem::take(&mut last.pending))
     }
 
     /// What lies below this position is of no interest any more, whether it is on disk or not.
@@ -410,7 +503,14 @@ impl Syncer {
         self.shared.failed.store(false, Ordering::SeqCst);
     }
 
+    fn hurry(&self) {
+        let mut state = self.shared.state();
+        state.hurries = true;
+        self.shared.go_on(state);
+    }
+
     fn wait(&self, position: u64) -> io::Result<()> {
+        self.hurry();
         let waiting = |state: &mut State| {
             let tries = state.files.iter().any(|file| file.wanted && file.target > file.done);
             self.synced() < position && (tries || self.is_busy())
@@ -459,40 +559,86 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Asks for everything up to `written` to be forced to disk. Wakes the thread only if it has to do something.
+    fn request(&self, mut state: MutexGuard<'_, State>, written: u64, gathers: bool) {
+        state.gathers = gathers;
+        if let Some(last) = state.files.back_mut() {
+            last.target = last.target.max(written);
+        }
+        for file in &mut state.files {
+            file.wanted |= file.target > file.done;
+        }
+        if gathers && state.since.is_none() {
+            state.since = Some(Instant::now());
+        }
+        self.go_on(state);
+    }
+
+    /// Begins the next round if the thread rests and there is nothing to wait for.
+    fn go_on(&self, mut state: MutexGuard<'_, State>) {
+        if !state.rests {
+            return;
+        }
+        let gathering = state.gathers_more();
+        self.gathering.store(gathering, Ordering::SeqCst);
+        if !gathering {
+            state.rests = false;
+            state.hurries = true;
+            drop(state);
+            self.work.notify_one();
+        }
+    }
+
     fn run(&self) {
+        let mut spare = Vec::new();
         let mut state = self.state();
-        let mut gathered = false;
         loop {
             while state.files.len() > 1 && state.files.front().is_some_and(|file| file.done >= file.target) {
                 state.files.pop_front();
             }
-            let next = state.files.iter().find(|file| file.done < file.target);
-            let is_wanted = next.is_some_and(|next| next.wanted);
-            if is_wanted && !gathered && state.gathers_more() {
-                let patience = (state.last_took / GATHER_PART).min(GATHER_MAX);
-                let waited = self.work.wait_timeout_while(state, patience, |state| state.gathers_more());
-                state = waited.unwrap_or_else(PoisonError::into_inner).0;
-                gathered = true;
-                continue;
-            }
-            gathered = false;
-            let Some((file, target)) = next.filter(|_| is_wanted).map(|next| (Arc::clone(&next.file), next.target))
-            else {
+            let gathers_more = state.gathers_more();
+            self.gathering.store(gathers_more, Ordering::SeqCst);
+            let next = state.files.iter_mut().find(|file| file.done < file.target);
+            let Some(next) = next.filter(|next| next.wanted && !gathers_more) else {
                 if state.ends {
                     return;
                 }
+                state.rests = true;
                 state = self.work.wait(state).unwrap_or_else(PoisonError::into_inner);
+                state.rests = false;
                 continue;
             };
+            let (file, target, len) = (Arc::clone(&next.file), next.target, next.len);
+            let mut pending = std::mem::replace(&mut next.pending, spare);
+            next.writes = !pending.is_empty();
             self.busy.store(true, Ordering::SeqCst);
             state.last_bytes = state.waiting_bytes();
+            (state.hurries, state.since) = (false, None);
             drop(state);
             let began = Instant::now();
-            let result = file.lock().unwrap_or_else(PoisonError::into_inner).sync_data();
+            let mut open = file.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut result = Ok(());
+            if !pending.is_empty() {
+                let (left, written) = write_to(&mut **open, len, &pending);
+                let taken = pending.len() - left.len();
+                pending.drain(..taken);
+                result = written;
+                if let Some(next) = self.state().of(&file) {
+                    next.writes = false;
+                    next.len = len + taken as u64;
+                    // In front of what has come meanwhile.
+                    next.pending.splice(..0, pending.drain(..));
+                }
+                self.progress.notify_all();
+            }
+            result = result.and_then(|()| open.sync_data());
+            drop(open);
+            pending.shrink_to(BUFFER_KEEP_BYTES);
+            spare = pending;
             state = self.state();
             self.busy.store(false, Ordering::SeqCst);
             let failed = result.is_err();
-            if let Some(synced) = state.files.iter_mut().find(|other| Arc::ptr_eq(&other.file, &file)) {
+            if let Some(synced) = state.of(&file) {
                 if failed {
                     synced.wanted = false;
                 } else {
@@ -508,6 +654,8 @@ impl Shared {
                 self.synced.fetch_max(target, Ordering::SeqCst);
             }
             self.progress.notify_all();
+            // Ahead of waking the loop, which looks at it before it waits again.
+            self.gathering.store(state.gathers_more(), Ordering::SeqCst);
             if failed || self.awaited.load(Ordering::SeqCst) {
                 (self.wake)();
             }
@@ -639,6 +787,114 @@ mod tests {
         assert!(matches!(log.write(b"", SyncPolicy::EverySecond, 22_000, true, false), Written::All));
         assert_eq!((log.delayed(), log.waiting_bytes()), (1, 0));
         assert!(matches!(log.write(b"forced", SyncPolicy::EverySecond, 22_001, true, true), Written::All));
+    }
+
+    #[test]
+    fn where_everybody_waits_turns_that_come_during_a_round_are_one_write() {
+        let disk = FaultyDisk::new();
+        let mut log = open(&disk);
+        let before = disk.calls();
+        let file = log.syncer.shared.state().files.back().map(|last| Arc::clone(&last.file)).expect("it was opened");
+        let held = file.lock().expect("nobody has panicked");
+        assert!(matches!(log.write(b"one ", SyncPolicy::Always, 0, true, false), Written::All));
+        while !log.is_syncing() {
+            thread::yield_now();
+        }
+        for turn in [b"two ".as_slice(), b"three ", b"four "] {
+            assert!(matches!(log.write(turn, SyncPolicy::Always, 0, true, false), Written::All));
+        }
+        assert_eq!((log.accepted(), log.len(), log.synced()), (19, 19, 0));
+        drop(held);
+        log.syncer.wait(19).expect("a healthy disk");
+        assert_eq!(disk.restarted(Survives::Nothing).contents("a").as_deref(), Some(&b"one two three four "[..]));
+        // Two rounds of a write and a sync each.
+        assert_eq!(disk.calls() - before, 4);
+    }
+
+    #[test]
+    fn a_round_waits_for_as_many_as_came_the_last_time_unless_nobody_comes() {
+        let disk = FaultyDisk::new();
+        let mut log = open(&disk);
+        // What a round takes is how long the next one waits.
+        let slow = log.syncer.shared.state().files.back().map(|last| Arc::clone(&last.file)).expect("it was opened");
+        let held = slow.lock().expect("nobody has panicked");
+        assert!(matches!(log.write(b"as much as this", SyncPolicy::Always, 0, true, false), Written::All));
+        assert!(!log.is_gathering(), "the first one waits for nobody");
+        let began = Instant::now();
+        while began.elapsed() < GATHER_MAX {
+            thread::yield_now();
+        }
+        drop(held);
+        log.syncer.wait(15).expect("a healthy disk");
+        let rests = |log: &Log| log.syncer.shared.state().rests;
+        while !rests(&log) {
+            thread::yield_now();
+        }
+        assert!(matches!(log.write(b"less", SyncPolicy::Always, 0, true, false), Written::All));
+        // Unless the test was interrupted for long, it waits.
+        if log.is_gathering() {
+            assert_eq!((log.synced(), rests(&log)), (15, true));
+            log.hurry();
+        }
+        assert!(!log.is_gathering());
+        log.syncer.wait(19).expect("a healthy disk");
+        while !rests(&log) {
+            thread::yield_now();
+        }
+        assert!(matches!(log.write(b"as much, no need to wait", SyncPolicy::Always, 0, true, false), Written::All));
+        assert!(!log.is_gathering());
+        log.syncer.wait(log.accepted()).expect("a healthy disk");
+    }
+
+    #[test]
+    fn what_the_thread_was_given_stands_in_front_of_what_is_written_under_another_policy() {
+        for _ in 0..100 {
+            let disk = FaultyDisk::new();
+            let mut log = open(&disk);
+            let mut expected = Vec::new();
+            for turn in 0..6_u8 {
+                let policy = if turn % 3 == 2 { SyncPolicy::Never } else { SyncPolicy::Always };
+                assert!(matches!(log.write(&[b'a' + turn; 3], policy, 0, true, false), Written::All));
+                expected.extend([b'a' + turn; 3]);
+            }
+            log.sync_now().expect("a healthy disk");
+            assert_eq!(disk.contents("a"), Some(expected));
+            assert_eq!((log.len(), log.accepted(), log.synced()), (18, 18, 18));
+        }
+    }
+
+    #[test]
+    fn too_much_for_the_thread_to_have_is_written_at_once_and_in_order() {
+        let disk = FaultyDisk::new();
+        let mut log = open(&disk);
+        assert!(matches!(log.write(b"first", SyncPolicy::Always, 0, true, false), Written::All));
+        let large = vec![b'x'; PENDING_BYTES_MAX + 1];
+        assert!(matches!(log.write(&large, SyncPolicy::Always, 0, true, false), Written::All));
+        let contents = disk.contents("a").expect("the file");
+        assert_eq!((contents.len(), contents.starts_with(b"firstx")), (large.len() + 5, true));
+        log.syncer.wait(log.accepted()).expect("a healthy disk");
+    }
+
+    #[test]
+    fn what_the_thread_could_not_write_is_not_lost() {
+        for (taken, cut_fails) in [(1, false), (3, false), (2, true)] {
+            let disk = FaultyDisk::new();
+            let mut log = open(&disk);
+            disk.fail(Call::Write, Fault::Short(taken, libc::ENOSPC));
+            if cut_fails {
+                disk.fail(Call::SetLen, Fault::Error(libc::EIO));
+            }
+            assert!(matches!(log.write(b"one ", SyncPolicy::Always, 0, true, false), Written::All));
+            let error = log.syncer.wait(4).expect_err("the disk is full");
+            assert_eq!(error.raw_os_error(), Some(libc::ENOSPC));
+            assert_eq!(disk.contents("a").map(|bytes| bytes.len()), Some(if cut_fails { taken } else { 0 }));
+            assert!(log.has_failed() && log.synced() == 0);
+            disk.heal();
+            assert!(matches!(log.write(b"two", SyncPolicy::EverySecond, 0, true, false), Written::All));
+            assert_eq!(disk.contents("a").as_deref(), Some(&b"one two"[..]));
+            log.sync_now().expect("a healthy disk");
+            assert_eq!((log.len(), log.synced(), log.has_failed()), (7, 7, false));
+        }
     }
 
     #[test]
