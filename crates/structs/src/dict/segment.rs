@@ -6,6 +6,7 @@
 
 use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
 use std::cell::Cell;
+use std::ops::RangeInclusive;
 use std::ptr::NonNull;
 
 use crate::arena::{OS_PAGE_BYTES, PAGE_BYTES, SEGMENT_ARENA, release_tail};
@@ -19,10 +20,17 @@ const NB_HEAP_MAX: usize = OS_PAGE_BYTES / BUCKET_BYTES;
 /// Items that a segment may have, in 32nds of its slots. Against 30 this saves a third of a byte a key; what it costs is
 /// in the decision page on entries and their table.
 const LOAD_MAX_32NDS: usize = 31;
-const ADDRESS_BITS: u32 = 48;
-const ADDRESS_MASK: u64 = (1 << ADDRESS_BITS) - 1;
+/// Where a slot's tag starts.
+const TAG_SHIFT: u32 = 48;
+const TAG_MASK: u64 = !0 << TAG_SHIFT;
+/// The two lowest bits of an address are 0, so they have room for the two bits of the position behind the tag.
+const NEXT_MASK: u64 = 0b11;
+const ADDRESS_MASK: u64 = !(TAG_MASK | NEXT_MASK);
 
-/// A cache line of slots. A slot is `tag << 48 | address`, or 0 when it is free; the free ones come last.
+/// Items that the largest regular segment may have.
+pub(super) const CAPACITY_MAX: usize = NB_MAX * SLOTS * LOAD_MAX_32NDS / 32;
+
+/// A cache line of slots. A slot is `tag << 48 | address | next bits`, or 0 when it is free; the free ones come last.
 #[repr(C, align(64))]
 pub(super) struct Bucket {
     slots: [u64; SLOTS],
@@ -31,12 +39,14 @@ pub(super) struct Bucket {
 /// What segments without items point to. Never written: [`Segment::capacity`] of the empty segment is 0.
 static NOTHING: Bucket = Bucket { slots: [0; SLOTS] };
 
-/// `tag << 48 | address`.
+/// A slot for a block whose key has this position, in a segment whose items share `local_depth` bits. Both next bits are
+/// right.
 #[inline]
-pub(super) fn slot_of(tag: u16, block: NonNull<u8>) -> u64 {
+pub(super) fn slot_of(position: u64, local_depth: u32, block: NonNull<u8>) -> u64 {
     let address = block.as_ptr().expose_provenance() as u64;
-    assert!(address >> ADDRESS_BITS == 0, "an address with more than 48 bits");
-    u64::from(tag) << ADDRESS_BITS | address
+    assert!(address & !ADDRESS_MASK == 0, "an address with more than 48 bits, or not aligned to 4 bytes");
+    let rest = position << local_depth;
+    rest & TAG_MASK | address | rest >> (TAG_SHIFT - 2) & NEXT_MASK
 }
 
 /// The address in a slot; 0 in a free one.
@@ -56,18 +66,28 @@ pub(super) fn block_of(slot: u64) -> NonNull<u8> {
 
 #[inline]
 pub(super) fn tag_of(slot: u64) -> u16 {
-    (slot >> ADDRESS_BITS) as u16
+    (slot >> TAG_SHIFT) as u16
 }
 
+/// The slot in one half of its segment: the first next bit becomes the tag's last one, the second the first one, and what
+/// is now the second is not known.
 #[inline]
-pub(super) fn with_tag(slot: u64, tag: u16) -> u64 {
-    slot & ADDRESS_MASK | u64::from(tag) << ADDRESS_BITS
+pub(super) fn one_bit_deeper(slot: u64) -> u64 {
+    slot << 1 & TAG_MASK | (slot >> 1 & 1) << TAG_SHIFT | slot & ADDRESS_MASK | slot << 1 & 0b10
+}
+
+/// The slot in a segment made of its own and the neighbour, `upper` if it is in the second of them: the tag's last bit
+/// becomes the first next bit, the first one the second.
+#[inline]
+pub(super) fn one_bit_shallower(slot: u64, upper: bool) -> u64 {
+    let tag = slot >> 1 & TAG_MASK | u64::from(upper) << 63;
+    tag | slot & ADDRESS_MASK | slot >> (TAG_SHIFT - 1) & 0b10 | slot >> 1 & 1
 }
 
 /// The same slot with another block.
 #[inline]
 pub(super) fn with_block(slot: u64, block: NonNull<u8>) -> u64 {
-    slot_of(tag_of(slot), block)
+    slot_of(slot & TAG_MASK, 0, block) | slot & NEXT_MASK
 }
 
 /// The smallest permitted number of buckets that has room for `items` items.
@@ -307,7 +327,7 @@ impl Segment {
         let order = self.order(tag, bucket);
         // Those that came around the end are the first; without them the tags alone decide, and a slot starts with its tag.
         if order >> 16 == 1 && self.home(tag_of(slots[0])) <= bucket {
-            let bound = u64::from(tag) << ADDRESS_BITS | ADDRESS_MASK;
+            let bound = u64::from(tag) << TAG_SHIFT | !TAG_MASK;
             return slots.iter().map(|&slot| usize::from(slot != 0) & usize::from(slot <= bound)).sum();
         }
         slots.iter().take_while(|&&slot| slot != 0 && self.order(tag_of(slot), bucket) <= order).count()
@@ -395,6 +415,25 @@ impl Segment {
         // SAFETY: the bucket is inside of the segment, and the table is borrowed exclusively by all who write.
         unsafe { self.bucket_ptr(bucket).write(Bucket { slots }) };
         old[SLOTS - 1] != 0
+    }
+
+    /// The places of all items with these tags.
+    pub(super) fn places(self, tags: RangeInclusive<u16>) -> impl Iterator<Item = NonNull<u64>> {
+        let (first, last) = (*tags.start(), *tags.end());
+        let mut homes_left = self.home(last) - self.home(first);
+        let mut next = Some(self.home(first));
+        let buckets = std::iter::from_fn(move || {
+            let bucket = next?;
+            let is_home = homes_left > 0;
+            homes_left = homes_left.saturating_sub(1);
+            next = (is_home || self.goes_on(bucket, last)).then(|| self.after(bucket));
+            Some(bucket)
+        });
+        buckets.flat_map(move |bucket| {
+            let slots = self.slots(bucket).into_iter().enumerate();
+            let chosen = slots.filter(move |&(_, value)| value != 0 && (first..=last).contains(&tag_of(value)));
+            chosen.map(move |(slot, _)| self.slot_ptr(bucket, slot))
+        })
     }
 
     /// Appends all items to `items`, in the order of their tags.

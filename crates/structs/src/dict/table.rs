@@ -1,8 +1,9 @@
 //! The directory, and the operations that concern one key.
 //!
-//! Work is bounded by one segment: growth re-places its items by their tags (a few microseconds), a split reads the keys of
-//! a full regular segment (about 4,000, prefetched). Two things are not bounded by that, both of them rare by construction:
-//! the directory doubles by copying 16 bytes for each of its entries, which are one for some 2,000 items; and an *oversize*
+//! Work is bounded by one segment: growth re-places its items by their tags (a few microseconds), a split divides
+//! a full regular segment of about 4,000. It reads the keys of items that do not know their next bits, which are none if
+//! positions are well spread. Two things are not bounded by that, both of them rare by construction:
+//! the directory doubles by copying 17 bytes for each of its entries, which are one for some 2,000 items; and an *oversize*
 //! segment, one whose items share so long a prefix that dividing them would take a directory out of proportion to the
 //! table, grows by eighths of its own size.
 //!
@@ -18,8 +19,8 @@ use std::marker::PhantomData;
 use std::ptr::NonNull;
 
 use super::segment::{
-    Bucket, NB_MAX, SLOTS, Segment, address_of, block_of, buckets_for, slot_of, tag_of, with_block, with_scratch,
-    with_tag,
+    Bucket, CAPACITY_MAX, NB_MAX, SLOTS, Segment, address_of, block_of, buckets_for, one_bit_deeper, one_bit_shallower,
+    slot_of, tag_of, with_block, with_scratch,
 };
 use crate::arena::SEGMENT_ARENA;
 use crate::prefetch;
@@ -27,9 +28,9 @@ use crate::prefetch;
 /// Segments are told apart by at most this many bits of the position.
 const DEPTH_MAX: u32 = 26;
 /// The directory may have one entry for so many items. In a table of well spread positions it has one for 2,000 to 4,000;
-/// the rest is allowance for skewed ones (say, all keys in one cluster slot), at most 2 bytes an item.
+/// the rest is allowance for skewed ones (say, all keys in one cluster slot), about 2 bytes an item.
 const ITEMS_PER_ENTRY_MIN: usize = 8;
-/// The directory may have this many entries (1 MiB) in any case: enough to tell 2^14 cluster slots apart.
+/// The directory may have this many entries (of 17 bytes) in any case: enough to tell 2^14 cluster slots apart.
 const DIRECTORY_FLOOR: usize = 1 << 16;
 /// An item that has to go farther than this many buckets from its home shows that the items of its segment are crowded into
 /// a part of it, which happens when they share more bits than the segment's own. The segment is then divided, however
@@ -39,8 +40,14 @@ pub(super) const DISTANCE_MAX: usize = 64;
 const MERGE_BELOW: usize = NB_MAX * SLOTS * 3 / 8;
 /// A removal looks for a neighbour to merge with when the number of remaining items is a multiple of this.
 const MERGE_CHECK_EVERY: u32 = 64;
-/// How many keys ahead of the one it reads a split prefetches.
+/// How many keys ahead of the one it reads a split prefetches, if it has to read keys.
 const SPLIT_AHEAD: usize = 12;
+/// Next bits are learnt in so many steps, each for as many tags.
+const LEARN_STEPS: u8 = 128;
+const LEARN_STEP_TAGS: u32 = (1 << 16) / LEARN_STEPS as u32;
+/// ... whenever the number of a segment's items comes to a multiple of this. Growing from half full to full, a segment has
+/// about 250 such moments.
+const LEARN_EVERY: u32 = 8;
 
 /// Items for each segment of a table made for many. A regular segment has room for some more, since positions are not
 /// spread quite evenly.
@@ -49,7 +56,10 @@ const PRESIZED_ITEMS: usize = NB_MAX * SLOTS * 7 / 8;
 /// How far a prefetch follows a run of full buckets.
 const PREFETCH_BUCKETS: usize = 4;
 
-/// Where the blocks of a table have their keys.
+/// How far behind the first bytes of a block a key of usual length reaches.
+const KEY_REACH_BYTES: usize = 32;
+
+/// Where the blocks of a table have their keys. Blocks are aligned to 4 bytes.
 ///
 /// # Safety
 /// `key` gives the same bytes for a block from its insertion to its removal.
@@ -75,6 +85,9 @@ pub struct Dict<L: Layout> {
     pub(super) segment_bytes: usize,
     /// No segment has more buckets than this.
     pub(super) nb_largest: usize,
+    /// Of the first entry of each segment with an even depth: how many steps of tags know their next bits. Empty as long as
+    /// every segment knows them all.
+    known: Vec<u8>,
     layout: PhantomData<fn() -> L>,
 }
 
@@ -134,6 +147,7 @@ impl<L: Layout> Dict<L> {
             len: 0,
             segment_bytes: 0,
             nb_largest: 1,
+            known: Vec::new(),
             layout: PhantomData,
         }
     }
@@ -169,7 +183,7 @@ impl<L: Layout> Dict<L> {
 
     /// Resident bytes of the table: directory and segments, without the blocks.
     pub fn memory_bytes(&self) -> usize {
-        self.directory.capacity() * size_of::<DirEntry>() + self.segment_bytes
+        self.directory.capacity() * size_of::<DirEntry>() + self.known.capacity() + self.segment_bytes
     }
 
     /// Whether there is, or was, anything in it.
@@ -227,9 +241,12 @@ impl<L: Layout> Dict<L> {
         }
         let entry = &mut self.directory[index];
         entry.used += 1;
-        let tag = tag_at(position, entry.local_depth());
-        let (place, distance) = entry.segment().place(slot_of(tag, block));
+        let used = entry.used;
+        let (place, distance) = entry.segment().place(slot_of(position, entry.local_depth(), block));
         self.len += 1;
+        if used.is_multiple_of(LEARN_EVERY) {
+            self.learn(index, position_of);
+        }
         if distance > DISTANCE_MAX {
             return self.uncrowd(position, block, SlotRef(place), position_of);
         }
@@ -470,19 +487,24 @@ impl<L: Layout> Dict<L> {
         self.segment_bytes -= old.bytes();
         let half = 1 << (self.depth - local_depth - 1);
         let mut lower_len = 0;
+        let known_below = self.known_below(index);
         let (lower, upper) = with_scratch(|items| {
             old.collect_into(items);
-            // In the order of their tags, the lower half's items come first.
+            // In the order of their tags, the lower half's items come first, and those that know their next bits.
             lower_len = items.partition_point(|&item| tag_of(item) >> 15 == 0);
-            for i in 0..items.len() {
-                if let Some(&ahead) = items.get(i + SPLIT_AHEAD) {
+            let known = items.partition_point(|&item| u32::from(tag_of(item)) < known_below);
+            let (known, unknown) = items.split_at_mut(known);
+            for item in known {
+                *item = one_bit_deeper(*item);
+            }
+            for i in 0..unknown.len() {
+                if let Some(&ahead) = unknown.get(i + SPLIT_AHEAD) {
                     prefetch(block_of(ahead).as_ptr());
                 }
                 // SAFETY: the block is in this table.
-                let key = unsafe { L::key(block_of(items[i])) };
-                let position = position_of(key);
-                debug_assert_eq!(tag_at(position, local_depth), tag_of(items[i]), "a position that is not the key's");
-                items[i] = with_tag(items[i], tag_at(position, local_depth + 1));
+                let position = position_of(unsafe { L::key(block_of(unknown[i])) });
+                debug_assert_eq!(tag_at(position, local_depth), tag_of(unknown[i]), "a position that is not the key's");
+                unknown[i] = slot_of(position, local_depth + 1, block_of(unknown[i]));
             }
             let (lower, upper) = items.split_at(lower_len);
             // The upper one first: its memory is new, the lower one takes the old one's.
@@ -502,6 +524,70 @@ impl<L: Layout> Dict<L> {
         if local_depth + 1 == self.depth {
             self.deepest += 2;
         }
+        if local_depth % 2 == 1 {
+            self.set_known(index, if lower_len == 0 { LEARN_STEPS } else { 0 });
+            self.set_known(index + half, if upper_len == 0 { LEARN_STEPS } else { 0 });
+        }
+    }
+
+    /// All tags below this one know the next bits that a split of this segment needs.
+    fn known_below(&self, first: usize) -> u32 {
+        let has_one_known = self.directory[first].local_depth() % 2 == 1;
+        let steps = if has_one_known { LEARN_STEPS } else { self.known_steps(first) };
+        u32::from(steps) * LEARN_STEP_TAGS
+    }
+
+    #[inline]
+    fn known_steps(&self, first: usize) -> u8 {
+        self.known.get(first).copied().unwrap_or(LEARN_STEPS)
+    }
+
+    fn set_known(&mut self, first: usize, steps: u8) {
+        if self.known.is_empty() && steps < LEARN_STEPS {
+            self.known = vec![LEARN_STEPS; self.directory.len()];
+        }
+        if let Some(known) = self.known.get_mut(first) {
+            *known = steps;
+        }
+    }
+
+    /// Reads a few keys of a segment that has just grown and does not know all of its next bits, so that the split to come
+    /// finds them known.
+    #[inline]
+    fn learn(&mut self, first: usize, position_of: &impl Fn(&[u8]) -> u64) {
+        let entry = self.directory[first];
+        let steps = self.known_steps(first);
+        if steps < LEARN_STEPS && entry.local_depth().is_multiple_of(2) && entry.segment().nb() <= NB_MAX {
+            self.learn_from(first, steps, position_of);
+        }
+    }
+
+    #[cold]
+    fn learn_from(&mut self, first: usize, steps: u8, position_of: &impl Fn(&[u8]) -> u64) {
+        let entry = self.directory[first];
+        let (segment, local_depth) = (entry.segment(), entry.local_depth());
+        // Uneven halves may leave a segment that is nearly full.
+        let moments_left = (CAPACITY_MAX as u32).saturating_sub(entry.used) / LEARN_EVERY + 1;
+        let more = u32::from(LEARN_STEPS - steps).div_ceil(moments_left);
+        let from_tag = u32::from(steps) * LEARN_STEP_TAGS;
+        let last_tag = from_tag + more * LEARN_STEP_TAGS - 1;
+        let tags = from_tag as u16..=last_tag as u16;
+        for place in segment.places(tags.clone()) {
+            // SAFETY: the place is an occupied slot of the segment.
+            let block = block_of(unsafe { place.read() }).as_ptr();
+            prefetch(block);
+            prefetch(block.wrapping_add(KEY_REACH_BYTES));
+        }
+        for place in segment.places(tags) {
+            // SAFETY: as above.
+            let value = unsafe { place.read() };
+            // SAFETY: the block is in this table.
+            let position = position_of(unsafe { L::key(block_of(value)) });
+            debug_assert_eq!(tag_at(position, local_depth), tag_of(value), "a position that is not the key's");
+            // SAFETY: as above, and the table is borrowed exclusively.
+            unsafe { place.write(slot_of(position, local_depth, block_of(value))) };
+        }
+        self.known[first] = steps + more as u8;
     }
 
     fn double_directory(&mut self) {
@@ -511,6 +597,7 @@ impl<L: Layout> Dict<L> {
             doubled.push(entry);
         }
         self.directory = doubled;
+        self.known = self.known.iter().flat_map(|&steps| [steps; 2]).collect();
         self.depth += 1;
         self.deepest = 0;
     }
@@ -555,8 +642,7 @@ impl<L: Layout> Dict<L> {
             a.segment().collect_into(items);
             b.segment().collect_into(items);
             for (i, item) in items.iter_mut().enumerate() {
-                let side = u16::from(i >= a.used as usize);
-                *item = with_tag(*item, side << 15 | tag_of(*item) >> 1);
+                *item = one_bit_shallower(*item, i >= a.used as usize);
             }
             built(items)
         });
@@ -574,6 +660,7 @@ impl<L: Layout> Dict<L> {
             self.deepest -= 2;
         }
         self.adopt(lower, merged, local_depth - 1, len);
+        self.set_known(lower, LEARN_STEPS);
         while self.deepest == 0 && self.depth > 0 {
             self.halve_directory();
         }
@@ -585,6 +672,9 @@ impl<L: Layout> Dict<L> {
         let halved: Vec<DirEntry> = self.directory.iter().copied().step_by(2).collect();
         self.directory = halved;
         self.depth -= 1;
+        // What two segments became one of knows all of its next bits.
+        let known = self.known.iter().copied().step_by(2);
+        self.known = if self.depth == 0 { Vec::new() } else { known.collect() };
         let depth = self.depth;
         self.deepest = self.directory.iter().filter(|entry| entry.local_depth() == depth).count();
         if self.nb_largest > NB_MAX {
@@ -609,6 +699,12 @@ impl<L: Layout> Dict<L> {
                 // SAFETY: the block is in this table.
                 let position = position_of(unsafe { L::key(block_of(item)) });
                 assert_eq!(tag_at(position, view.local_depth), tag_of(item));
+                if u32::from(tag_of(item)) < self.known_below(self.first_entry(position)) {
+                    // At an even depth both bits are known, at an odd one the first is.
+                    let right = slot_of(position, view.local_depth, block_of(item));
+                    let bits = if view.local_depth % 2 == 0 { 0b11 } else { 0b10 };
+                    assert_eq!(item & bits, right & bits, "next bits that are not the position's");
+                }
                 assert_eq!(self.segment_at(position).start, view.start);
             }
         }
