@@ -5,13 +5,16 @@
 //! are used for one value after the other.
 
 use crate::error::Problem;
+use crate::module::ModuleType;
 use crate::value::{Collection, Id, StreamFigures, Visitor};
 use std::collections::{BTreeMap, HashSet};
+use weir_structs::exchange::ExchangeBuilder;
 use weir_structs::hash::{FieldDeadline, Hash, HashLimits};
 use weir_structs::keyspace::{KeyHasher, NewStr, NewValue, OwnedValue, TakenValue};
 use weir_structs::list::{Limits as ListLimits, ListFill, ListForm};
 use weir_structs::number::parse_i64;
 use weir_structs::packed::{self, COUNT_BYTES, Element, Encoded, Packed};
+use weir_structs::queue::QueueBuilder;
 use weir_structs::set::{OwnedSet, SetForm, SetLimits, SetMut};
 use weir_structs::stream::{ConsumerSlot, NodeLimits, Stream, StreamId};
 use weir_structs::value::{Big, PackedKind};
@@ -47,6 +50,7 @@ pub struct Builder {
     zset: ZsetFill,
     list: ListFill,
     stream: Option<Unfinished>,
+    broker: Option<OfBroker>,
     /// The small value that was taken last.
     taken: Vec<u8>,
 }
@@ -61,6 +65,16 @@ enum Shape {
     Zset,
     List,
     Stream,
+    Broker,
+}
+
+/// A queue or an exchange that is being read: nothing before its first piece.
+#[derive(Debug)]
+enum OfBroker {
+    NewQueue,
+    Queue(Box<QueueBuilder>),
+    NewExchange,
+    Exchange(Box<ExchangeBuilder>),
 }
 
 /// A stream that is being read.
@@ -90,6 +104,7 @@ impl Builder {
             zset: ZsetFill::new(limits.zset, hasher.clone()),
             list: ListFill::new(limits.list),
             stream: None,
+            broker: None,
             taken: Vec::new(),
             hasher,
         }
@@ -127,6 +142,15 @@ impl Builder {
                 unfinished.end_group()?;
                 Some(NewValue::Big(Big::from(unfinished.stream)))
             }
+            Shape::Broker => match self.broker.take() {
+                Some(OfBroker::Queue(queue)) => {
+                    Some(NewValue::Big(Big::from(queue.finish().map_err(|_| Problem::BadCollection)?)))
+                }
+                Some(OfBroker::Exchange(exchange)) => {
+                    Some(NewValue::Big(Big::from(exchange.finish().map_err(|_| Problem::BadCollection)?)))
+                }
+                _ => return Err(Problem::BadCollection),
+            },
         })
     }
 
@@ -165,6 +189,7 @@ impl Builder {
             Shape::Zset => self.zset.clear(),
             Shape::List => self.list.clear(),
             Shape::Stream => self.stream = None,
+            Shape::Broker => self.broker = None,
         }
     }
 
@@ -334,6 +359,32 @@ impl Visitor for Builder {
         let pairs = texts.chunks_exact(2).map(|pair| (pair[0].as_bytes(), pair[1].as_bytes()));
         let is_above = self.unfinished()?.stream.append(id_of(id), pairs, limits);
         if is_above { Ok(()) } else { Err(Problem::BadStream) }
+    }
+
+    fn module(&mut self, kind: ModuleType) -> Result<(), Problem> {
+        self.begin(Shape::Broker);
+        self.broker = Some(match kind {
+            ModuleType::Queue => OfBroker::NewQueue,
+            ModuleType::Exchange => OfBroker::NewExchange,
+        });
+        Ok(())
+    }
+
+    fn piece(&mut self, piece: &[u8]) -> Result<(), Problem> {
+        let bad = Problem::BadCollection;
+        match self.broker.as_mut().ok_or(bad)? {
+            OfBroker::Queue(queue) => queue.piece(piece).map_err(|_| Problem::BadCollection)?,
+            OfBroker::Exchange(exchange) => exchange.piece(piece).map_err(|_| Problem::BadCollection)?,
+            new @ OfBroker::NewQueue => {
+                let queue = QueueBuilder::new(piece).map_err(|_| Problem::BadCollection)?;
+                *new = OfBroker::Queue(Box::new(queue));
+            }
+            new @ OfBroker::NewExchange => {
+                let exchange = ExchangeBuilder::new(piece).map_err(|_| Problem::BadCollection)?;
+                *new = OfBroker::Exchange(Box::new(exchange));
+            }
+        }
+        Ok(())
     }
 
     fn figures(&mut self, figures: &StreamFigures) -> Result<(), Problem> {

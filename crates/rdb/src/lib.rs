@@ -17,7 +17,7 @@ pub mod build;
 pub mod encode;
 mod error;
 mod file;
-mod module;
+pub mod module;
 mod packed;
 pub mod payload;
 mod skip;

@@ -8,8 +8,27 @@
 use crate::write::Draft;
 
 /// What a module's data begin with.
-const STRING: u64 = 5;
-const END: u64 = 0;
+pub(crate) const STRING: u64 = 5;
+pub(crate) const END: u64 = 0;
+
+/// A type that is known.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ModuleType {
+    /// A queue of the broker.
+    Queue,
+    /// An exchange of the broker.
+    Exchange,
+}
+
+impl ModuleType {
+    pub(crate) fn of(id: u64) -> Option<ModuleType> {
+        match id {
+            QUEUE => Some(ModuleType::Queue),
+            EXCHANGE => Some(ModuleType::Exchange),
+            _ => None,
+        }
+    }
+}
 
 /// The id of a type: its name, nine characters of six bits each, and ten bits for the version of its form.
 const fn id(name: &[u8; 9], version: u64) -> u64 {

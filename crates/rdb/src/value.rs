@@ -5,6 +5,7 @@
 //! before; that an element is there twice, the visitor sees and says.
 
 use crate::error::{Error, Problem};
+use crate::module::{self, ModuleType};
 use crate::packed::{Elements, Intset, Listpack, Ziplist, Zipmap};
 use crate::source::Source;
 use std::io::Read;
@@ -57,6 +58,16 @@ pub trait Visitor {
     fn stream(&mut self) -> Result<(), Problem>;
     /// The next entry of a stream: fields and values in turn. Ids ascend.
     fn entry(&mut self, id: Id, pairs: &[Element<'_>]) -> Result<(), Problem>;
+    /// The value is one of a module, whose type this is; its pieces follow. Refused unless the visitor knows it.
+    fn module(&mut self, kind: ModuleType) -> Result<(), Problem> {
+        let _ = kind;
+        Err(Problem::Module)
+    }
+    /// The next piece of such a value.
+    fn piece(&mut self, piece: &[u8]) -> Result<(), Problem> {
+        let _ = piece;
+        Err(Problem::Module)
+    }
     /// The stream's figures.
     fn figures(&mut self, figures: &StreamFigures) -> Result<(), Problem>;
     /// The next consumer group. `entries_read` is `None` where it is not known.
@@ -247,7 +258,8 @@ pub fn read_value<R: Read>(
         code::STREAM_3 => reader.stream(3),
         code::STREAM_4 if dialect == Dialect::Redis => reader.stream(4),
         code::STREAM_5 if dialect == Dialect::Redis => reader.stream(5),
-        code::MODULE_OLD | code::MODULE => Err(reader.source.error(Problem::Module)),
+        code::MODULE => reader.module(),
+        code::MODULE_OLD => Err(reader.source.error(Problem::Module)),
         unknown => Err(reader.source.error(Problem::UnknownType(unknown))),
     }
 }
@@ -448,6 +460,24 @@ impl<R: Read, V: Visitor> Reader<'_, R, V> {
         self.here(told)?;
         let told = triples_of(&self.buffers.first, self.visitor);
         self.here(told)
+    }
+
+    fn module(&mut self) -> Result<(), Error> {
+        let id = self.source.length()?;
+        let kind = ModuleType::of(id).ok_or(Problem::Module);
+        let told = kind.and_then(|kind| self.visitor.module(kind));
+        self.here(told)?;
+        loop {
+            match self.source.length()? {
+                module::END => return Ok(()),
+                module::STRING => {
+                    self.source.string(&mut self.buffers.first)?;
+                    let told = self.visitor.piece(&self.buffers.first);
+                    self.here(told)?;
+                }
+                _ => return Err(self.source.error(Problem::Module)),
+            }
+        }
     }
 
     fn stream(&mut self, version: u8) -> Result<(), Error> {
