@@ -152,6 +152,11 @@ impl Selector {
             ChannelArgs::First => (1..2, false),
             ChannelArgs::All => (1..call.argv.len(), false),
             ChannelArgs::AllPatterns => (1..call.argv.len(), true),
+            ChannelArgs::Behind(at, word) => {
+                let at = usize::from(at);
+                let names_one = call.argv.get(at).is_some_and(|arg| is(arg, word)) && at + 1 < call.argv.len();
+                (if names_one { at + 1..at + 2 } else { 0..0 }, false)
+            }
         };
         match places.find(|&at| !self.allows_channel(call.argv.at(at), as_pattern)) {
             Some(at) => Err(Denied { reason: Reason::Channel, at }),
@@ -275,6 +280,17 @@ mod tests {
         assert_eq!(check(&rules, &PUBLISH, &[b"publish", b"ba", b"x"], &[]), Err((Reason::Channel, 1)));
         assert_eq!(check(&rules, &PSUBSCRIBE, &[b"psubscribe", b"b", b"a*"], &[]), Ok(()));
         assert_eq!(check(&rules, &PSUBSCRIBE, &[b"psubscribe", b"b", b"ab"], &[]), Err((Reason::Channel, 2)));
+    }
+
+    #[test]
+    fn a_channel_behind_a_word_is_one_only_there() {
+        static BIND: Spec = Spec::new("publish", -5, Flags::WRITE, Acl::MQADMIN, Group::Broker, "1.0.0")
+            .channels(ChannelArgs::Behind(2, "CHANNEL"));
+        let rules = ["+publish", "&a*"];
+        assert_eq!(check(&rules, &BIND, &[b"bind", b"x", b"channel", b"ab", b"k"], &[]), Ok(()));
+        assert_eq!(check(&rules, &BIND, &[b"bind", b"x", b"Channel", b"b"], &[]), Err((Reason::Channel, 3)));
+        assert_eq!(check(&rules, &BIND, &[b"bind", b"x", b"queue", b"b", b"channel", b"c"], &[]), Ok(()));
+        assert_eq!(check(&rules, &BIND, &[b"bind", b"x", b"channel"], &[]), Ok(()));
     }
 
     /// Bounded by the product of the lengths; a matcher that tried every way to share the text among the stars would not

@@ -304,6 +304,12 @@ bitflags::bitflags! {
         const TRANSACTION = 1 << 19;
         /// `@scripting`
         const SCRIPTING = 1 << 20;
+        /// `@mqadmin`: what there is in the broker, and how it is connected.
+        const MQADMIN = 1 << 21;
+        /// `@mqwrite`: publishing.
+        const MQWRITE = 1 << 22;
+        /// `@mqread`: taking messages and settling them, and looking.
+        const MQREAD = 1 << 23;
     }
 }
 
@@ -328,6 +334,7 @@ pub enum Group {
     Stream,
     Bitmap,
     Sentinel,
+    Broker,
 }
 
 impl Group {
@@ -351,6 +358,7 @@ impl Group {
             Group::Stream => "stream",
             Group::Bitmap => "bitmap",
             Group::Sentinel => "sentinel",
+            Group::Broker => "broker",
         }
     }
 }
@@ -490,6 +498,8 @@ pub enum ChannelArgs {
     All,
     /// All of them, and they are patterns, for which the very same patterns must be allowed: PSUBSCRIBE.
     AllPatterns,
+    /// The one behind this word, if it stands at this place: MQ.BIND.
+    Behind(u8, &'static str),
 }
 
 /// Which databases a command touches, for permissions.

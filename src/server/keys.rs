@@ -8,9 +8,11 @@
 //! Nothing here trusts the arguments: a number of keys that does not fit, words that are missing and ranges that run
 //! backwards are [`NoKeys`], and the work is bounded by the number of arguments.
 
+mod broker;
+
 use super::table::Command;
 use crate::command::args::{int, is};
-use crate::command::spec::{BeginSearch, FindKeys, KeyFlags, KeySpec, Spec};
+use crate::command::spec::{BeginSearch, FindKeys, Group, KeyFlags, KeySpec, Spec};
 use weir_resp::Argv;
 
 /// One key of a call.
@@ -40,7 +42,7 @@ impl Command {
 pub(super) fn find_keys(command: &Spec, argv: Argv<'_>, found: &mut Vec<KeyUse>) -> Result<(), NoKeys> {
     found.clear();
     if command.keys.iter().any(says_too_little)
-        && let Some((_, resolve)) = RESOLVERS.iter().find(|(name, _)| *name == command.name)
+        && let Some((_, resolve)) = resolvers(command.group).iter().find(|(name, _)| *name == command.name)
     {
         resolve(argv, found);
         return Ok(());
@@ -116,6 +118,11 @@ fn range(spec: &KeySpec, argv: Argv<'_>, first: usize) -> Result<(usize, usize, 
 
 /// Puts the keys of a call that has at least as many arguments as the command needs into an empty list.
 type Resolver = fn(Argv<'_>, &mut Vec<KeyUse>);
+
+/// Subcommands of the broker have names that other commands have too.
+fn resolvers(group: Group) -> &'static [(&'static str, Resolver)] {
+    if group == Group::Broker { broker::RESOLVERS } else { RESOLVERS }
+}
 
 const RESOLVERS: &[(&str, Resolver)] = &[
     ("bitfield", bitfield_keys),
