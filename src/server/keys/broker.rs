@@ -1,6 +1,6 @@
 //! Keys of the broker's commands, where options in front of them have values of their own.
 //!
-//! Who publishes to the exchange without a name names a queue by the routing key, and that is the key then. What stands behind
+//! Who publishes to the exchange without a name names queues by routing keys, and those are the keys then. What stands behind
 //! options is found by walking over them, so that no value is taken for a word. A word that is unknown counts as one
 //! without a value: its command refuses it.
 
@@ -12,7 +12,7 @@ use weir_resp::Argv;
 pub(super) const RESOLVERS: &[(&str, Resolver)] = &[
     ("declare", declare_keys),
     ("mq.bind", bind_keys),
-    ("mq.call", publish_keys),
+    ("mq.call", call_keys),
     ("mq.effect", effect_keys),
     ("mq.get", get_keys),
     ("mq.mpub", mpub_keys),
@@ -50,6 +50,18 @@ const DECLARE: Options = &[
     ("LASTVALUE", 1),
     ("DEDUP", 2),
     ("TRACK", 1),
+];
+/// Besides CC, HEADERS and CONFIRM.
+const MESSAGE: Options = &[
+    ("PRIORITY", 1),
+    ("TTL", 1),
+    ("DELAY", 1),
+    ("AT", 1),
+    ("HOLD", 1),
+    ("GROUP", 1),
+    ("IDMP", 2),
+    ("REPLYTO", 1),
+    ("CORR", 1),
 ];
 const GET: Options = &[("CONSUMER", 1), ("COUNT", 1), ("MAXBYTES", 1), ("BLOCK", 1), ("LEASE", 1)];
 const REDRIVE: Options = &[("TO", 1), ("COUNT", 1), ("REASON", 1)];
@@ -106,9 +118,41 @@ fn push_destination(argv: Argv<'_>, found: &mut Vec<KeyUse>, flags: KeyFlags) {
     }
 }
 
-/// `MQ.PUB ex rkey ..`
+/// `MQ.PUB ex rkey body ..`
 fn publish_keys(argv: Argv<'_>, found: &mut Vec<KeyUse>) {
     push_published(argv, found, 1);
+    if argv.at(1).is_empty() {
+        push_copies(argv, found, 4, argv.len());
+    }
+}
+
+/// `MQ.CALL ex rkey body ..`
+fn call_keys(argv: Argv<'_>, found: &mut Vec<KeyUse>) {
+    push_published(argv, found, 1);
+}
+
+/// Further routing keys among the options of a message, each of which names a queue.
+fn push_copies(argv: Argv<'_>, found: &mut Vec<KeyUse>, from: usize, to: usize) {
+    let mut at = from;
+    while let Some(word) = argv.get(at).filter(|_| at < to) {
+        at += 1;
+        if is(word, "CC") {
+            let count = number(argv, at);
+            found.extend((at + 1..to).take(count).map(|at| KeyUse { at, flags: INTO }));
+            at = at.saturating_add(count).saturating_add(1);
+        } else if is(word, "HEADERS") {
+            at = at.saturating_add(number(argv, at).saturating_mul(2)).saturating_add(1);
+        } else if is(word, "CONFIRM") {
+            at += if argv.get(at).is_some_and(|what| is(what, "REPLICAS")) { 3 } else { 1 };
+        } else {
+            at += MESSAGE.iter().find(|(name, _)| is(word, name)).map_or(0, |(_, values)| *values);
+        }
+    }
+}
+
+/// A number among the arguments; 0 if there is none.
+fn number(argv: Argv<'_>, at: usize) -> usize {
+    argv.get(at).and_then(|number| int(number).ok()).and_then(|number| usize::try_from(number).ok()).unwrap_or(0)
 }
 
 /// `MQ.MPUB ex COUNT n (rkey body nopts opt ..)*`
@@ -120,8 +164,8 @@ fn mpub_keys(argv: Argv<'_>, found: &mut Vec<KeyUse>) {
     let mut at = 4;
     while at < argv.len() {
         push(argv, found, at, INTO);
-        let options = argv.get(at + 2).and_then(|count| int(count).ok()).and_then(|count| usize::try_from(count).ok());
-        let Some(next) = options.and_then(|count| count.checked_add(at + 3)) else { return };
+        let next = number(argv, at + 2).saturating_add(at + 3);
+        push_copies(argv, found, at + 3, next.min(argv.len()));
         at = next;
     }
 }
@@ -129,8 +173,7 @@ fn mpub_keys(argv: Argv<'_>, found: &mut Vec<KeyUse>) {
 /// `MQ.GET .. QUEUES n q ..`
 fn get_keys(argv: Argv<'_>, found: &mut Vec<KeyUse>) {
     let Some(at) = words(argv, 1, GET).find(|at| is(argv.at(*at), "QUEUES")) else { return };
-    let count = argv.get(at + 1).and_then(|count| int(count).ok()).and_then(|count| usize::try_from(count).ok());
-    found.extend((at + 2..argv.len()).take(count.unwrap_or(0)).map(|at| KeyUse { at, flags: READ }));
+    found.extend((at + 2..argv.len()).take(number(argv, at + 1)).map(|at| KeyUse { at, flags: READ }));
 }
 
 /// `MQ.REDRIVE dlq [TO q] ..`
@@ -154,8 +197,7 @@ fn effect_keys(argv: Argv<'_>, found: &mut Vec<KeyUse>) {
         push(argv, found, 2, CHANGED);
         return;
     }
-    let count = argv.get(3).and_then(|count| int(count).ok()).and_then(|count| usize::try_from(count).ok());
-    found.extend((4..argv.len()).step_by(3).take(count.unwrap_or(0)).map(|at| KeyUse { at, flags: INTO }));
+    found.extend((4..argv.len()).step_by(3).take(number(argv, 3)).map(|at| KeyUse { at, flags: INTO }));
 }
 
 #[cfg(test)]
@@ -184,8 +226,14 @@ mod tests {
             ("mq.call  r body timeout 5", "r insert"),
             ("mq.mpub e count 2 a 1 0 b 2 0", "e insert"),
             ("mq.mpub  count 3 a 1 0 b 2 3 ttl 5 mandatory c 3 0", "a insert b insert c insert"),
-            ("mq.mpub  count 3 a 1 x b 2 0", "a insert"),
             ("mq.mpub  count 3 a 1 9223372036854775807 b 2 0", "a insert"),
+            ("mq.mpub  count 2 a 1 3 cc 1 b c 2 0", "a insert b insert c insert"),
+            ("mq.pub  a x cc 2 b c ttl 5", "a insert b insert c insert"),
+            ("mq.pub  a x headers 1 cc 1 idmp cc 1 confirm replicas 1 cc cc 1 b", "a insert b insert"),
+            ("mq.pub  a x group cc confirm fsync cc 1 b", "a insert b insert"),
+            ("mq.pub  a x cc 9223372036854775807 b", "a insert b insert"),
+            ("mq.pub  a x headers 9223372036854775807 cc 1 b", "a insert"),
+            ("mq.pub e a x cc 1 b", "e insert"),
             ("mq.mpub  count 3 a", "a insert"),
             ("mq.get consumer queues noack queues 2 a b", "a access b access"),
             ("mq.get queues 1 a b", "a access"),
