@@ -247,6 +247,7 @@ impl Broker {
         }
         let active = !sac || audience.active == Some(number);
         self.line_up(number);
+        self.hold_name(ground.store, ground.db, name);
         Ok(Subscribed { active, messages: ready })
     }
 
@@ -716,6 +717,7 @@ impl Broker {
         let place = self.places(db).get(uid).filter(|place| !place.has_consumers());
         let Some(name) = place.map(|place| std::sync::Arc::clone(&place.name)) else { return Some(db) };
         let now_ms = u64::try_from(store.now_ms()).unwrap_or_default();
+        self.hold_name(store, db, &name);
         let mut ground = Ground { store, effects, db };
         ground.effects.feed_nothing();
         if let Ok(Some(queue)) = ground.queue(&name) {

@@ -114,6 +114,7 @@ impl Broker {
         })?;
         if new {
             self.places(ground.db).leads(source, binding.target, binding.name);
+            self.hold_name(ground.store, ground.db, binding.name);
             ground.effects.changed(1);
             ground.event("mq.bind", source);
         }
@@ -140,6 +141,7 @@ impl Broker {
         }
         if !leads {
             self.places(ground.db).leads_no_more(source, binding.target, binding.name);
+            self.hold_name(ground.store, ground.db, binding.name);
         }
         ground.effects.changed(1);
         ground.event("mq.unbind", source);

@@ -172,6 +172,16 @@ impl Broker {
     /// Takes note of queues and exchanges that have appeared or gone, by whatever command. What follows from that is done:
     /// bindings that lead nowhere end, and with the last of them perhaps their exchange.
     pub fn note_changes(&mut self, store: &mut Store, effects: &mut Effects) {
+        if !store.has_broker_changes() {
+            return;
+        }
+        self.note_each(store, effects);
+        for (db, places) in self.databases.iter().enumerate() {
+            store.set_broker_keys(db, places.queues() + places.exchanges());
+        }
+    }
+
+    fn note_each(&mut self, store: &mut Store, effects: &mut Effects) {
         while store.has_broker_changes() {
             for change in store.take_broker_changes() {
                 match change {
@@ -187,6 +197,7 @@ impl Broker {
                         let Some((db, place)) = self.remove_place(uid) else { continue };
                         for (target, name) in destinations {
                             self.places(db).leads_no_more(&place.name, target, &name);
+                            self.hold_name(store, db, &name);
                         }
                         let mut ground = Ground { store: &mut *store, effects: &mut *effects, db };
                         self.end_bindings_to(&mut ground, Target::Exchange, &place.name);
@@ -212,9 +223,16 @@ impl Broker {
     }
 
     fn note_appeared(&mut self, store: &mut Store, db: usize, name: &[u8]) {
+        for to in self.register(store, db, name) {
+            self.hold_name(store, db, &to);
+        }
+    }
+
+    /// Takes note of where a queue or an exchange is. Gives what an exchange leads to.
+    fn register(&mut self, store: &mut Store, db: usize, name: &[u8]) -> Vec<Box<[u8]>> {
         let key = store.key(name);
         let now_ms = u64::try_from(store.now_ms()).unwrap_or_default();
-        let Some(mut entry) = store.db(db).get_mut(key) else { return };
+        let Some(mut entry) = store.db(db).get_mut(key) else { return Vec::new() };
         let mut value = entry.value_mut_unheard();
         if let Some(mut queue) = value.queue_mut() {
             if queue.uid() == 0 {
@@ -245,6 +263,7 @@ impl Broker {
             let uid = exchange.uid();
             let destinations: Vec<(Target, Box<[u8]>)> =
                 exchange.bindings().map(|it| (it.target, it.name.into())).collect();
+            let destinations_of: Vec<Box<[u8]>> = destinations.iter().map(|(_, to)| to.clone()).collect();
             let places = self.places(db);
             let old = places.get(uid).map(|place| Arc::clone(&place.name));
             places.put(uid, name, PlaceKind::Exchange, now_ms);
@@ -254,13 +273,16 @@ impl Broker {
                 }
                 places.leads(name, target, &to);
             }
+            return destinations_of;
         }
+        Vec::new()
     }
 
     /// Ends every binding that leads to a name.
     fn end_bindings_to(&mut self, ground: &mut Ground<'_>, target: Target, name: &[u8]) {
         for source in self.places(ground.db).sources(target, name) {
             self.places(ground.db).leads_no_more(&source, target, name);
+            self.hold_name(ground.store, ground.db, name);
             let key = ground.store.key(&source);
             let Some(mut entry) = ground.store.db(ground.db).get_mut(key) else { continue };
             let emptied = {
@@ -273,6 +295,14 @@ impl Broker {
                 ground.event("mq.exchange.delete", &source);
             }
         }
+    }
+
+    /// Whether a key must keep its name may have changed.
+    fn hold_name(&mut self, store: &mut Store, db: usize, name: &[u8]) {
+        let places = self.places(db);
+        let consumed = places.queue(name).and_then(|uid| places.get(uid)).is_some_and(places::Place::has_consumers);
+        let led_to = [Target::Queue, Target::Exchange].iter().any(|target| !places.sources(*target, name).is_empty());
+        store.hold_name(db, name, consumed || led_to);
     }
 
     /// Whether anything leads to a queue or an exchange.

@@ -329,6 +329,9 @@ impl Error {
     pub const MQ_INVALID_ID: Error = Error::fixed("ERR invalid message ID");
     /// A message that must go somewhere, and would go nowhere.
     pub const MQ_UNROUTABLE: Error = Error::fixed("UNROUTABLE no queue for this message");
+    /// A queue or an exchange that others know by its name.
+    pub const MQ_NAME_IN_USE: Error =
+        Error::fixed("PRECONDITION a queue or exchange that is bound or consumed keeps its name");
     /// A routing key that the user may not use.
     pub const MQ_RKEY_DENIED: Error = Error::fixed("NOPERM No permissions to publish with this routing key");
     /// A number below zero.

@@ -177,6 +177,8 @@ fields! {
     maxmemory_samples: u32 = "maxmemory-samples",
     maxmemory_eviction_tenacity: u32 = "maxmemory-eviction-tenacity",
     maxmemory_clients: MemoryOrPercent = "maxmemory-clients",
+    /// Bytes; 0 means no limit.
+    mq_maxmemory: u64 = "mq-maxmemory",
     lfu_log_factor: u32 = "lfu-log-factor",
     /// Minutes.
     lfu_decay_time: u32 = "lfu-decay-time",

@@ -52,8 +52,13 @@ impl Server {
     }
 
     /// Whether a message of so many bytes has room in `mq-maxmemory`.
-    pub(super) fn check_broker_memory(&self, _bytes: usize) -> Result<(), Error> {
-        Ok(())
+    pub(super) fn check_broker_memory(&self, bytes: usize) -> Result<(), Error> {
+        let max = self.config.mq_maxmemory;
+        if max == 0 {
+            return Ok(());
+        }
+        let (_, _, totals) = self.broker.totals();
+        if totals.figures().bytes.saturating_add(bytes as u64) > max { Err(Error::MQ_OUT_OF_MEMORY) } else { Ok(()) }
     }
 
     /// Whether the broker has something to do at the end of this turn.

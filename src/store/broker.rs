@@ -88,6 +88,28 @@ impl super::Store {
         std::mem::take(&mut self.env.broker_changes)
     }
 
+    /// Says how many keys of a database hold queues and exchanges.
+    pub fn set_broker_keys(&mut self, db: usize, keys: usize) {
+        if let Some(database) = self.databases.get_mut(db) {
+            database.meta.broker_keys = keys;
+        }
+    }
+
+    /// Says whether a key must keep its name: something leads to it, or somebody consumes it.
+    pub fn hold_name(&mut self, db: usize, name: &[u8], holds: bool) {
+        let position = self.key(name).position;
+        if holds {
+            self.env.held_names.insert((db, position));
+        } else {
+            self.env.held_names.remove(&(db, position));
+        }
+    }
+
+    /// Whether it must. A key that shares its position in hash space with one that must is held as well.
+    pub fn holds_name(&self, db: usize, key: super::Key<'_>) -> bool {
+        !self.env.held_names.is_empty() && self.env.held_names.contains(&(db, key.position))
+    }
+
     /// Has something freed elsewhere.
     pub fn discard_elsewhere(&mut self, what: Box<dyn Send>) {
         self.env.discard(super::Garbage::Kept(what), 0);

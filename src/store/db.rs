@@ -34,6 +34,8 @@ pub(super) struct Meta {
     pub(super) awaited: AwaitedKeys,
     pub(super) sizes: Sizes,
     pub(super) memory_sizes: Sizes,
+    /// Keys that hold queues and exchanges.
+    pub(super) broker_keys: usize,
     /// While there is a snapshot: how far it has come.
     pub(super) walk: Option<Box<KeyWalk>>,
 }
@@ -46,6 +48,7 @@ impl Meta {
             awaited: AwaitedKeys::default(),
             sizes: Sizes::default(),
             memory_sizes: Sizes::default(),
+            broker_keys: 0,
             walk: None,
         }
     }

@@ -10,6 +10,7 @@
 //!
 //! What must stay true: a step looks at a bounded number of entries, however few of them may go.
 
+use super::broker::is_of_broker;
 use super::db::{Db, Key};
 use super::expiry::Deadlines;
 use super::{AccessClock, EntryRef, Env, Store};
@@ -169,7 +170,7 @@ impl Store {
         if evictor.lots_left == 0 || evictor.lots.is_empty() {
             evictor.lots.clear();
             let sizes = self.databases[..self.used].iter().map(|db| match scope {
-                EvictionScope::All => db.keys.len(),
+                EvictionScope::All => db.keys.len().saturating_sub(db.meta.broker_keys),
                 EvictionScope::Volatile => db.meta.expires(),
             });
             evictor.lots.extend(sizes.enumerate().filter(|&(_, size)| size > 0));
@@ -202,7 +203,7 @@ impl Store {
             }
             let cursor = evictor.walk_cursor;
             evictor.walk_cursor = database.keys.scan(cursor, &mut |entry: EntryRef<'_>| {
-                if entry.expire_at().is_some() {
+                if may_go(entry, EvictionScope::Volatile) {
                     let rank = rank(&self.env.access, order, entry);
                     evictor.offer(rank, index, || database.keys.position(entry.key()) >> 16);
                 }
@@ -240,7 +241,7 @@ impl Db<'_> {
         let mut seen = 0;
         for _ in 0..samples + BUCKETS_MAX {
             keys.sample(&mut || rng.next_u64(), &mut |entry: EntryRef<'_>| {
-                if scope == EvictionScope::All || entry.expire_at().is_some() {
+                if may_go(entry, scope) {
                     seen += 1;
                     evictor.offer(rank(&env.access, order, entry), *index, || keys.position(entry.key()) >> 16);
                 }
@@ -260,7 +261,7 @@ impl Db<'_> {
         let Env { access, rng, .. } = &mut **env;
         for _ in 0..BUCKETS_MAX * MANY_VOLATILE {
             let Some(entry) = keys.random(&mut || rng.next_u64()) else { return };
-            if scope == EvictionScope::All || entry.expire_at().is_some() {
+            if may_go(entry, scope) {
                 return evictor.offer(rank(access, order, entry), *index, || keys.position(entry.key()) >> 16);
             }
         }
@@ -288,7 +289,7 @@ impl Db<'_> {
             let mut stale = true;
             keys.find_by_position48(record.position48(), &mut |entry: EntryRef<'_>| {
                 stale &= Deadlines::of(entry).is_none();
-                if entry.expire_at().is_some() {
+                if may_go(entry, EvictionScope::Volatile) {
                     evictor.offer(rank(&env.access, order, entry), *index, || record.position48());
                 }
             });
@@ -311,8 +312,7 @@ impl Db<'_> {
         let name = &mut evictor.name;
         let mut found = false;
         keys.find_by_position48(candidate.position48, &mut |entry: EntryRef<'_>| {
-            let may_go = scope == EvictionScope::All || entry.expire_at().is_some();
-            if !found && may_go && rank(&env.access, order, entry) <= candidate.rank {
+            if !found && may_go(entry, scope) && rank(&env.access, order, entry) <= candidate.rank {
                 found = true;
                 name.clear();
                 name.extend_from_slice(entry.key());
@@ -324,6 +324,11 @@ impl Db<'_> {
         let key = Key { name, position: keys.position(name) };
         self.expire_if_due(key) || self.evict(key)
     }
+}
+
+/// Whether an entry may go at all. What is in queues was acknowledged, and is kept.
+fn may_go(entry: EntryRef<'_>, scope: EvictionScope) -> bool {
+    (scope == EvictionScope::All || entry.expire_at().is_some()) && !is_of_broker(entry.kind())
 }
 
 /// What decides how soon an entry goes.

@@ -33,6 +33,7 @@ pub use weir_structs::value::{Big, PackedKind, ValueRef};
 
 use db::Meta;
 use eviction::Evictor;
+use hashbrown::HashSet;
 use std::collections::VecDeque;
 use weir_structs::entry::Freed;
 use weir_structs::expiry_wheel::ExpiryWheel;
@@ -174,6 +175,8 @@ struct Env {
     rng: rand::rngs::SmallRng,
     capture: Option<Box<snapshot::Capture>>,
     broker_changes: Vec<BrokerChange>,
+    /// Keys that must keep their names, by database and position.
+    held_names: HashSet<(usize, u64)>,
 }
 
 /// The sizes of a value: what it holds, and what it takes.
@@ -334,6 +337,7 @@ impl Store {
                 rng: rand::SeedableRng::seed_from_u64(random_seed),
                 capture: None,
                 broker_changes: Vec::new(),
+                held_names: HashSet::new(),
             },
             list_apart_from: None,
             skips_checksums: false,

@@ -225,6 +225,9 @@ fn rename(cx: &mut Cx<'_>, only_to_free_name: bool) -> Result<bool, Error> {
     if from.name == to.name || (only_to_free_name && cx.db().get_mut(to).is_some()) {
         return Ok(false);
     }
+    if cx.store.holds_name(cx.db_index, from) {
+        return Err(Error::MQ_NAME_IN_USE);
+    }
     let renamed = cx.store.view(cx.db_index, from).map_or("", type_name);
     let replaced = cx.replaces(cx.db_index, to, renamed);
     let Some(taken) = cx.db().get_mut(from).map(|entry| entry.take()) else { return Err(Error::NO_SUCH_KEY) };
@@ -287,6 +290,9 @@ fn move_command(cx: &mut Cx<'_>) -> Result<(), Error> {
     let key = cx.key(1);
     let is_free = |cx: &mut Cx<'_>| cx.store.db(to_db).get_mut(key).is_none();
     let moves = cx.db().get_mut(key).is_some() && is_free(cx);
+    if moves && cx.store.holds_name(cx.db_index, key) {
+        return Err(Error::MQ_NAME_IN_USE);
+    }
     if moves && let Some(taken) = cx.db().get_mut(key).map(|entry| entry.take()) {
         cx.store.db(to_db).put(key, taken);
         cx.effects.changed(1);

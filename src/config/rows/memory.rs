@@ -22,6 +22,8 @@ pub(super) static ROWS: &[Directive] = &[
     row("maxmemory-clients", Special(&special::MAXMEMORY_CLIENTS), "0")
         .apply(Apply::ClientMemory)
         .doc("Memory that all clients' buffers may take together; beyond it the greediest are disconnected."),
+    row("mq-maxmemory", memory!(mq_maxmemory, 0, u64::MAX as i128), "0")
+        .doc("Bytes that the bodies of all messages in queues may take together, 0 for any number; beyond it publishing is refused."),
     row("lfu-log-factor", int!(lfu_log_factor, 0, INT_MAX), "10").doc("How slowly the counter of uses grows."),
     row("lfu-decay-time", int!(lfu_decay_time, 0, INT_MAX), "1")
         .doc("Minutes after which the counter of uses of an idle key shrinks by one; 0 never shrinks it."),
