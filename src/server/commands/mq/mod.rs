@@ -6,6 +6,8 @@
 //!  subscribe SUB UNSUB QOS                     policy     POLICY
 //!  call      CALL REPLY                        redrive    REDRIVE
 //! ```
+//!
+//! Their rows are in `rows`.
 
 mod call;
 mod consume;
@@ -16,103 +18,18 @@ mod policy;
 mod publish;
 mod queue;
 mod redrive;
+mod rows;
 mod subscribe;
+
+pub(super) use rows::COMMANDS;
 
 use crate::broker::{Broker, Ground, Receipt};
 use crate::command::args::Words;
 use crate::command::error::Error;
 use crate::command::reply::Reply;
-use crate::command::spec::{Acl, Flags, Group, KeyFlags, KeySpec, Spec};
-use crate::command::table::Row;
-use crate::server::{ServerCx, ServerFn};
+use crate::server::ServerCx;
 use weir_structs::glob::GlobPattern;
 use weir_structs::queue::MessageId;
-
-const WRITES: Flags = Flags::WRITE;
-const PUBLISHES: Flags = Flags::WRITE.union(Flags::DENYOOM);
-const KEY_RW: KeyFlags = KeyFlags::RW.union(KeyFlags::UPDATE);
-
-const FIRST: &[KeySpec] = &[KeySpec::one(1, KEY_RW)];
-const SECOND: &[KeySpec] = &[KeySpec::one(2, KEY_RW)];
-
-const fn row(name: &'static str, arity: i8, flags: Flags, run: ServerFn) -> Row<ServerFn> {
-    Row::new(Spec::new(name, arity as _, flags, Acl::SLOW, Group::Generic, "1.0.0").keys(FIRST), run)
-}
-
-const fn sub(name: &'static str, arity: i8, flags: Flags, run: ServerFn) -> Row<ServerFn> {
-    Row::new(Spec::new(name, arity as _, flags, Acl::SLOW, Group::Generic, "1.0.0").keys(SECOND), run)
-}
-
-const fn keyless(name: &'static str, arity: i8, flags: Flags, run: ServerFn) -> Row<ServerFn> {
-    Row::new(Spec::new(name, arity as _, flags, Acl::SLOW, Group::Generic, "1.0.0"), run)
-}
-
-const fn container(name: &'static str, subs: &'static [Row<ServerFn>]) -> Row<ServerFn> {
-    Row::container(Spec::new(name, -2, Flags::empty(), Acl::SLOW, Group::Generic, "1.0.0"), subs)
-}
-
-/// Commands of the broker.
-pub(super) const COMMANDS: &[Row<ServerFn>] = &[
-    row("mq.pub", -4, PUBLISHES, publish::pub_command),
-    row("mq.push", -3, PUBLISHES, publish::push_command),
-    row("mq.mpub", -4, PUBLISHES, publish::mpub_command),
-    row("mq.commit", 3, WRITES, publish::commit_command),
-    row("mq.abort", 3, WRITES, publish::abort_command),
-    Row::new(
-        Spec::new("mq.get", -4, WRITES.union(Flags::BLOCKING), Acl::SLOW, Group::Generic, "1.0.0"),
-        consume::get_command,
-    ),
-    row("mq.peek", -2, Flags::READONLY, consume::peek_command),
-    row("mq.ack", -5, WRITES, consume::ack_command),
-    row("mq.nack", -6, WRITES, consume::nack_command),
-    row("mq.touch", -7, WRITES, consume::touch_command),
-    row("mq.pending", -2, Flags::READONLY, consume::pending_command),
-    row("mq.claim", -7, WRITES, consume::claim_command),
-    row("mq.sub", -4, WRITES.union(Flags::NOSCRIPT).union(Flags::NO_MULTI), subscribe::sub_command),
-    keyless("mq.unsub", -2, Flags::NOSCRIPT.union(Flags::NO_MULTI), subscribe::unsub_command),
-    keyless("mq.qos", 4, Flags::NOSCRIPT.union(Flags::NO_MULTI), subscribe::qos_command),
-    keyless(
-        "mq.call",
-        -4,
-        PUBLISHES.union(Flags::NOSCRIPT).union(Flags::NO_MULTI).union(Flags::BLOCKING),
-        call::call_command,
-    ),
-    keyless("mq.reply", -3, Flags::empty(), call::reply_command),
-    row("mq.redrive", -2, PUBLISHES, redrive::redrive_command),
-    row("mq.bind", -5, WRITES, exchange::bind_command),
-    row("mq.unbind", -5, WRITES, exchange::unbind_command),
-    keyless("mq.bindings", 3, Flags::READONLY, exchange::bindings_command),
-    keyless("mq.effect", -3, WRITES, effect_command),
-    container(
-        "mq.queue",
-        &[
-            sub("declare", -3, PUBLISHES, queue::declare_command),
-            sub("delete", -3, WRITES, queue::delete_command),
-            sub("purge", 3, WRITES, queue::purge_command),
-            sub("pause", 4, WRITES, queue::pause_command),
-            sub("info", 3, Flags::READONLY, queue::info_command),
-            keyless("list", -2, Flags::READONLY, queue::list_command),
-            sub("consumers", 3, Flags::READONLY, queue::consumers_command),
-        ],
-    ),
-    container(
-        "mq.exchange",
-        &[
-            sub("declare", -4, PUBLISHES, exchange::declare_command),
-            sub("delete", -3, WRITES, exchange::delete_command),
-            sub("info", 3, Flags::READONLY, exchange::info_command),
-            keyless("list", -2, Flags::READONLY, exchange::list_command),
-        ],
-    ),
-    container(
-        "mq.policy",
-        &[
-            keyless("set", -6, WRITES, policy::set_command),
-            keyless("del", 3, WRITES, policy::del_command),
-            keyless("list", 2, Flags::READONLY, policy::list_command),
-        ],
-    ),
-];
 
 /// The broker, and what it works on: the database of the calling client.
 fn ground<'c>(cx: &'c mut ServerCx<'_>) -> (&'c mut Broker, Ground<'c>) {
