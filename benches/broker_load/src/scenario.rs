@@ -28,6 +28,8 @@ const SEND_BYTES: usize = 1 << 14;
 const PACE_STEP: Duration = Duration::from_millis(1);
 /// The queues that bindings of a topic exchange lead to.
 const TOPIC_QUEUES: u64 = 100;
+/// Connections that make the bindings.
+const BINDERS: u64 = 32;
 
 pub(crate) type Figures = Vec<(&'static str, String)>;
 
@@ -114,17 +116,7 @@ fn topic(options: &Options) -> Outcome<Figures> {
     }
     admin.sync()?;
     let began = Instant::now();
-    for number in 0..options.bindings {
-        // Four patterns in turn; no message fits two of them.
-        let pattern = match number % 4 {
-            0 => format!("shop.{number}.created"),
-            1 => format!("shop.{number}.*"),
-            2 => format!("*.{number}.#"),
-            _ => format!("shop.{number}.#.done"),
-        };
-        admin.bind("topic", &names[(number % TOPIC_QUEUES) as usize], &pattern)?;
-    }
-    admin.sync()?;
+    bind_topic(options, &names)?;
     let binding = began.elapsed().as_secs_f64();
     let keys: Vec<String> = (0..options.bindings)
         .map(|number| match number % 4 {
@@ -149,6 +141,31 @@ fn topic(options: &Options) -> Outcome<Figures> {
         ("bindings-a-second", format!("{:.0}", options.bindings as f64 / binding)),
         ("rate", format!("{:.0}", options.messages as f64 / publishing.as_secs_f64())),
     ])
+}
+
+/// Makes all bindings, over several connections, for RabbitMQ makes those of a connection one by one.
+fn bind_topic(options: &Options, queues: &[String]) -> Outcome<()> {
+    thread::scope(|scope| {
+        let binders: Vec<_> = (0..BINDERS)
+            .map(|binder| {
+                scope.spawn(move || -> Outcome<()> {
+                    let mut admin = options.admin()?;
+                    for number in (binder..options.bindings).step_by(BINDERS as usize) {
+                        // Four patterns in turn; no message fits two of them.
+                        let pattern = match number % 4 {
+                            0 => format!("shop.{number}.created"),
+                            1 => format!("shop.{number}.*"),
+                            2 => format!("*.{number}.#"),
+                            _ => format!("shop.{number}.#.done"),
+                        };
+                        admin.bind("topic", &queues[(number % TOPIC_QUEUES) as usize], &pattern)?;
+                    }
+                    admin.sync()
+                })
+            })
+            .collect();
+        binders.into_iter().try_for_each(|binder| binder.join().expect("binding does not panic"))
+    })
 }
 
 fn latency(options: &Options) -> Outcome<Figures> {
