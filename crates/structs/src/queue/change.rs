@@ -40,7 +40,7 @@ impl Queue {
         id
     }
 
-    /// A ready message is handed out to a holder that is known; `lease_until_ms`: until when, Unix milliseconds.
+    /// A ready message is handed out to a holder that is known, which may raise [`Queue::mark`]; `lease_until_ms`: until when, Unix milliseconds.
     pub fn hand_out(&mut self, id: MessageId, holder: HolderId, lease_until_ms: Option<u64>, now_ms: u64) -> bool {
         let Some(spot) = self.locate_in(id, State::Ready) else { return false };
         if !self.holders.take(holder, id) {
@@ -48,13 +48,18 @@ impl Queue {
         }
         self.save(spot);
         self.unlink(spot, NEVER);
+        let key = self.places.key(spot);
+        let is_redelivered = key <= self.restart_mark;
         let record = self.places.record_mut(spot);
+        if is_redelivered {
+            record.set_redelivered();
+        }
         record.acquired = record.acquired.saturating_add(1);
         record.set_state(State::Unacked, NEVER);
         let lease_until_ms = lease_until_ms.unwrap_or(NEVER);
         self.pending.insert(id, Pending { holder, since_ms: now_ms, lease_until_ms });
         self.link(spot, lease_until_ms);
-        self.mark = self.mark.max(self.places.key(spot));
+        self.mark = self.mark.max(key);
         self.regroup(spot, Some(State::Ready), Some(State::Unacked));
         true
     }

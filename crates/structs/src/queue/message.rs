@@ -100,7 +100,7 @@ pub struct Message<'a> {
     pub acquired: u32,
     /// How many deliveries failed.
     pub deliveries: u32,
-    /// Whether it may have been handed out before.
+    /// Whether it may have been handed out before; the hand-out by which somebody has it now does not count.
     pub redelivered: bool,
     /// When it becomes ready (delayed, parked), has to be committed (held), or may try again (dead).
     pub due_ms: Option<u64>,
@@ -145,7 +145,7 @@ pub struct Removed {
     pub acquired: u32,
     /// How many deliveries failed.
     pub deliveries: u32,
-    /// Whether it may have been handed out before.
+    /// Whether it may have been handed out before; the hand-out by which somebody had it last does not count.
     pub redelivered: bool,
     /// Why it was dead, if it was.
     pub reason: Option<DeathReason>,

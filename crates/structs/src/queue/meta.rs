@@ -40,7 +40,7 @@ pub(super) fn put_meta(to: &mut Vec<u8>, key: u64, record: &Record, dedup: Optio
         (COUNTS, has_counts),
         (PLACE, record.own_id().is_some()),
         (STORY, record.story().is_some()),
-        (REDELIVERED, record.is_redelivered()),
+        (REDELIVERED, record.is_redelivered() || record.state() == State::Unacked),
         (DEDUP, dedup.is_some()),
     ];
     to.push(flags.iter().filter(|(_, is_set)| *is_set).fold(0, |flags, (flag, _)| flags | flag));

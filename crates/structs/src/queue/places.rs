@@ -116,7 +116,12 @@ impl Places {
     /// Where the message at a place is.
     #[inline]
     pub(super) fn find(&self, key: u64) -> Option<Spot> {
-        let (_, &chunk) = self.tree.range(..=key).next_back()?;
+        let tail = self.tail?;
+        // Many queues have one chunk, and who asks whether a new place is taken need not search.
+        let chunk = match key >= self.chunks.get(tail).slots[0].key {
+            true => tail,
+            false => *self.tree.range(..=key).next_back()?.1,
+        };
         let slot = self.chunks.get(chunk).find(key)?;
         Some(Spot { chunk, slot: slot as u8 })
     }
@@ -433,6 +438,9 @@ impl Chunk {
     /// The slot of the message at a place.
     #[inline]
     fn find(&self, key: u64) -> Option<usize> {
+        if self.slots.last().is_none_or(|last| last.key < key) {
+            return None;
+        }
         // Places of messages that came together follow one another.
         let guess = usize::try_from(key.wrapping_sub(self.slots[0].key)).unwrap_or(usize::MAX);
         let slot = match self.slots.get(guess) {

@@ -235,3 +235,20 @@ fn who_knows_the_effects_has_the_same_queue() {
         second.check();
     }
 }
+
+#[test]
+fn only_a_further_delivery_is_a_redelivery() {
+    let mut queue = queue(QueueOptions::default());
+    let id = queue.add(message(parcel(1, None, None)), 1);
+    let holder = queue.holder(Holder::Consumer(1));
+    let is_redelivered = |queue: &Queue| queue.message(id).unwrap().redelivered;
+    queue.hand_out(id, holder, None, 1);
+    assert_eq!((is_redelivered(&queue), queue.mark()), (false, id));
+    queue.give_back(id, false, None);
+    assert!(is_redelivered(&queue));
+    queue.hand_out(id, holder, None, 1);
+    assert!(is_redelivered(&queue));
+    queue.restarted();
+    queue.hand_out(id, holder, None, 1);
+    assert!(queue.remove(id).unwrap().redelivered);
+}

@@ -428,7 +428,7 @@ impl Queue {
     }
 
     pub(super) fn is_redelivered(&self, key: u64, record: &Record) -> bool {
-        // What is delayed or held has never been in line.
+        // What is delayed or held has never been in line; what is out remembers by itself how it came into line.
         record.is_redelivered() || (key <= self.restart_mark && !matches!(record.state(), State::Delayed | State::Held))
     }
 }

@@ -18,6 +18,8 @@ pub(super) struct Own {
     deliveries: u32,
     reason: Option<DeathReason>,
     story: Option<Box<Story>>,
+    /// It was ready below the mark after a restart when it was handed out.
+    was_out: bool,
     holder: Option<u64>,
     since_ms: Option<u64>,
     lease_until_ms: Option<u64>,
@@ -122,6 +124,7 @@ impl Model {
             deliveries: 0,
             reason: None,
             story,
+            was_out: false,
             holder: None,
             since_ms: None,
             lease_until_ms: None,
@@ -167,7 +170,9 @@ impl Model {
         assert!(self.queue.hand_out(id, holder, lease, self.now_ms));
         assert!(!self.queue.hand_out(id, holder, lease, self.now_ms));
         let now_ms = self.now_ms;
+        let restart_mark = self.restart_mark;
         let own = self.find(id);
+        own.was_out |= own.key <= restart_mark;
         own.state = State::Unacked;
         own.acquired += 1;
         (own.holder, own.since_ms, own.lease_until_ms) = (Some(number), Some(now_ms), lease);
@@ -284,7 +289,9 @@ impl Model {
     }
 
     fn is_redelivered(&self, own: &Own) -> bool {
-        own.acquired > 0 || (own.key <= self.restart_mark && !matches!(own.state, State::Delayed | State::Held))
+        let before = if own.state == State::Unacked { own.acquired - 1 } else { own.acquired };
+        let was_in_line = !matches!(own.state, State::Delayed | State::Held);
+        before > 0 || own.was_out || (was_in_line && own.state != State::Unacked && own.key <= self.restart_mark)
     }
 
     fn purge(&mut self, rng: &mut Rng) {
