@@ -384,8 +384,10 @@ impl Broker {
                 queue.counters_mut().delivered += 1;
                 let bytes = queue.message(id).map_or(0, |message| message.parcel.body().len() as u64);
                 if !noack {
+                    let before = queue.mark();
                     let holder = queue.holder(Holder::Consumer(number));
                     queue.hand_out(id, holder, lease_ms.map(|ms| now_ms.saturating_add(ms)), now_ms);
+                    mark = Some(queue.mark()).filter(|mark| *mark > before).or(mark);
                 }
                 if let Some(message) = queue.message(id) {
                     give(client, Delivery::Message { tag: &tag, queue: name, message: &message });
@@ -394,10 +396,6 @@ impl Broker {
                     queue.remove(id);
                     gone.push(id);
                 } else {
-                    if queue.mark() < id {
-                        queue.set_mark(id);
-                        mark = Some(id);
-                    }
                     taken.push(id);
                 }
                 (true, Step::Given(bytes))

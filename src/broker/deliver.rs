@@ -132,13 +132,11 @@ impl Broker {
             let mut taken = Vec::new();
             let feeds = ground.effects.feeds();
             let done = self.change(ground, key, |queue| {
+                let before = queue.mark();
                 let expired = hand_out(queue, taker, wanted, now_ms, &mut gone, &mut taken, give);
-                let marks = taken.iter().max().copied().filter(|last| queue.mark() < *last);
-                if let Some(mark) = marks {
-                    queue.set_mark(mark);
-                }
+                let mark = Some(queue.mark()).filter(|mark| *mark > before);
                 let tracks = queue.rules().track;
-                (!(gone.is_empty() && taken.is_empty()), (expired, marks, tracks))
+                (!(gone.is_empty() && taken.is_empty()), (expired, mark, tracks))
             })?;
             let Some((expired, mark, tracks)) = done else { return Ok(false) };
             let count = gone.len() + taken.len();

@@ -419,7 +419,7 @@ impl Broker {
                     self.happened.published += 1;
                     ground.effects.changed(1);
                     ground.event("mq.push", name);
-                    self.feed_put(ground, name, id, incoming.parcel)?;
+                    self.feed_put(ground, name, id, incoming.parcel, incoming.idmp)?;
                     self.has_news(ground, name)?;
                     return Ok(PutIn::In(id));
                 }
