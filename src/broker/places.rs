@@ -231,8 +231,4 @@ impl Places {
         self.sources.get(&(target, Arc::from(name))).map_or_else(Vec::new, |from| from.iter().cloned().collect())
     }
 
-    /// Numbers of everything.
-    pub(super) fn uids(&self) -> impl Iterator<Item = u64> {
-        self.by_uid.keys().copied()
-    }
 }
