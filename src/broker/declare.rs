@@ -56,15 +56,17 @@ impl Broker {
         !self.orphans.is_empty()
     }
 
-    /// Exclusive queues belong to nobody any more: data were loaded, and their connections are of another time.
-    pub fn loaded(&mut self, store: &crate::store::Store) {
+    /// Data were loaded. Whoever held messages or had queues for himself is of another time: what was held is ready, and those
+    /// queues go.
+    pub fn loaded(&mut self, store: &mut crate::store::Store) {
         for (db, places) in self.databases.iter().enumerate() {
             for (name, uid) in places.queues_from(b"") {
-                let entry = store.view(db, store.key(name));
-                if let Some(crate::store::ValueRef::Queue(queue)) = entry.map(|entry| entry.value())
-                    && queue.options().exclusive
-                    && places.get(uid).is_some_and(|place| place.owner.is_none())
-                {
+                let key = store.key(name);
+                let Some(mut entry) = store.db(db).get_mut(key) else { continue };
+                let mut value = entry.value_mut_unheard();
+                let Some(mut queue) = value.queue_mut() else { continue };
+                queue.restarted();
+                if queue.options().exclusive && places.get(uid).is_some_and(|place| place.owner.is_none()) {
                     self.orphans.push((db, uid));
                 }
             }

@@ -5,14 +5,18 @@
 //!  MQ.EFFECT SET queue n (id meta)*           what is known of messages beside what they are
 //!  MQ.EFFECT END queue n id*                  messages have gone
 //!  MQ.EFFECT FIRE queue n (id key)*           delayed messages have taken their places
+//!  MQ.EFFECT PIECE key QUEUE|EXCHANGE piece   a part of all that is in a queue or an exchange, which follow each other
+//!  MQ.EFFECT WHOLE key                        it is there, of the pieces before
 //!  MQ.EFFECT MARK queue id                    everything up to here has been handed out, perhaps
 //! ```
 
 use super::{Broker, Ground};
 use crate::command::args::Words;
 use crate::command::error::Error;
+use crate::store::Big;
+use weir_structs::exchange::ExchangeBuilder;
 use weir_structs::number::format_u64;
-use weir_structs::queue::{MessageId, Parcel};
+use weir_structs::queue::{MessageId, Parcel, QueueBuilder};
 
 /// Ids that are named in one command.
 const FED_IDS: usize = 512;
@@ -133,6 +137,19 @@ impl Broker {
                     true
                 })?;
             }
+            b"PIECE" => {
+                let (name, kind, piece) = (words.expect()?, words.expect()?, words.expect()?);
+                self.take_piece(kind, ground.db, name, piece).ok_or(Error::MQ_EFFECT)?;
+            }
+            b"WHOLE" => {
+                let name = words.expect()?;
+                let begun = self.unfinished.remove(&(ground.db, Box::from(name)));
+                let big = begun.and_then(Unfinished::finish).ok_or(Error::MQ_EFFECT)?;
+                let key = ground.store.key(name);
+                ground.store.db(ground.db).put_big(key, big);
+                self.note_changes(ground.store, ground.effects);
+                ground.effects.changed(1);
+            }
             _ => return Err(Error::SYNTAX),
         }
         if words.left() > 0 { Err(Error::SYNTAX) } else { Ok(()) }
@@ -151,6 +168,51 @@ impl Broker {
             Some(true) => Ok(()),
             Some(false) => Err(Error::MQ_EFFECT),
             None => Err(Error::mq_no_queue(name)),
+        }
+    }
+}
+
+/// A queue or an exchange that comes in pieces.
+#[derive(Debug)]
+pub(super) enum Unfinished {
+    Queue(Box<QueueBuilder>),
+    Exchange(Box<ExchangeBuilder>),
+}
+
+impl Unfinished {
+    fn begin(kind: &[u8], piece: &[u8]) -> Option<Unfinished> {
+        match kind {
+            b"QUEUE" => Some(Unfinished::Queue(Box::new(QueueBuilder::new(piece).ok()?))),
+            b"EXCHANGE" => Some(Unfinished::Exchange(Box::new(ExchangeBuilder::new(piece).ok()?))),
+            _ => None,
+        }
+    }
+
+    fn piece(&mut self, piece: &[u8]) -> Option<()> {
+        match self {
+            Unfinished::Queue(queue) => queue.piece(piece).ok(),
+            Unfinished::Exchange(exchange) => exchange.piece(piece).ok(),
+        }
+    }
+
+    fn finish(self) -> Option<Big> {
+        match self {
+            Unfinished::Queue(queue) => queue.finish().ok().map(Big::from),
+            Unfinished::Exchange(exchange) => exchange.finish().ok().map(Big::from),
+        }
+    }
+}
+
+impl Broker {
+    /// Takes the next piece; the first one of a key begins it. `None` if it is none.
+    fn take_piece(&mut self, kind: &[u8], db: usize, name: &[u8], piece: &[u8]) -> Option<()> {
+        match self.unfinished.get_mut(&(db, Box::from(name))) {
+            Some(begun) => begun.piece(piece),
+            None => {
+                let begun = Unfinished::begin(kind, piece)?;
+                self.unfinished.insert((db, name.into()), begun);
+                Some(())
+            }
         }
     }
 }

@@ -24,6 +24,7 @@ mod effect;
 mod places;
 mod policies;
 mod publish;
+mod schedules;
 mod timers;
 mod totals;
 
@@ -31,6 +32,7 @@ pub use consumers::{ConsumerFigures, Delivery, Ended, NewConsumer, Subscribed};
 pub use deliver::{Nack, Receipt, Settled, Taker, Wanted};
 pub use policies::{AppliesTo, Policy};
 pub use publish::{Publication, Published, Refusal};
+pub use schedules::{Schedule, Times};
 pub use totals::{Happened, Totals};
 
 use crate::command::effects::{Effects, EventClass};
@@ -104,6 +106,7 @@ pub struct ForChannel {
 pub struct Broker {
     databases: Vec<Places>,
     policies: Policies,
+    schedules: schedules::Schedules,
     consumers: consumers::Consumers,
     happened: Happened,
     last_uid: u64,
@@ -112,6 +115,8 @@ pub struct Broker {
     owned: HashMap<u64, Vec<(usize, u64)>>,
     /// Exclusive queues whose client is gone.
     orphans: Vec<(usize, u64)>,
+    /// What is being put together from the pieces of a file.
+    unfinished: HashMap<(usize, Box<[u8]>), effect::Unfinished>,
     /// Moves of messages from one queue to the next that are under way.
     moves: usize,
     /// When a block of a stream is full.

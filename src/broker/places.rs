@@ -230,5 +230,4 @@ impl Places {
         let Some(target) = TargetOrder::of(target) else { return Vec::new() };
         self.sources.get(&(target, Arc::from(name))).map_or_else(Vec::new, |from| from.iter().cloned().collect())
     }
-
 }

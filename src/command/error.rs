@@ -332,6 +332,12 @@ impl Error {
     /// A queue or an exchange that others know by its name.
     pub const MQ_NAME_IN_USE: Error =
         Error::fixed("PRECONDITION a queue or exchange that is bound or consumed keeps its name");
+    /// A pattern of times that is none.
+    pub const MQ_CRON: Error = Error::fixed("ERR invalid cron expression");
+    /// A time zone that there is not.
+    pub const MQ_ZONE: Error = Error::fixed("ERR unknown time zone");
+    /// A schedule that there is not.
+    pub const MQ_NO_SCHEDULE: Error = Error::fixed("ERR no such schedule");
     /// A routing key that the user may not use.
     pub const MQ_RKEY_DENIED: Error = Error::fixed("NOPERM No permissions to publish with this routing key");
     /// A number below zero.

@@ -10,6 +10,7 @@
 //! together.
 
 use super::pipe::{Pipe, Weighs};
+use super::save::COMMANDS_AUX;
 use crate::store::{Big, Key, LoadedKey, NewStr, NewValue, PackedKind, Room, Store};
 use std::fmt;
 use std::fs::File;
@@ -53,6 +54,8 @@ pub struct Loaded {
     pub bytes: u64,
     /// Sources of libraries of functions, in order.
     pub functions: Vec<Vec<u8>>,
+    /// Further commands, as multibulk.
+    pub commands: Vec<u8>,
     /// Modules had data in it, which were passed over.
     pub had_modules: bool,
 }
@@ -149,6 +152,7 @@ enum Message {
     Rows(Batch),
     Aux(AuxField),
     Function(Vec<u8>),
+    Commands(Vec<u8>),
     ModuleAux,
     Empty(Vec<u8>),
     Room(usize, Room),
@@ -169,7 +173,7 @@ impl Weighs for Message {
     fn bytes(&self) -> usize {
         match self {
             Message::Rows(batch) => batch.bytes.len() + batch.rows.len() * size_of::<Row>() + batch.big_bytes,
-            Message::Function(code) => code.len(),
+            Message::Function(code) | Message::Commands(code) => code.len(),
             _ => 0,
         }
     }
@@ -282,6 +286,7 @@ impl Loader {
                 Some(Message::Room(database, room)) => store.db(database).use_room(room),
                 Some(Message::Aux(aux)) => self.aux.push(aux),
                 Some(Message::Function(code)) => self.loaded.functions.push(code),
+                Some(Message::Commands(commands)) => self.loaded.commands = commands,
                 Some(Message::ModuleAux) => self.loaded.had_modules = true,
                 Some(Message::Empty(key)) => {
                     self.loaded.empty += 1;
@@ -392,6 +397,7 @@ impl Reader {
                 }
                 Message::Room(self.database, Room::for_keys(self.hasher.clone(), keys))
             }
+            Record::Aux { name, value } if name == COMMANDS_AUX.as_bytes() => Message::Commands(value),
             Record::Aux { name, value } => {
                 let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
                 Message::Aux(AuxField { name: text(&name), value: text(&value) })

@@ -56,7 +56,12 @@ pub struct Origin<'a> {
     pub syncs_often: bool,
     /// The sources of the libraries of functions.
     pub functions: &'a [&'a [u8]],
+    /// Further commands that belong in front of the keys, as multibulk.
+    pub commands: &'a [u8],
 }
+
+/// The auxiliary field of a snapshot that has commands.
+pub(in crate::persist) const COMMANDS_AUX: &str = "weir-commands";
 
 /// What a file of everything is like.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -124,7 +129,13 @@ impl SnapshotFile {
             Form::Snapshot => store.begin_snapshot(Box::new(Encoder::new(store, origin, Arc::clone(&link)))),
             Form::Commands { stamped_s } => {
                 let send = Sender(Arc::clone(&link));
-                store.begin_snapshot(Box::new(CommandEncoder::new(origin.functions, stamped_s, DRAFT_BYTES, send)));
+                store.begin_snapshot(Box::new(CommandEncoder::new(
+                    origin.functions,
+                    origin.commands,
+                    stamped_s,
+                    DRAFT_BYTES,
+                    send,
+                )));
             }
         }
         Ok(SnapshotFile { link })
@@ -356,6 +367,9 @@ impl Encoder {
         writer::put_aux(to, "aof-base", if origin.is_aof_base { b"1" } else { b"0" });
         for source in origin.functions {
             writer::put_function(to, source);
+        }
+        if !origin.commands.is_empty() {
+            writer::put_aux(to, COMMANDS_AUX, origin.commands);
         }
         let sizes = databases.map(|index| Some((figures(index).keys as u64, figures(index).expires as u64))).collect();
         let (dialect, with_access) = (origin.forms.dialect, origin.with_access);

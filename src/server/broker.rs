@@ -6,11 +6,13 @@
 use super::Server;
 use super::client::{ClientId, Slot};
 use super::commands::mq::message::{put_meta, receipt};
+use super::exec::Repeated;
 use crate::broker::{Broker, Delivery, Ground, Publication};
 use crate::command::error::Error;
 use crate::command::reply::{Output, Reply, Resp};
 use hashbrown::HashMap;
 use rand::TryRngCore;
+use weir_resp::{Batch, Limits, Parser, reply_bytes};
 use weir_structs::number::parse_u64;
 
 /// Messages that go to the consumers of one queue before those of another have theirs.
@@ -84,6 +86,7 @@ impl Server {
                 .remove_orphan(store, effects)
                 .or_else(|| broker.remove_abandoned(store, effects))
                 .or_else(|| broker.give_back_left(store, effects, DISPATCH_STEP))
+                .or_else(|| broker.run_due_schedule(store, effects))
                 .or_else(|| broker.run_alarm(store, effects))
                 .or_else(|| {
                     broker.dispatch(store, effects, DISPATCH_STEP, &mut |client, delivery| {
@@ -159,6 +162,60 @@ impl Server {
         if self.broker.consumes(client.id.0) {
             self.broker.set_stopped(client.id.0, client.io.output_bytes >= OUTPUT_BYTES_MAX);
         }
+    }
+
+    /// Policies and schedules as commands that a snapshot has in front of its keys.
+    pub(super) fn commands_of_snapshot(&self) -> Vec<u8> {
+        let (mut bytes, mut selected) = (Vec::new(), 0);
+        let mut put = |words: &[&[u8]]| {
+            reply_bytes::array_header(&mut bytes, words.len());
+            words.iter().for_each(|word| reply_bytes::bulk(&mut bytes, word));
+        };
+        for (db, words) in self.broker.commands() {
+            if db != selected {
+                selected = db;
+                put(&[b"SELECT", db.to_string().as_bytes()]);
+            }
+            put(&words.iter().map(|word| &**word).collect::<Vec<_>>());
+        }
+        if selected != 0 {
+            put(&[b"SELECT", b"0"]);
+        }
+        bytes
+    }
+
+    /// Runs the commands of a snapshot.
+    ///
+    /// # Errors
+    /// They are not what this server writes.
+    pub(super) fn repeat_commands(&mut self, commands: &[u8]) -> Result<(), String> {
+        if commands.is_empty() {
+            return Ok(());
+        }
+        let mut batch = Batch::new();
+        batch.read_buffer().extend_from_slice(commands);
+        let broken = || "the commands in the snapshot are broken".to_owned();
+        let limits = Limits { commands_max: u32::MAX, ..Limits::default() };
+        Parser::default().parse(&mut batch, &limits).map_err(|_| broken())?;
+        if !batch.tail().is_empty() {
+            return Err(broken());
+        }
+        let slot = self.clients.add_repeater(self.store.now_ms());
+        for argv in batch.commands() {
+            if let Repeated::Refused(error) = self.repeat(slot, argv) {
+                let (name, error) = (argv.name().escape_ascii(), String::from_utf8_lossy(error.text()));
+                tracing::warn!("a command in the snapshot, {name}, was answered {error}");
+            }
+        }
+        self.clients.remove(slot);
+        Ok(())
+    }
+
+    /// Data were loaded: queues and exchanges are where they are, and what was in use then is not any more.
+    pub(super) fn broker_loaded(&mut self) {
+        self.note_broker_changes();
+        self.effects.clear();
+        self.broker.loaded(&mut self.store);
     }
 
     fn send_frames(&mut self, client: u64, out: Output) {

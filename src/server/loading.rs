@@ -280,13 +280,15 @@ impl SnapshotLoad {
 
     /// All of it has been read.
     fn end(&mut self, server: &mut Server) -> Result<(), String> {
-        let Loaded { keys, expired, bytes, empty, functions, had_modules, .. } = self.loader.take_loaded();
+        let Loaded { keys, expired, bytes, empty, functions, commands, had_modules } = self.loader.take_loaded();
         self.bytes = bytes;
         for code in functions {
             server.load_library(&code, self.replace).map_err(|error| {
                 format!("a library of functions in the snapshot is refused: {}", String::from_utf8_lossy(error.text()))
             })?;
         }
+        server.repeat_commands(&commands)?;
+        server.broker_loaded();
         if had_modules {
             tracing::warn!("data of modules in the snapshot were passed over: there are no modules here");
         }

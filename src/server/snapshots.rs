@@ -169,6 +169,7 @@ impl Server {
     pub(super) fn begin_snapshot(&mut self, purpose: Purpose) -> Result<(), Failed> {
         let now_us = (self.facts.wall_clock_us)();
         let functions: Vec<&[u8]> = self.functions.libraries().map(|library| library.code()).collect();
+        let commands = self.commands_of_snapshot();
         let origin = Origin {
             redis_version: REDIS_VERSION,
             now_s: now_us / 1_000_000,
@@ -183,6 +184,7 @@ impl Server {
                 Purpose::AofBase(_) => self.config.aof_rewrite_incremental_fsync,
             },
             functions: &functions,
+            commands: &commands,
         };
         let path = match &purpose {
             Purpose::Rdb => self.config.path_in_dir(&self.config.dbfilename),

@@ -54,6 +54,8 @@ struct Big {
     expire_at: Option<i64>,
     portion: Portion,
     deadlines: Vec<(Box<[u8]>, i64)>,
+    /// Of a queue or an exchange: which of them.
+    kind: Option<&'static [u8]>,
     stream: StreamInParts,
 }
 
@@ -106,9 +108,10 @@ fn command(to: &mut Vec<u8>, words: &[&[u8]]) {
 }
 
 impl<S: TakeDrafts> CommandEncoder<S> {
-    /// Begins with the libraries of functions, and with the time if `stamped_s` (Unix time in seconds) says so.
+    /// Begins with the libraries of functions and other commands, and with the time if `stamped_s` (Unix time in seconds) says so.
     pub(in crate::persist) fn new(
         functions: &[&[u8]],
+        commands: &[u8],
         stamped_s: Option<i64>,
         draft_bytes: usize,
         send: S,
@@ -122,6 +125,7 @@ impl<S: TakeDrafts> CommandEncoder<S> {
         for source in functions {
             command(&mut bytes, &[b"FUNCTION", b"LOAD", source]);
         }
+        bytes.extend_from_slice(commands);
         this.draft.bytes(&bytes);
         this
     }
@@ -166,6 +170,11 @@ impl<S: TakeDrafts> Recorder for CommandEncoder<S> {
             expire_at: key.expire_at,
             portion: Portion::new(name),
             deadlines: Vec::new(),
+            kind: match head {
+                FrozenHead::Queue => Some(b"QUEUE"),
+                FrozenHead::Exchange => Some(b"EXCHANGE"),
+                _ => None,
+            },
             stream: StreamInParts::default(),
         });
     }
@@ -190,7 +199,7 @@ impl<S: TakeDrafts> Recorder for CommandEncoder<S> {
             FrozenPart::Piece(piece) => {
                 let mut to = Vec::new();
                 self.select(big.db, &mut to);
-                command(&mut to, &[b"MQ.EFFECT", b"PIECE", &big.name, piece]);
+                command(&mut to, &[b"MQ.EFFECT", b"PIECE", &big.name, big.kind.unwrap_or_default(), piece]);
                 self.take(&to);
                 self.big = Some(big);
                 return;
@@ -216,6 +225,9 @@ impl<S: TakeDrafts> Recorder for CommandEncoder<S> {
         self.put_portion(&mut big);
         let mut to = Vec::new();
         self.select(big.db, &mut to);
+        if big.kind.is_some() {
+            command(&mut to, &[b"MQ.EFFECT", b"WHOLE", &big.name]);
+        }
         put_deadline(&mut to, &big.name, big.expire_at);
         self.take(&to);
     }
@@ -297,8 +309,19 @@ fn put_entry(to: &mut Vec<u8>, key: &[u8], entry: EntryRef<'_>) {
         portion.put(to, key);
     } else if let Some(hash) = HashRef::of(entry) {
         put_hash(to, key, hash);
-    } else if let ValueRef::Stream(stream) = entry.value() {
-        put_stream(to, key, stream);
+    } else {
+        match entry.value() {
+            ValueRef::Stream(stream) => put_stream(to, key, stream),
+            ValueRef::Queue(queue) => {
+                queue.encode(&mut |piece| command(to, &[b"MQ.EFFECT", b"PIECE", key, b"QUEUE", piece]));
+                command(to, &[b"MQ.EFFECT", b"WHOLE", key]);
+            }
+            ValueRef::Exchange(exchange) => {
+                exchange.encode(&mut |piece| command(to, &[b"MQ.EFFECT", b"PIECE", key, b"EXCHANGE", piece]));
+                command(to, &[b"MQ.EFFECT", b"WHOLE", key]);
+            }
+            _ => {}
+        }
     }
 }
 

@@ -5,6 +5,7 @@
 //!  consume   GET PEEK ACK NACK TOUCH PENDING CLAIM        exchange   EXCHANGE, BIND, UNBIND, BINDINGS
 //!  subscribe SUB UNSUB QOS                     policy     POLICY
 //!  call      CALL REPLY                        redrive    REDRIVE
+//!  schedule  SCHEDULE
 //! ```
 //!
 //! Their rows are in `rows`.
@@ -19,6 +20,7 @@ mod publish;
 mod queue;
 mod redrive;
 mod rows;
+mod schedule;
 mod subscribe;
 
 pub(super) use rows::COMMANDS;

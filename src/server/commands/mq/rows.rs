@@ -8,7 +8,7 @@
 //! Whatever moves messages may change queues that it does not name (dead letters, bindings): such commands have the flag that
 //! says so, `MAY_REPLICATE`.
 
-use super::{call, consume, exchange, policy, publish, queue, redrive, subscribe};
+use super::{call, consume, exchange, policy, publish, queue, redrive, schedule, subscribe};
 use crate::command::spec::{
     Acl, Arg, ArgKind, BeginSearch, ChannelArgs, DatabaseArgs, FindKeys, Flags, Group, KeyFlags, KeySpec, Spec,
 };
@@ -487,6 +487,7 @@ pub(in crate::server) const COMMANDS: &[Row<ServerFn>] = &[
     Row::container(container("mq.queue", "Groups the commands on queues."), QUEUE),
     Row::container(container("mq.exchange", "Groups the commands on exchanges."), EXCHANGES),
     Row::container(container("mq.policy", "Groups the commands on policies."), POLICY),
+    Row::container(container("mq.schedule", "Groups the commands on schedules."), SCHEDULE),
 ];
 
 const QUEUE: &[Row<ServerFn>] = &[
@@ -656,5 +657,53 @@ const POLICY: &[Row<ServerFn>] = &[
                 Arg::block("definition", PAIRS).token("DEF"),
             ]),
         policy::set_command,
+    ),
+];
+
+const SCHEDULE: &[Row<ServerFn>] = &[
+    Row::new(
+        spec("del", 3, WRITES.union(ADMIN), Acl::MQADMIN)
+            .doc("O(log(S)), S being the schedules.", "Removes a schedule.")
+            .args(&[text("name")]),
+        schedule::del_command,
+    ),
+    Row::new(
+        spec("list", 2, READS.union(ADMIN), Acl::MQADMIN)
+            .doc("O(S), S being the schedules.", "Lists the schedules, and when each publishes next.")
+            .args(&[]),
+        schedule::list_command,
+    ),
+    Row::new(
+        spec("pause", 3, WRITES.union(ADMIN), Acl::MQADMIN)
+            .doc("O(log(S)), S being the schedules.", "Stops a schedule until it is resumed.")
+            .args(&[text("name")]),
+        schedule::pause_command,
+    ),
+    Row::new(
+        spec("resume", 3, WRITES.union(ADMIN), Acl::MQADMIN)
+            .doc("O(log(S)), S being the schedules.", "Lets a schedule that was paused go on with its next time.")
+            .args(&[text("name")]),
+        schedule::resume_command,
+    ),
+    Row::new(
+        spec("run", 3, MOVES.union(Flags::DENYOOM).union(ADMIN), Acl::MQADMIN)
+            .doc("As MQ.PUB.", "Publishes what a schedule says at once, besides its times.")
+            .args(&[text("name")]),
+        schedule::run_command,
+    ),
+    Row::new(
+        spec("set", -8, ADDS.union(ADMIN), Acl::MQADMIN)
+            .doc(
+                "O(log(S)), S being the schedules.",
+                "Has a message published at times that a cron pattern or a period says.",
+            )
+            .args(&[
+                text("name"),
+                Arg::one_of("times", &[text("pattern").token("CRON"), int("milliseconds").token("EVERY")]),
+                option(text("zone"), "ZONE"),
+                Arg::block("publication", &[text("exchange"), text("routing-key"), text("body")]).token("PUB"),
+                headers(),
+            ]),
+        schedule::set_command,
     ),
 ];
