@@ -11,7 +11,9 @@ use weir_rdb::build::{Builder, Limits};
 use weir_rdb::encode::Forms;
 use weir_rdb::payload::{self, Trust};
 use weir_rdb::value::{Dialect, complaint};
+use weir_structs::keyspace::{OwnedValue, TakenValue};
 use weir_structs::number::format_i64;
+use weir_structs::value::Big;
 
 const ACL_RESTORE: Acl = Acl::KEYSPACE.union(Acl::WRITE).union(Acl::SLOW).union(Acl::DANGEROUS);
 const RESTORE_KEYS: &[KeySpec] = &[KeySpec::range(1, 1, 1, KeyFlags::OW.union(KeyFlags::UPDATE))];
@@ -116,6 +118,11 @@ fn restore_command(cx: &mut Cx<'_>) -> Result<(), Error> {
         tracing::warn!("a payload was refused: {}", complaint(kind, problem));
         Error::BAD_DATA_FORMAT
     })?;
+    if let Some(TakenValue { value: OwnedValue::Big(Big::Queue(queue)), .. }) = &value
+        && !queue.has_ids_left()
+    {
+        return Err(Error::BAD_DATA_FORMAT);
+    }
     let expire_at = match ttl_ms {
         0 => None,
         at if options.absolute => Some(at),

@@ -193,9 +193,10 @@ impl Queue {
         self.restart_mark = self.mark;
     }
 
-    /// The next id, for a message that comes now.
+    /// The next id, for a message that comes now. From the year 2109 on, or with a clock that says so, it is no time any more,
+    /// so that ids cannot run out.
     fn next_id(&mut self, now_ms: u64) -> MessageId {
-        let by_clock = MessageId::new(now_ms.min(MessageId::END.ms() - 1), 0).to_u64();
+        let by_clock = MessageId::new(now_ms.min(MessageId::END.ms() / 2), 0).to_u64();
         self.last = by_clock.max(self.last + 1);
         MessageId::from_u64(self.last)
     }

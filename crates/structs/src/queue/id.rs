@@ -6,8 +6,8 @@
 //! ```
 //!
 //! Ids rise strictly within a queue, whatever the clock does: when more than a million messages come in one millisecond, or
-//! the clock is set back, ids run ahead of the clock. A queue gives no id from [`MessageId::END`] on; there are more than it
-//! can ever use up, so that giving the next one cannot fail.
+//! the clock is set back, ids run ahead of the clock. A queue gives no id from [`MessageId::END`] on: its clock ends half way
+//! there, in the year 2109, and the other half is more than it can ever use up, so that giving the next one cannot fail.
 
 use std::fmt;
 
@@ -27,7 +27,7 @@ impl MessageId {
     pub const MIN: MessageId = MessageId(0);
     /// The highest id there is; for ranges, no message has it.
     pub const MAX: MessageId = MessageId(u64::MAX);
-    /// Messages have ids below this one: the first half of all, to the year 2248.
+    /// Messages have ids below this one.
     pub const END: MessageId = MessageId(1 << 63);
     /// Highest milliseconds of an id.
     pub const MS_MAX: u64 = u64::MAX >> SEQ_BITS;

@@ -16,6 +16,9 @@ use std::collections::{BTreeSet, btree_set};
 /// A chunk: the lowest place in it, and its number.
 pub(super) type ChunkAt = (u64, u32);
 
+/// What a chunk takes in a line, about.
+const LISTED_BYTES: usize = size_of::<ChunkAt>() * 3 / 2;
+
 /// Which chunks are to be looked at.
 #[derive(Clone, Debug)]
 pub(super) struct Lines {
@@ -24,9 +27,9 @@ pub(super) struct Lines {
 }
 
 /// A line for each priority.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 struct Levels {
-    /// By priority.
+    /// By priority, up to the highest one that was ever used.
     lines: Vec<BTreeSet<ChunkAt>>,
     /// A bit for each priority whose line is not empty.
     used: [u64; 4],
@@ -35,9 +38,7 @@ struct Levels {
 impl Lines {
     /// For messages of priorities up to `max_priority`.
     pub(super) fn new(max_priority: u8) -> Lines {
-        let lines = || vec![BTreeSet::new(); usize::from(max_priority) + 1];
-        let levels = (max_priority > 0).then(|| Box::new(Levels { lines: lines(), used: [0; 4] }));
-        Lines { any: BTreeSet::new(), levels }
+        Lines { any: BTreeSet::new(), levels: (max_priority > 0).then(Box::default) }
     }
 
     /// Whether there is more than one priority.
@@ -53,6 +54,9 @@ impl Lines {
             self.any.insert(chunk);
         }
         if let Some(levels) = &mut self.levels {
+            if levels.lines.len() <= usize::from(priority) {
+                levels.lines.resize_with(usize::from(priority) + 1, BTreeSet::new);
+            }
             levels.lines[usize::from(priority)].insert(chunk);
             levels.used[usize::from(priority / 64)] |= 1 << (priority % 64);
         }
@@ -100,9 +104,11 @@ impl Lines {
         any.into_iter().chain(levels)
     }
 
-    /// How many times chunks are named.
-    pub(super) fn len(&self) -> usize {
-        let levels = self.levels.as_ref().map_or(0, |levels| levels.lines.iter().map(BTreeSet::len).sum());
-        self.any.len() + levels
+    /// Bytes on the heap, about, without those of `any`. O(number of priorities).
+    pub(super) fn level_bytes(&self) -> usize {
+        self.levels.as_ref().map_or(0, |levels| {
+            let lines = levels.lines.capacity() * size_of::<BTreeSet<ChunkAt>>();
+            lines + levels.lines.iter().map(BTreeSet::len).sum::<usize>() * LISTED_BYTES
+        })
     }
 }

@@ -17,7 +17,7 @@
 
 use std::collections::BTreeMap;
 
-use super::lines::{ChunkAt, Lines};
+use super::lines::Lines;
 use super::record::Record;
 
 /// Messages of a chunk: as many as a word has bits.
@@ -58,6 +58,8 @@ pub(super) struct Places {
     tail: Option<u32>,
     /// By [`Bits`].
     lines: [Lines; 2],
+    /// How many are ready, by priority, where there are several.
+    by_priority: Vec<u64>,
     len: u64,
     /// Messages for which there is memory.
     slots: usize,
@@ -89,6 +91,7 @@ impl Places {
     /// For messages of priorities up to `max_priority`.
     pub(super) fn new(max_priority: u8) -> Places {
         Places {
+            by_priority: Vec::new(),
             tree: BTreeMap::new(),
             chunks: Chunks::default(),
             tail: None,
@@ -98,6 +101,11 @@ impl Places {
         }
     }
 
+    /// How many messages of each priority are ready, the highest first; nothing where there is one priority.
+    pub(super) fn ready_by_priority(&self) -> impl Iterator<Item = (u8, u64)> + '_ {
+        self.by_priority.iter().enumerate().rev().map(|(priority, &count)| (priority as u8, count))
+    }
+
     /// Number of messages.
     pub(super) fn len(&self) -> u64 {
         self.len
@@ -105,7 +113,8 @@ impl Places {
 
     /// Bytes on the heap, without what records own. O(number of priorities).
     pub(super) fn memory_bytes(&self) -> usize {
-        self.slots * size_of::<Slot>() + self.tree.len() * CHUNK_BYTES + self.lines[1].len() * size_of::<ChunkAt>()
+        let levels: usize = self.lines.iter().map(Lines::level_bytes).sum();
+        self.slots * size_of::<Slot>() + self.tree.len() * CHUNK_BYTES + levels + self.by_priority.capacity() * 8
     }
 
     /// Number of pieces of memory, without what records own.
@@ -160,6 +169,13 @@ impl Places {
         let before = chunk.bits[bits as usize];
         let bit = 1 << spot.slot;
         let lines = &mut self.lines[bits as usize];
+        if lines.has_levels() && bits == Bits::Ready {
+            if self.by_priority.len() <= usize::from(priority) {
+                self.by_priority.resize(usize::from(priority) + 1, 0);
+            }
+            let count = &mut self.by_priority[usize::from(priority)];
+            *count = if is_set { *count + 1 } else { *count - 1 };
+        }
         if is_set {
             chunk.bits[bits as usize] = before | bit;
             lines.enter(at, priority, before == 0);
@@ -399,22 +415,25 @@ impl Places {
         for (lines, mut expected) in self.lines.iter().zip(lines) {
             expected.sort_unstable();
             expected.dedup();
-            let any: std::collections::BTreeSet<_> = expected.iter().map(|(_, chunk)| *chunk).collect();
+            let any = expected.iter().map(|(_, chunk)| *chunk).min();
             let mut listed: Vec<_> =
                 lines.all().flat_map(|(level, line)| line.map(move |chunk| (level.unwrap_or(0), *chunk))).collect();
             listed.sort_unstable();
             assert_eq!(listed, expected);
-            let levels = if lines.has_levels() { listed.len() } else { 0 };
-            assert_eq!(lines.len(), any.len() + levels);
-            assert_eq!(lines.first_of_any(), any.first().copied());
+            assert_eq!(lines.first_of_any(), any);
         }
     }
 }
 
 impl Clone for Places {
     fn clone(&self) -> Places {
-        let mut clone =
-            Places { tree: self.tree.clone(), chunks: self.chunks.clone(), lines: self.lines.clone(), ..*self };
+        let mut clone = Places {
+            tree: self.tree.clone(),
+            chunks: self.chunks.clone(),
+            lines: self.lines.clone(),
+            by_priority: self.by_priority.clone(),
+            ..*self
+        };
         // A copy of a chunk has no room to spare.
         clone.slots = clone.tree.values().map(|&number| clone.chunks.get(number).slots.capacity()).sum();
         clone

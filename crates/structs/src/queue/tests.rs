@@ -126,6 +126,7 @@ fn ids_rise_whatever_the_clock_does() {
         assert!(id > last && id < MessageId::END);
         last = id;
     }
+    assert!(queue.has_ids_left());
     queue.check();
 }
 

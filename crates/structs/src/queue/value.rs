@@ -184,6 +184,12 @@ impl Queue {
         MessageId::from_u64(self.last)
     }
 
+    /// Whether there are ids for more messages than will ever come. Only what a client made up and had restored may lack
+    /// them, and is to be refused: with ids used up to their end it could not be read again.
+    pub fn has_ids_left(&self) -> bool {
+        self.last < MessageId::END.to_u64() / 4 * 3
+    }
+
     /// The highest place that was ever handed out; `0-0` if none was.
     pub fn mark(&self) -> MessageId {
         MessageId::from_u64(self.mark)
@@ -306,6 +312,12 @@ impl Queue {
     /// Ready messages in the order in which they would be handed out if none of them had to wait for its group.
     pub fn ready_ids(&self) -> impl DoubleEndedIterator<Item = MessageId> + '_ {
         self.places.in_line(Bits::Ready).map(|(key, record)| record.own_id().unwrap_or(MessageId::from_u64(key)))
+    }
+
+    /// How many messages of each priority are ready, the highest first; priorities without any are left out.
+    pub fn ready_by_priority(&self) -> impl Iterator<Item = (u8, u64)> + '_ {
+        let of_one = if self.max_priority() == 0 { self.counts[State::Ready as usize] } else { 0 };
+        self.places.ready_by_priority().chain([(0, of_one)]).filter(|(_, count)| *count > 0)
     }
 
     /// Unacked messages in the order of ids, from one on.

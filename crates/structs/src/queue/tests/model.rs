@@ -403,6 +403,11 @@ impl Model {
         let ready = self.ready();
         assert_eq!(queue.ready_ids().collect::<Vec<_>>(), ready);
         assert!(queue.ready_ids().rev().eq(ready.iter().rev().copied()));
+        let mut by_priority = std::collections::BTreeMap::new();
+        for own in self.messages.iter().filter(|own| own.state == State::Ready) {
+            *by_priority.entry(own.priority).or_insert(0) += 1;
+        }
+        assert!(queue.ready_by_priority().eq(by_priority.into_iter().rev()));
         let oldest = self.messages.iter().filter(|own| own.state == State::Ready).map(|own| own.id).next();
         assert_eq!(queue.oldest_ready(), oldest);
         let from = self.messages.get(self.messages.len() / 3).map_or(MessageId::MIN, |own| own.key);
