@@ -5,7 +5,7 @@
 //! `m`, `g`) and binary (`kb`, `mb`, `gb`) units. Unlike there, a size that does not fit in 64 bits is refused, never
 //! wrapped.
 
-use std::fmt::Write as _;
+use weir_structs::quoted::{put_quoted, take_quoted};
 
 /// Cuts a line into arguments, honouring quotes and escapes.
 ///
@@ -44,12 +44,8 @@ fn one_argument(text: &[u8]) -> Option<(Vec<u8>, &[u8])> {
         match rest.split_first() {
             None => return Some((argument, rest)),
             Some((byte, after)) if ends_word(*byte) => return Some((argument, after)),
-            Some((b'"', after)) => {
-                rest = double_quoted(after, &mut argument)?;
-                return closed(argument, rest);
-            }
-            Some((b'\'', after)) => {
-                rest = single_quoted(after, &mut argument)?;
+            Some((quote @ (b'"' | b'\''), after)) => {
+                rest = take_quoted(after, *quote, &mut argument)?;
                 return closed(argument, rest);
             }
             Some((byte, after)) => {
@@ -68,83 +64,11 @@ fn closed(argument: Vec<u8>, rest: &[u8]) -> Option<(Vec<u8>, &[u8])> {
     }
 }
 
-fn double_quoted<'a>(mut rest: &'a [u8], argument: &mut Vec<u8>) -> Option<&'a [u8]> {
-    loop {
-        rest = match rest {
-            [] => return None,
-            [b'"', after @ ..] => return Some(after),
-            [b'\\', b'x', high, low, after @ ..] if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() => {
-                argument.push(hex_value(*high) << 4 | hex_value(*low));
-                after
-            }
-            [b'\\', escaped, after @ ..] => {
-                argument.push(match escaped {
-                    b'n' => b'\n',
-                    b'r' => b'\r',
-                    b't' => b'\t',
-                    b'b' => 0x08,
-                    b'a' => 0x07,
-                    other => *other,
-                });
-                after
-            }
-            [byte, after @ ..] => {
-                argument.push(*byte);
-                after
-            }
-        }
-    }
-}
-
-fn single_quoted<'a>(mut rest: &'a [u8], argument: &mut Vec<u8>) -> Option<&'a [u8]> {
-    loop {
-        rest = match rest {
-            [] => return None,
-            [b'\'', after @ ..] => return Some(after),
-            [b'\\', b'\'', after @ ..] => {
-                argument.push(b'\'');
-                after
-            }
-            [byte, after @ ..] => {
-                argument.push(*byte);
-                after
-            }
-        }
-    }
-}
-
-fn hex_value(digit: u8) -> u8 {
-    match digit {
-        b'0'..=b'9' => digit - b'0',
-        b'a'..=b'f' => digit - b'a' + 10,
-        _ => digit.saturating_sub(b'A') + 10,
-    }
-}
-
 /// Writes bytes as one double-quoted argument that [`split_arguments`] reads back unchanged.
 pub fn quote(bytes: &[u8]) -> String {
-    let mut text = String::with_capacity(bytes.len() + 2);
-    text.push('"');
-    for byte in bytes {
-        match byte {
-            b'\\' | b'"' => {
-                text.push('\\');
-                text.push(char::from(*byte));
-            }
-            b'\n' => text.push_str("\\n"),
-            b'\r' => text.push_str("\\r"),
-            b'\t' => text.push_str("\\t"),
-            0x07 => text.push_str("\\a"),
-            0x08 => text.push_str("\\b"),
-            b' '..=b'~' => text.push(char::from(*byte)),
-            other => {
-                // Writing to a String cannot fail.
-                let _ = write!(text, "\\x{other:02x}");
-            }
-        }
-    }
-    text.push('"');
-    text
+    let mut text = Vec::with_capacity(bytes.len() + 2);
+    put_quoted(&mut text, bytes);
+    String::from_utf8_lossy(&text).into_owned()
 }
 
 /// Writes bytes as one argument, quoted only when they have to be.

@@ -15,7 +15,7 @@ use std::ffi::OsStr;
 use std::fmt;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use weir_structs::quoted::put_quoted;
+use weir_structs::quoted::{put_quoted, take_quoted};
 
 /// A line of a manifest has fewer bytes.
 const LINE_BYTES: usize = 1024;
@@ -252,53 +252,23 @@ fn parse_line(line: &[u8]) -> Result<Part, &'static str> {
 /// does not end, or something stands right behind its end.
 fn split_words(line: &[u8]) -> Option<Vec<Vec<u8>>> {
     let mut words = Vec::new();
-    let mut bytes = line.iter().copied().peekable();
-    loop {
-        while bytes.next_if(u8::is_ascii_whitespace).is_some() {}
-        let Some(&first) = bytes.peek() else { return Some(words) };
+    let mut rest = line.trim_ascii_start();
+    while let Some((&first, after)) = rest.split_first() {
         let mut word = Vec::new();
-        match first {
-            b'"' | b'\'' => {
-                bytes.next();
-                loop {
-                    match bytes.next()? {
-                        b'\\' if first == b'"' => word.push(unescaped(&mut bytes)?),
-                        b'\\' if bytes.peek() == Some(&b'\'') => word.extend(bytes.next()),
-                        byte if byte == first => break,
-                        byte => word.push(byte),
-                    }
-                }
-                if bytes.peek().is_some_and(|byte| !byte.is_ascii_whitespace()) {
-                    return None;
-                }
+        if matches!(first, b'"' | b'\'') {
+            rest = take_quoted(after, first, &mut word)?;
+            if rest.first().is_some_and(|byte| !byte.is_ascii_whitespace()) {
+                return None;
             }
-            _ => word.extend(std::iter::from_fn(|| bytes.next_if(|byte| !byte.is_ascii_whitespace()))),
+        } else {
+            let (bare, behind) = rest.split_at(rest.iter().position(u8::is_ascii_whitespace).unwrap_or(rest.len()));
+            word.extend_from_slice(bare);
+            rest = behind;
         }
         words.push(word);
+        rest = rest.trim_ascii_start();
     }
-}
-
-/// What stands behind a backslash.
-fn unescaped(bytes: &mut std::iter::Peekable<impl Iterator<Item = u8> + Clone>) -> Option<u8> {
-    Some(match bytes.next()? {
-        b'n' => b'\n',
-        b'r' => b'\r',
-        b't' => b'\t',
-        b'b' => 8,
-        b'a' => 7,
-        b'x' => {
-            let mut ahead = bytes.clone();
-            let digit = |byte: Option<u8>| byte.and_then(|byte| char::from(byte).to_digit(16));
-            match (digit(ahead.next()), digit(ahead.next())) {
-                (Some(high), Some(low)) => {
-                    *bytes = ahead;
-                    u8::try_from(high * 16 + low).unwrap_or(0)
-                }
-                _ => b'x',
-            }
-        }
-        byte => byte,
-    })
+    Some(words)
 }
 
 /// A name as a word: in quotes if it would not be seen whole otherwise.
