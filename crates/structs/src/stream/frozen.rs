@@ -26,6 +26,9 @@ use crate::frozen::{FrozenPart, Kept};
 /// What a node of a [`BTreeMap`] takes for an entry besides the entry, about.
 const NODE_BYTES: usize = 16;
 
+/// Items that go one by one are kept together, so many at most.
+const JOINED_ITEMS_MAX: usize = 512;
+
 /// Frozen state that a copy does not have.
 pub(super) struct Frozen<T>(pub(super) Option<Box<T>>);
 
@@ -106,6 +109,25 @@ impl<T: Item> FrozenRuns<T> {
         let saved = Saved { end, items };
         self.bytes += saved.memory_bytes();
         self.saved.insert(start, saved);
+    }
+
+    /// Keeps an item that was covered and has gone; `before` is the id of the item in front of it that is left. Items that go
+    /// one after the other come into one range, so that each costs little.
+    pub(super) fn keep_one(&mut self, before: Option<StreamId>, item: T) {
+        let id = item.id();
+        if let Some((_, saved)) = self.saved.range_mut(..id).next_back()
+            && saved.items.len() < JOINED_ITEMS_MAX
+            // What there was in between would be left, or have a range of its own.
+            && before.is_none_or(|before| before <= saved.end)
+        {
+            let capacity = saved.items.capacity();
+            self.bytes += item.owned_bytes();
+            saved.items.push_back(item);
+            self.bytes += (saved.items.capacity() - capacity) * size_of::<T>();
+            saved.end = id;
+            return;
+        }
+        self.keep(id, id, VecDeque::from([item]));
     }
 
     /// Whether all ids from one to another are covered.

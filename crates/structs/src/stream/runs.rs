@@ -268,10 +268,12 @@ impl<T: Item> Runs<T> {
     /// a run).
     pub(super) fn discard_at(&mut self, place: Place) {
         let Some(item) = self.take_out(place) else { return };
-        if let Some(frozen) = &mut self.frozen.0
-            && frozen.covers(item.id())
-        {
-            frozen.keep(item.id(), item.id(), VecDeque::from([item]));
+        let id = item.id();
+        if self.frozen.0.as_ref().is_some_and(|frozen| frozen.covers(id)) {
+            let before = self.at_or_below(id).and_then(|place| self.at(place)).map(Item::id);
+            if let Some(frozen) = &mut self.frozen.0 {
+                frozen.keep_one(before, item);
+            }
         }
     }
 
