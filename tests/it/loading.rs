@@ -35,6 +35,11 @@ fn while_data_are_read_clients_are_told_so_and_how_far_it_is() {
     assert!(wire.call(&["EXEC"]).starts_with("-EXECABORT"));
     assert_eq!(wire.call(&["CONFIG", "SET", "key-load-delay", "1000"]), "+OK");
     assert!(wire.call(&["HELLO", "2"]).starts_with('*'));
+    // What is being read would be missing in a file that begins now.
+    for settings in [&["appendonly", "yes"][..], &["appendonly", "perhaps"], &["maxmemory", "0", "appendonly", "yes"]] {
+        let reply = wire.call(&[&["CONFIG", "SET"], settings].concat());
+        assert_eq!(reply, "-LOADING Redis is loading the dataset in memory", "{settings:?}");
+    }
     assert_eq!(weir.info("loading"), 1);
     assert!(weir.info("loading_total_bytes") > 30_000 && weir.info("loading_start_time") > 1_600_000_000);
     eventually("some of it is there", || weir.info("loading_loaded_bytes") > 0);
@@ -43,6 +48,7 @@ fn while_data_are_read_clients_are_told_so_and_how_far_it_is() {
     weir.wait_for_log("Ready to accept connections");
     assert_eq!(weir.info("loading"), 0);
     assert_eq!(wire.call(&["DBSIZE"]), format!(":{}", KEYS + 1));
+    assert_eq!(wire.call(&["CONFIG", "SET", "appendonly", "yes"]), "+OK");
     assert_eq!(wire.call(&["GET", "key:7"]), "$7 value 7");
     assert_eq!(
         (weir.info("rdb_last_load_keys_loaded"), weir.info("rdb_changes_since_last_save")),

@@ -22,7 +22,7 @@ pub(super) static ROWS: &[Directive] = &[
     row("dbfilename", text!(dbfilename, dbfilename), "dump.rdb").protected().doc("Name of the snapshot file."),
     row("rdbcompression", flag!(rdbcompression), "yes").doc("Compresses texts in snapshots and in what DUMP answers."),
     row("rdb-dialect", choice!(rdb_dialect, RdbDialect), "redis")
-        .doc("Whose form is written where there is none that both read: deadlines of fields."),
+        .doc("Whose form is written where version 11, which both read, has none: deadlines of fields."),
     row("rdbchecksum", flag!(rdbchecksum), "yes").immutable().doc("Guards snapshots by a checksum."),
     row("rdb-version-check", choice!(rdb_version_check, RdbVersionCheck), "strict")
         .doc("Refuses snapshots and payloads of a newer format (strict), or tries to read them (relaxed)."),
@@ -42,7 +42,7 @@ pub(super) static ROWS: &[Directive] = &[
         .doc("Bytes that are loaded between looks at the clients."),
     row("stop-writes-on-bgsave-error", flag!(stop_writes_on_bgsave_error), "yes")
         .doc("Refuses writes while snapshots fail, where there are save points."),
-    row("appendonly", flag!(appendonly), "no").apply(Apply::AppendOnly).doc("Logs every change to a file."),
+    row("appendonly", flag!(appendonly), "no").not_while_loading().apply(Apply::AppendOnly).doc("Logs every change to a file."),
     row("appendfilename", text!(appendfilename, appendfilename), "appendonly.aof")
         .immutable()
         .doc("Beginning of the names of the append-only files."),
