@@ -172,11 +172,6 @@ impl AppendOnly {
         }
     }
 
-    /// Bytes of heap that wait to be written.
-    pub(super) fn buffer_bytes(&self) -> usize {
-        self.log.buffer_bytes()
-    }
-
     /// Whether what a client in WAITAOF has changed is on disk.
     pub(super) fn is_synced_for(&self, id: ClientId) -> bool {
         let position = self.awaiting.iter().find(|waiter| waiter.id == id).map(|waiter| waiter.position);
@@ -269,6 +264,11 @@ impl Server {
         }
     }
 
+    /// Bytes of heap behind what is to be written.
+    pub(super) fn append_only_memory(&self) -> usize {
+        self.feed.heap_bytes() + self.append_only.log.buffer_bytes()
+    }
+
     /// At the end of a turn: writes what was changed in it.
     #[inline]
     pub(super) fn write_append_only(&mut self) {
@@ -282,8 +282,21 @@ impl Server {
     }
 
     fn write_changes(&mut self, forced: bool) {
+        self.write_changes_and(&[], forced);
+    }
+
+    /// The same in the middle of a turn, with a request that is not in the feed; says whether there is a file to write it to.
+    pub(super) fn write_large(&mut self, request: &[u8]) -> bool {
+        let is_open = self.append_only.log.is_open();
+        if is_open {
+            self.write_changes_and(request, false);
+        }
+        is_open
+    }
+
+    fn write_changes_and(&mut self, request: &[u8], forced: bool) {
         let now_ms = self.store.now_ms();
-        let any = !self.feed.over().is_empty();
+        let any = !self.feed.over().is_empty() || !request.is_empty();
         if any && self.config.aof_timestamp_enabled && self.append_only.stamped_s != now_ms / 1000 {
             self.append_only.stamped_s = now_ms / 1000;
             self.append_only.log.append(format!("#TS:{}\r\n", now_ms / 1000).as_bytes());
@@ -295,15 +308,16 @@ impl Server {
         let policy = self.sync_policy();
         let log = &mut self.append_only.log;
         if std::mem::take(&mut self.append_only.confirming) {
-            self.append_only.confirms_until = log.accepted() + self.feed.over().len() as u64;
+            self.append_only.confirms_until = log.accepted() + (self.feed.over().len() + request.len()) as u64;
         }
         let confirms = log.synced() < self.append_only.confirms_until;
         log.await_sync(policy == SyncPolicy::Always || confirms || !self.append_only.awaiting.is_empty());
         let began = self.stats.now();
         // What is to be confirmed is forced to disk at once, together with all that was changed before.
-        let now_policy = if confirms { SyncPolicy::Always } else { policy };
-        let written = log.write(self.feed.over(), now_policy, now_ms, !saving, forced);
+        let now_policy = if confirms && policy != SyncPolicy::Always { SyncPolicy::AtOnce } else { policy };
+        let written = log.write([self.feed.over(), request], now_policy, now_ms, !saving, forced);
         self.feed.handed_on();
+        self.stats.append_only_written(began);
         self.spike("aof-write", began);
         match written {
             Written::PutOff => {}
@@ -853,7 +867,7 @@ impl Server {
             write_ok: append_only.write_failure.is_none(),
             current_bytes: append_only.current_bytes(),
             base_bytes: append_only.base_bytes,
-            buffer_bytes: append_only.log.waiting_bytes(),
+            buffer_bytes: append_only.log.unwritten_bytes(),
             is_syncing: append_only.log.is_syncing(),
             delayed: append_only.log.delayed(),
         }

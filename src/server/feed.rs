@@ -23,6 +23,8 @@ use crate::store::{ExpiredFields, Gone};
 use weir_resp::{Argv, reply_bytes};
 use weir_structs::number::format_u64;
 
+/// A request of so many bytes is not copied: it goes to the file from where it is, ahead of the end of the turn.
+const LARGE_BYTES: usize = 64 * 1024;
 const MULTI: &[u8] = b"*1\r\n$5\r\nMULTI\r\n";
 const EXEC: &[u8] = b"*1\r\n$4\r\nEXEC\r\n";
 /// Memory that is kept for the next turn.
@@ -69,6 +71,11 @@ impl Feed {
         }
     }
 
+    /// Bytes of heap behind it.
+    pub(super) fn heap_bytes(&self) -> usize {
+        self.bytes.capacity()
+    }
+
     /// Whoever takes it next begins anew and knows nothing of the databases named so far.
     pub(super) fn begin_anew(&mut self) {
         self.db = None;
@@ -89,6 +96,16 @@ impl Feed {
             None => append_words(&mut self.bytes, argv.len(), argv.iter()),
         }
         self.unit.commands += 1;
+    }
+
+    /// The same as a unit of its own.
+    fn select_alone(&mut self, db: usize) {
+        self.select(db);
+        self.unit.begin = self.bytes.len();
+    }
+
+    fn is_between_units(&self) -> bool {
+        self.unit.commands == 0
     }
 
     fn command<'w>(&mut self, db: usize, count: usize, words: impl Iterator<Item = &'w [u8]>) {
@@ -163,7 +180,7 @@ impl Server {
     /// Whether no unit is under way: what the data are now is what the feed has led to. Only then may a snapshot begin that
     /// the feed goes on from. Not so inside of a transaction or a script.
     pub fn feed_is_between_units(&self) -> bool {
-        self.feed.unit.commands == 0 && self.effects.may_block && !self.scripts.is_running()
+        self.feed.is_between_units() && self.effects.may_block && !self.scripts.is_running()
     }
 
     /// Whether a script is in the middle of what it does, so that a part of the data is not in the feed yet.
@@ -192,7 +209,11 @@ impl Server {
         self.feed_departed(false);
         match self.effects.repeat() {
             Repeat::AsItCame if self.effects.dirty == 0 => {}
-            Repeat::AsItCame => self.feed.as_it_came(db, argv),
+            Repeat::AsItCame => {
+                if !self.write_large_as_it_came(db, argv) {
+                    self.feed.as_it_came(db, argv);
+                }
+            }
             Repeat::Others(count, commands) => self.feed.encoded(db, count, commands),
         }
     }
@@ -203,6 +224,16 @@ impl Server {
         if let Repeat::Others(count, commands) = self.effects.repeat() {
             self.feed.encoded(db, count, commands);
         }
+    }
+
+    /// Writes a large request that is a unit of its own, past the feed. Says whether it has.
+    #[inline]
+    fn write_large_as_it_came(&mut self, db: usize, argv: Argv<'_>) -> bool {
+        let request = argv.multibulk().filter(|request| request.len() >= LARGE_BYTES && self.feed.is_between_units());
+        request.is_some_and(|request| {
+            self.feed.select_alone(db);
+            self.write_large(request)
+        })
     }
 
     /// What a client has asked for is over; not so the script that is suspended meanwhile.

@@ -165,6 +165,11 @@ impl Statistics {
         self.counters.eventloop_duration_cron_us += self.ticks.elapsed_ns(began, self.now()) / 1000;
     }
 
+    /// What was changed was given to the append-only file; that has taken the time since then.
+    pub(super) fn append_only_written(&mut self, began: u64) {
+        self.counters.eventloop_duration_aof_ns += self.ticks.elapsed_ns(began, self.now());
+    }
+
     /// How long the turn of the loop has lasted so far, in microseconds.
     pub(super) fn turn_us(&self) -> u64 {
         self.ticks.elapsed_ns(self.turn_began, self.now()) / 1000

@@ -65,6 +65,8 @@ pub struct ServerCounters {
     pub eventloop_duration_cmd_ns: u64,
     /// Printed as `eventloop_duration_cron_sum`.
     pub eventloop_duration_cron_us: u64,
+    /// Printed in microseconds, as `eventloop_duration_aof_sum`.
+    pub eventloop_duration_aof_ns: u64,
     /// The longest turn, printed as `eventloop_duration_max`.
     pub eventloop_duration_max_us: u64,
     /// The most commands in one turn.

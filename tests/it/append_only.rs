@@ -1,6 +1,7 @@
 //! The append-only file: what is there after whatever end, what is refused, and what happens when the disk takes no more.
 
 use crate::weir::{Start, Weir, eventually, run};
+use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -129,6 +130,56 @@ fn kill(mut weir: Weir) -> TempDir {
     weir.signal("KILL");
     weir.wait();
     weir.take_folder()
+}
+
+#[test]
+fn large_requests_stand_in_their_places_in_the_file() {
+    for policy in ["always", "everysec", "no"] {
+        let weir = fresh(&["--appendfsync", policy]);
+        let mut wire = weir.wire();
+        let large = |byte: &str| byte.repeat(300_000);
+        let requests = [
+            vec!["SET".into(), "before".into(), "1".into()],
+            vec!["SET".into(), "key".into(), large("a")],
+            vec!["APPEND".into(), "key".into(), "b".into()],
+            vec!["SELECT".into(), "5".into()],
+            vec!["APPEND".into(), "key".into(), large("c")],
+            vec!["MULTI".into()],
+            vec!["APPEND".into(), "key".into(), large("d")],
+            vec!["APPEND".into(), "key".into(), "e".into()],
+            vec!["EXEC".into()],
+            vec!["SELECT".into(), "0".into()],
+            vec!["APPEND".into(), "key".into(), large("f")],
+            vec!["SET".into(), "huge".into(), "g".repeat(3_000_000)],
+            vec!["RENAME".into(), "before".into(), "behind".into()],
+        ];
+        // All in one turn, perhaps.
+        let words = requests.iter().map(|request| request.iter().map(String::as_str).collect::<Vec<_>>());
+        wire.send(words.map(|request| crate::wire::request(&request)).collect::<Vec<_>>().concat());
+        for request in &requests {
+            let reply = wire.reply();
+            assert!(!reply.starts_with('-'), "{}: {reply}", request[0]);
+        }
+        let digest = call(&weir, "DEBUG DIGEST");
+        assert_eq!(call(&weir, "DEBUG LOADAOF"), "+OK");
+        assert_eq!(call(&weir, "DEBUG DIGEST"), digest, "{policy}");
+        assert_eq!(call(&weir, "STRLEN key"), ":600001");
+    }
+}
+
+#[test]
+fn what_the_file_takes_is_in_the_figures() {
+    let weir = fresh(&["--appendfsync", "everysec"]);
+    let mut wire = weir.wire();
+    eventually("some microseconds were counted", || {
+        assert_eq!(wire.call(&["SET", "key", &"v".repeat(10_000)]), "+OK");
+        !wire.call(&["INFO", "debug"]).contains("eventloop_duration_aof_sum:0\r")
+    });
+    let stats: HashMap<String, redis::Value> =
+        redis::cmd("MEMORY").arg("STATS").query(&mut weir.client()).expect("MEMORY STATS");
+    let Some(redis::Value::Int(bytes)) = stats.get("aof.buffer") else { panic!("no aof.buffer in {stats:?}") };
+    assert!((10_000..1_000_000).contains(bytes), "{bytes}");
+    assert!(weir.info("mem_aof_buffer") >= 10_000);
 }
 
 #[test]

@@ -45,6 +45,8 @@ const BUFFER_KEEP_BYTES: usize = 1024 * 1024;
 pub enum SyncPolicy {
     /// Before anybody hears of what they say.
     Always,
+    /// At once, but not everybody waits for that: bytes go to the system when they come.
+    AtOnce,
     /// Within about a second.
     EverySecond,
     /// When the system does it.
@@ -141,20 +143,28 @@ impl Log {
         self.buffer.extend_from_slice(bytes);
     }
 
-    /// Writes what is in the buffer, then `fresh`, which are whole commands; has it forced to disk as `policy` says. What
-    /// could not be written is in the buffer afterwards. `may_sync`: the thread may be asked now. `forced`: nothing is put
-    /// off.
-    pub fn write(&mut self, fresh: &[u8], policy: SyncPolicy, now_ms: i64, may_sync: bool, forced: bool) -> Written {
-        if self.buffer.is_empty() && fresh.is_empty() {
+    /// Writes what is in the buffer, then both parts of `fresh`, each of which is whole commands; has it forced to disk as
+    /// `policy` says. What could not be written is in the buffer afterwards. `may_sync`: the thread may be asked now.
+    /// `forced`: nothing is put off.
+    pub fn write(
+        &mut self,
+        fresh: [&[u8]; 2],
+        policy: SyncPolicy,
+        now_ms: i64,
+        may_sync: bool,
+        forced: bool,
+    ) -> Written {
+        let fresh_bytes = fresh[0].len() + fresh[1].len();
+        if self.buffer.is_empty() && fresh_bytes == 0 {
             self.sync(policy, now_ms, may_sync);
             return Written::All;
         }
         // While it is being forced to disk, some systems let a write wait for that.
         if policy == SyncPolicy::EverySecond && !forced && self.syncer.is_busy() {
             let since_ms = *self.put_off_ms.get_or_insert(now_ms);
-            let behind_bytes = self.buffer.len() + fresh.len();
+            let behind_bytes = self.buffer.len() + fresh_bytes;
             if (0..BEHIND_MS_MAX).contains(&(now_ms - since_ms)) && behind_bytes < BEHIND_BYTES_MAX {
-                self.append(fresh);
+                fresh.into_iter().for_each(|part| self.append(part));
                 return Written::PutOff;
             }
             self.delayed += 1;
@@ -175,9 +185,10 @@ impl Log {
     }
 
     /// Has the thread write the buffer and `fresh`, unless these are too many bytes, or it has failed.
-    fn hand_over(&mut self, fresh: &[u8]) -> bool {
-        let bytes = (self.buffer.len() + fresh.len()) as u64;
-        let taken = !self.has_failed() && self.syncer.hand_over(&[&self.buffer, fresh], self.len, self.written);
+    fn hand_over(&mut self, fresh: [&[u8]; 2]) -> bool {
+        let parts = [&self.buffer, fresh[0], fresh[1]];
+        let bytes: u64 = parts.iter().map(|part| part.len() as u64).sum();
+        let taken = !self.has_failed() && self.syncer.hand_over(&parts, self.len, self.written);
         if taken {
             self.buffer.clear();
             self.len += bytes;
@@ -195,16 +206,22 @@ impl Log {
         }
     }
 
-    fn write_out(&mut self, fresh: &[u8]) -> io::Result<()> {
+    fn write_out(&mut self, fresh: [&[u8]; 2]) -> io::Result<()> {
         self.take_back();
+        let mut result = Ok(());
         if self.buffer.is_empty() {
             // What comes in a turn goes to the system from where it is.
-            let (left, result) = self.write_to_file(fresh);
-            self.buffer.extend_from_slice(left);
+            for part in fresh {
+                let mut left = part;
+                if result.is_ok() {
+                    (left, result) = self.write_to_file(part);
+                }
+                self.buffer.extend_from_slice(left);
+            }
             return result;
         }
         let mut buffer = std::mem::take(&mut self.buffer);
-        buffer.extend_from_slice(fresh);
+        fresh.into_iter().for_each(|part| buffer.extend_from_slice(part));
         let (left, result) = self.write_to_file(&buffer);
         let taken = buffer.len() - left.len();
         buffer.drain(..taken);
@@ -225,7 +242,7 @@ impl Log {
     fn sync(&mut self, policy: SyncPolicy, now_ms: i64, may_sync: bool) {
         let due = match policy {
             // Where that has failed, what is on disk is not known any more: trying again would prove nothing.
-            SyncPolicy::Always => !self.syncer.has_failed(),
+            SyncPolicy::Always | SyncPolicy::AtOnce => !self.syncer.has_failed(),
             SyncPolicy::EverySecond => {
                 may_sync
                     && !(0..SYNC_EVERY_MS).contains(&(now_ms - self.synced_ms))
@@ -235,7 +252,7 @@ impl Log {
         };
         if due && self.synced() < self.written {
             self.synced_ms = now_ms;
-            self.syncer.request(self.written, policy == SyncPolicy::Always);
+            self.syncer.request(self.written, policy != SyncPolicy::EverySecond);
         }
     }
 
@@ -247,7 +264,7 @@ impl Log {
         if self.file.is_none() {
             return Ok(());
         }
-        self.write_out(&[])?;
+        self.write_out([&[], &[]])?;
         self.syncer.request(self.written, false);
         self.syncer.wait(self.written)
     }
@@ -267,9 +284,14 @@ impl Log {
         self.buffer.len()
     }
 
-    /// Bytes of heap behind the buffer.
+    /// Bytes that were not given to the system yet, those that the thread is to write included. Looks at the thread's state.
+    pub fn unwritten_bytes(&self) -> usize {
+        self.buffer.len() + self.syncer.pending(Vec::len)
+    }
+
+    /// Bytes of heap behind them.
     pub fn buffer_bytes(&self) -> usize {
-        self.buffer.capacity()
+        self.buffer.capacity() + self.syncer.pending(Vec::capacity)
     }
 
     /// Position behind everything that was appended.
@@ -482,6 +504,10 @@ impl Syncer {
         true
     }
 
+    fn pending(&self, size: fn(&Vec<u8>) -> usize) -> usize {
+        self.shared.state().files.iter().map(|file| size(&file.pending)).sum()
+    }
+
     /// What was handed over and is not being written. Waits for a write that is under way.
     fn take_back(&self) -> Option<Vec<u8>> {
         let writes = |state: &mut State| state.files.back().is_some_and(|last| last.writes);
@@ -679,7 +705,7 @@ mod tests {
     }
 
     fn write(log: &mut Log, bytes: &[u8]) -> Written {
-        log.write(bytes, SyncPolicy::Never, 0, true, false)
+        log.write([bytes, b""], SyncPolicy::Never, 0, true, false)
     }
 
     #[test]
@@ -706,7 +732,8 @@ mod tests {
             assert_eq!(error.raw_os_error(), Some(libc::ENOSPC));
             assert_eq!(disk.contents("a").as_deref(), Some(&b"one "[..]), "{taken}");
             assert_eq!((log.len(), log.accepted(), log.waiting_bytes()), (4, 8, 4));
-            assert!(matches!(write(&mut log, b"three "), Written::Failed(_)));
+            let both = log.write([b"thr", b"ee "], SyncPolicy::Never, 0, true, false);
+            assert!(matches!(both, Written::Failed(_)));
             disk.heal();
             assert!(matches!(write(&mut log, b"four"), Written::All));
             assert_eq!(disk.contents("a").as_deref(), Some(&b"one two three four"[..]), "{taken}");
@@ -767,7 +794,7 @@ mod tests {
         let disk = FaultyDisk::new();
         let mut log = open(&disk);
         let mut at = |now_ms: i64, bytes: &[u8]| {
-            let written = log.write(bytes, SyncPolicy::EverySecond, now_ms, true, false);
+            let written = log.write([bytes, b""], SyncPolicy::EverySecond, now_ms, true, false);
             let until = |done: &mut dyn FnMut() -> bool| {
                 while !done() {
                     thread::yield_now()
@@ -781,12 +808,12 @@ mod tests {
         assert_eq!(at(11_100, b"six"), (true, 9));
         log.syncer.shared.busy.store(true, Ordering::SeqCst);
         log.append(b"mo");
-        assert!(matches!(log.write(b"re", SyncPolicy::EverySecond, 20_000, true, false), Written::PutOff));
-        assert!(matches!(log.write(b"", SyncPolicy::EverySecond, 21_999, true, false), Written::PutOff));
+        assert!(matches!(log.write([b"re", b""], SyncPolicy::EverySecond, 20_000, true, false), Written::PutOff));
+        assert!(matches!(log.write([b"", b""], SyncPolicy::EverySecond, 21_999, true, false), Written::PutOff));
         assert_eq!(log.delayed(), 0);
-        assert!(matches!(log.write(b"", SyncPolicy::EverySecond, 22_000, true, false), Written::All));
+        assert!(matches!(log.write([b"", b""], SyncPolicy::EverySecond, 22_000, true, false), Written::All));
         assert_eq!((log.delayed(), log.waiting_bytes()), (1, 0));
-        assert!(matches!(log.write(b"forced", SyncPolicy::EverySecond, 22_001, true, true), Written::All));
+        assert!(matches!(log.write([b"forced", b""], SyncPolicy::EverySecond, 22_001, true, true), Written::All));
     }
 
     #[test]
@@ -796,12 +823,12 @@ mod tests {
         let before = disk.calls();
         let file = log.syncer.shared.state().files.back().map(|last| Arc::clone(&last.file)).expect("it was opened");
         let held = file.lock().expect("nobody has panicked");
-        assert!(matches!(log.write(b"one ", SyncPolicy::Always, 0, true, false), Written::All));
+        assert!(matches!(log.write([b"one ", b""], SyncPolicy::Always, 0, true, false), Written::All));
         while !log.is_syncing() {
             thread::yield_now();
         }
         for turn in [b"two ".as_slice(), b"three ", b"four "] {
-            assert!(matches!(log.write(turn, SyncPolicy::Always, 0, true, false), Written::All));
+            assert!(matches!(log.write([turn, b""], SyncPolicy::Always, 0, true, false), Written::All));
         }
         assert_eq!((log.accepted(), log.len(), log.synced()), (19, 19, 0));
         drop(held);
@@ -818,7 +845,7 @@ mod tests {
         // What a round takes is how long the next one waits.
         let slow = log.syncer.shared.state().files.back().map(|last| Arc::clone(&last.file)).expect("it was opened");
         let held = slow.lock().expect("nobody has panicked");
-        assert!(matches!(log.write(b"as much as this", SyncPolicy::Always, 0, true, false), Written::All));
+        assert!(matches!(log.write([b"as much as this", b""], SyncPolicy::Always, 0, true, false), Written::All));
         assert!(!log.is_gathering(), "the first one waits for nobody");
         let began = Instant::now();
         while began.elapsed() < GATHER_MAX {
@@ -830,7 +857,7 @@ mod tests {
         while !rests(&log) {
             thread::yield_now();
         }
-        assert!(matches!(log.write(b"less", SyncPolicy::Always, 0, true, false), Written::All));
+        assert!(matches!(log.write([b"less", b""], SyncPolicy::Always, 0, true, false), Written::All));
         // Unless the test was interrupted for long, it waits.
         if log.is_gathering() {
             assert_eq!((log.synced(), rests(&log)), (15, true));
@@ -841,7 +868,10 @@ mod tests {
         while !rests(&log) {
             thread::yield_now();
         }
-        assert!(matches!(log.write(b"as much, no need to wait", SyncPolicy::Always, 0, true, false), Written::All));
+        assert!(matches!(
+            log.write([b"as much, no need to wait", b""], SyncPolicy::Always, 0, true, false),
+            Written::All
+        ));
         assert!(!log.is_gathering());
         log.syncer.wait(log.accepted()).expect("a healthy disk");
     }
@@ -853,8 +883,8 @@ mod tests {
             let mut log = open(&disk);
             let mut expected = Vec::new();
             for turn in 0..6_u8 {
-                let policy = if turn % 3 == 2 { SyncPolicy::Never } else { SyncPolicy::Always };
-                assert!(matches!(log.write(&[b'a' + turn; 3], policy, 0, true, false), Written::All));
+                let policy = if turn % 3 == 2 { SyncPolicy::AtOnce } else { SyncPolicy::Always };
+                assert!(matches!(log.write([&[b'a' + turn; 3], b""], policy, 0, true, false), Written::All));
                 expected.extend([b'a' + turn; 3]);
             }
             log.sync_now().expect("a healthy disk");
@@ -867,9 +897,9 @@ mod tests {
     fn too_much_for_the_thread_to_have_is_written_at_once_and_in_order() {
         let disk = FaultyDisk::new();
         let mut log = open(&disk);
-        assert!(matches!(log.write(b"first", SyncPolicy::Always, 0, true, false), Written::All));
+        assert!(matches!(log.write([b"first", b""], SyncPolicy::Always, 0, true, false), Written::All));
         let large = vec![b'x'; PENDING_BYTES_MAX + 1];
-        assert!(matches!(log.write(&large, SyncPolicy::Always, 0, true, false), Written::All));
+        assert!(matches!(log.write([&large, b""], SyncPolicy::Always, 0, true, false), Written::All));
         let contents = disk.contents("a").expect("the file");
         assert_eq!((contents.len(), contents.starts_with(b"firstx")), (large.len() + 5, true));
         log.syncer.wait(log.accepted()).expect("a healthy disk");
@@ -884,13 +914,13 @@ mod tests {
             if cut_fails {
                 disk.fail(Call::SetLen, Fault::Error(libc::EIO));
             }
-            assert!(matches!(log.write(b"one ", SyncPolicy::Always, 0, true, false), Written::All));
+            assert!(matches!(log.write([b"one ", b""], SyncPolicy::Always, 0, true, false), Written::All));
             let error = log.syncer.wait(4).expect_err("the disk is full");
             assert_eq!(error.raw_os_error(), Some(libc::ENOSPC));
             assert_eq!(disk.contents("a").map(|bytes| bytes.len()), Some(if cut_fails { taken } else { 0 }));
             assert!(log.has_failed() && log.synced() == 0);
             disk.heal();
-            assert!(matches!(log.write(b"two", SyncPolicy::EverySecond, 0, true, false), Written::All));
+            assert!(matches!(log.write([b"two", b""], SyncPolicy::EverySecond, 0, true, false), Written::All));
             assert_eq!(disk.contents("a").as_deref(), Some(&b"one two"[..]));
             log.sync_now().expect("a healthy disk");
             assert_eq!((log.len(), log.synced(), log.has_failed()), (7, 7, false));
@@ -907,7 +937,7 @@ mod tests {
         }));
         log.switch(disk.create(Path::new("a")).expect("a healthy disk"), 0).expect("a thread");
         log.await_sync(true);
-        assert!(matches!(log.write(b"one", SyncPolicy::Always, 0, true, false), Written::All));
+        assert!(matches!(log.write([b"one", b""], SyncPolicy::Always, 0, true, false), Written::All));
         log.syncer.wait(3).expect("a healthy disk");
         while woken.load(Ordering::SeqCst) == 0 {
             thread::yield_now();

@@ -276,7 +276,7 @@ fn memory(server: &Server, fields: &mut Fields) {
     ]);
     fields.put("mem_clients_normal", memory.clients);
     fields.zeros(&["mem_cluster_links", "mem_cluster_slot_import", "mem_cluster_slot_export"]);
-    fields.put("mem_aof_buffer", server.append_only.buffer_bytes());
+    fields.put("mem_aof_buffer", server.append_only_memory());
     fields.put("mem_allocator", "mimalloc");
     fields.zeros(&["mem_overhead_db_hashtable_rehashing", "active_defrag_running"]);
     fields.put("lazyfree_pending_objects", server.background.pending());
@@ -582,7 +582,7 @@ fn power_of_two(number: u64) -> String {
 
 fn debug(server: &Server, fields: &mut Fields) {
     let counters = &server.stats.counters;
-    fields.put("eventloop_duration_aof_sum", 0);
+    fields.put("eventloop_duration_aof_sum", counters.eventloop_duration_aof_ns / 1000);
     fields.put("eventloop_duration_cron_sum", counters.eventloop_duration_cron_us);
     fields.put("eventloop_duration_max", counters.eventloop_duration_max_us);
     fields.put("eventloop_cmd_per_cycle_max", counters.eventloop_cmd_per_cycle_max);

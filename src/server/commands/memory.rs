@@ -100,6 +100,7 @@ fn memory_stats_command(cx: &mut ServerCx<'_>) -> Result<(), Error> {
     let extra = memory.fragmentation_bytes();
     let scripts = cx.server.scripts.cache().bytes() as u64;
     let functions = cx.server.functions.memory() as u64;
+    let feed = cx.server.append_only_memory() as u64;
     let map = cx.reply.deferred_map();
     let mut stats = Pairs { cx, count: 0 };
     stats.bytes("peak.allocated", memory.peak);
@@ -109,9 +110,10 @@ fn memory_stats_command(cx: &mut ServerCx<'_>) -> Result<(), Error> {
         stats.bytes(absent, 0);
     }
     stats.bytes("clients.normal", memory.clients);
-    for absent in ["cluster.links", "cluster.slot_import", "cluster.slot_export", "aof.buffer"] {
+    for absent in ["cluster.links", "cluster.slot_import", "cluster.slot_export"] {
         stats.bytes(absent, 0);
     }
+    stats.bytes("aof.buffer", feed);
     stats.bytes("lua.caches", scripts);
     stats.bytes("functions.caches", functions);
     for database in &memory.databases {
