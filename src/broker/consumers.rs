@@ -10,7 +10,7 @@
 //! What must stay true: a consumer is in the line of its queue exactly while it has credit; `unacked` and `bytes` are what it
 //! holds in the queue.
 
-use super::deliver::Nack;
+use super::deliver::Back;
 use super::places::Place;
 use super::{Broker, Ground};
 use crate::command::error::Error;
@@ -635,7 +635,7 @@ impl Broker {
         let done = ids.len() < max;
         for id in ids {
             // An error says that the queue is gone, and the messages with it.
-            let _ = self.come_back(&mut ground, name.as_deref().unwrap_or_default(), id, Nack::Fail, None);
+            let _ = self.come_back(&mut ground, name.as_deref().unwrap_or_default(), id, Back::FAILED);
         }
         if done {
             self.consumers.giving_back.pop_front();

@@ -4,7 +4,7 @@ use super::publish::{Found, Incoming, PutIn};
 use super::{Broker, Ground};
 use crate::command::error::Error;
 use weir_structs::exchange::Target;
-use weir_structs::queue::{Death, DeathReason, DlStrategy, FirstDeath, MessageId, Parcel, Story, When};
+use weir_structs::queue::{Death, DeathReason, DlStrategy, MessageId, Parcel, Story, When};
 
 /// A dead letter that nobody took is offered again after so many ms.
 pub(super) const OFFER_AGAIN_MS: u64 = 1_000;
@@ -29,41 +29,6 @@ struct Dying {
     story: Story,
 }
 
-/// Adds a death to a story, which may not have begun.
-fn told(
-    mut story: Story,
-    queue: &[u8],
-    reason: DeathReason,
-    now_ms: u64,
-    exchange: &[u8],
-    rkeys: Vec<Box<[u8]>>,
-    ttl: Option<u64>,
-) -> Story {
-    if story.first.is_none() {
-        story.first = Some(Box::new(FirstDeath { queue: queue.into(), reason, exchange: exchange.into() }));
-    }
-    let known = story.deaths.iter().position(|death| *death.queue == *queue && death.reason == reason);
-    let death = match known {
-        Some(at) => {
-            let mut death = story.deaths.remove(at);
-            death.count += 1;
-            death.time_ms = now_ms;
-            death
-        }
-        None => Death {
-            queue: queue.into(),
-            reason,
-            count: 1,
-            time_ms: now_ms,
-            exchange: exchange.into(),
-            rkeys,
-            original_ttl_ms: ttl,
-        },
-    };
-    story.deaths.insert(0, death);
-    story
-}
-
 /// Whether a message that goes to a queue has been there before, and nobody has rejected it since.
 fn goes_in_circles(story: &Story, queue: &[u8]) -> bool {
     let since = story.deaths.iter().position(|death| *death.queue == *queue);
@@ -82,6 +47,18 @@ impl Broker {
         id: MessageId,
         reason: DeathReason,
     ) -> Result<Buried, Error> {
+        self.bury_with(ground, name, id, reason, None)
+    }
+
+    /// The same with what its consumer says about that.
+    pub(super) fn bury_with(
+        &mut self,
+        ground: &mut Ground<'_>,
+        name: &[u8],
+        id: MessageId,
+        reason: DeathReason,
+        note: Option<&[u8]>,
+    ) -> Result<Buried, Error> {
         let now_ms = ground.now_ms();
         let Some(queue) = ground.queue(name)? else { return Ok(Buried::Left) };
         let Some(message) = queue.message(id) else { return Ok(Buried::Left) };
@@ -98,15 +75,20 @@ impl Broker {
         };
         let own: Vec<Box<[u8]>> = std::iter::once(message.rkey()).chain(message.parcel.cc()).map(Box::from).collect();
         let ttl = message.expires_ms.map(|at| at.saturating_sub(message.parcel.ts_ms()));
-        let story = message.story.cloned().unwrap_or_default();
-        let dying = Dying {
-            parcel: message.parcel.clone(),
-            priority: message.priority,
-            strategy: rules.dl_strategy,
-            rkeys: rules.dl_rkey.clone().map_or_else(|| own.clone(), |key| vec![key]),
-            story: told(story, name, reason, now_ms, message.exchange(), own, ttl),
-            dlx,
-        };
+        let mut story = message.story.cloned().unwrap_or_default();
+        let rkeys = rules.dl_rkey.clone().map_or_else(|| own.clone(), |key| vec![key]);
+        story.tell(Death {
+            queue: name.into(),
+            reason,
+            count: 1,
+            time_ms: now_ms,
+            exchange: message.exchange().into(),
+            rkeys: own,
+            original_ttl_ms: ttl,
+            note: note.map(Box::from),
+        });
+        let (parcel, priority, strategy) = (message.parcel.clone(), message.priority, rules.dl_strategy);
+        let dying = Dying { parcel, priority, strategy, rkeys, story, dlx };
         let taken = self.send_on(ground, &dying)?;
         match (taken, dying.strategy) {
             (Sent::Nowhere, DlStrategy::Retain) => {
@@ -149,18 +131,23 @@ impl Broker {
             return Ok(());
         };
         let parcel = incoming.parcel;
-        let story = incoming.story.cloned().unwrap_or_default();
+        let mut story = incoming.story.cloned().unwrap_or_default();
         let rkey = story.rkey.as_deref().unwrap_or(parcel.rkey());
         let own: Vec<Box<[u8]>> = std::iter::once(rkey).chain(parcel.cc()).map(Box::from).collect();
         let exchange: Box<[u8]> = story.exchange.as_deref().unwrap_or(parcel.exchange()).into();
-        let dying = Dying {
-            parcel: parcel.clone(),
-            priority: incoming.priority,
-            strategy: rules.dl_strategy,
-            rkeys: rules.dl_rkey.clone().map_or_else(|| own.clone(), |key| vec![key]),
-            story: told(story, name, DeathReason::MaxLen, now_ms, &exchange, own, incoming.ttl_ms),
-            dlx,
-        };
+        let rkeys = rules.dl_rkey.clone().map_or_else(|| own.clone(), |key| vec![key]);
+        let strategy = rules.dl_strategy;
+        story.tell(Death {
+            queue: name.into(),
+            reason: DeathReason::MaxLen,
+            count: 1,
+            time_ms: now_ms,
+            exchange,
+            rkeys: own,
+            original_ttl_ms: incoming.ttl_ms,
+            note: None,
+        });
+        let dying = Dying { parcel: parcel.clone(), priority: incoming.priority, strategy, rkeys, story, dlx };
         if self.send_on(ground, &dying)? == Sent::On {
             if let Some(count) = self.happened.dead_lettered.get_mut(DeathReason::MaxLen as usize) {
                 *count += 1;

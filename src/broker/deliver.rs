@@ -8,7 +8,7 @@ use super::{Broker, Ground};
 use crate::command::error::Error;
 use weir_structs::number::parse_u64;
 use weir_structs::queue::{
-    DeathReason, Due, Holder, Message, MessageId, Next, Paused, Queue, RetryWhich, Rules, State,
+    DeathReason, Due, Holder, HolderId, Message, MessageId, Next, Paused, Queue, RetryWhich, Rules, State,
 };
 
 /// Which message a client speaks of: in the text `id` or `id@acquired`.
@@ -86,6 +86,22 @@ pub enum Nack {
     Fatal,
 }
 
+/// In which way a message comes back.
+#[derive(Clone, Copy, Debug)]
+pub struct Back<'a> {
+    /// Whether that counts as a failure.
+    pub how: Nack,
+    /// For how many ms it is parked, whatever the queue says.
+    pub delay_ms: Option<u64>,
+    /// Why, for whoever finds it among the dead.
+    pub note: Option<&'a [u8]>,
+}
+
+impl Back<'static> {
+    /// Its consumer is gone, or has let its time go by.
+    pub(super) const FAILED: Back<'static> = Back { how: Nack::Fail, delay_ms: None, note: None };
+}
+
 /// Whether the message that a receipt names is held by somebody, as it says.
 pub(super) fn check(queue: &Queue, receipt: Receipt) -> Settled {
     match queue.message(receipt.id) {
@@ -128,20 +144,21 @@ impl Broker {
         let now_ms = ground.now_ms();
         let key = ground.store.key(name);
         loop {
-            let mut gone = Vec::new();
-            let mut taken = Vec::new();
+            let mut out = HandedOut::default();
             let feeds = ground.effects.feeds();
             let done = self.change(ground, key, |queue| {
                 let before = queue.mark();
-                let expired = hand_out(queue, taker, wanted, now_ms, &mut gone, &mut taken, give);
+                let expired = hand_out(queue, taker, wanted, now_ms, &mut out, give);
                 let mark = Some(queue.mark()).filter(|mark| *mark > before);
                 let tracks = queue.rules().track;
-                (!(gone.is_empty() && taken.is_empty()), (expired, mark, tracks))
+                (!(out.gone.is_empty() && out.taken.is_empty()), (expired, mark, tracks))
             })?;
             let Some((expired, mark, tracks)) = done else { return Ok(false) };
+            let HandedOut { gone, taken, redelivered } = out;
             let count = gone.len() + taken.len();
             if count > 0 {
                 self.happened.delivered += count as u64;
+                self.happened.redelivered += redelivered;
                 ground.effects.changed(count as u64);
                 ground.event("mq.get", name);
                 if feeds {
@@ -208,7 +225,7 @@ impl Broker {
         Ok(settled)
     }
 
-    /// Gives a message back. `delay_ms` is how long it is parked, whatever the queue says.
+    /// Gives a message back.
     ///
     /// # Errors
     /// There is no such queue.
@@ -217,15 +234,14 @@ impl Broker {
         ground: &mut Ground<'_>,
         name: &[u8],
         receipt: Receipt,
-        how: Nack,
-        delay_ms: Option<u64>,
+        back: Back<'_>,
     ) -> Result<Settled, Error> {
         let queue = ground.queue(name)?.ok_or_else(|| Error::mq_no_queue(name))?;
         let settled = check(queue, receipt);
         if settled != Settled::Done {
             return Ok(settled);
         }
-        self.come_back(ground, name, receipt.id, how, delay_ms)?;
+        self.come_back(ground, name, receipt.id, back)?;
         Ok(Settled::Done)
     }
 
@@ -235,9 +251,9 @@ impl Broker {
         ground: &mut Ground<'_>,
         name: &[u8],
         id: MessageId,
-        how: Nack,
-        delay_ms: Option<u64>,
+        back: Back<'_>,
     ) -> Result<(), Error> {
+        let Back { how, delay_ms, note } = back;
         let now_ms = ground.now_ms();
         let key = ground.store.key(name);
         self.release(ground, name, id)?;
@@ -266,7 +282,7 @@ impl Broker {
         };
         match reason {
             Some(reason) => {
-                if self.bury(ground, name, id, reason)? == Buried::Retained {
+                if self.bury_with(ground, name, id, reason, note)? == Buried::Retained {
                     return Ok(());
                 }
             }
@@ -421,7 +437,7 @@ impl Broker {
                 })?;
                 self.has_news(ground, name)
             }
-            Due::Lease => self.come_back(ground, name, id, Nack::Fail, None),
+            Due::Lease => self.come_back(ground, name, id, Back::FAILED),
             Due::Expire => self.bury(ground, name, id, DeathReason::Expired).map(drop),
             Due::Unresolved => self.bury(ground, name, id, DeathReason::Unresolved).map(drop),
             Due::RetryDead => {
@@ -432,20 +448,43 @@ impl Broker {
     }
 }
 
+/// What was handed out.
+#[derive(Debug, Default)]
+struct HandedOut {
+    /// Messages that were settled by that.
+    gone: Vec<MessageId>,
+    /// Others.
+    taken: Vec<MessageId>,
+    /// How many of those had been handed out before.
+    redelivered: u64,
+}
+
+/// Whether somebody else holds messages of a queue that gives them to one consumer at a time.
+fn is_held_by_others(queue: &Queue, holder: Option<HolderId>) -> bool {
+    let mut pending = queue.pending_ids(MessageId::MIN);
+    let first = pending.next().and_then(|id| queue.message(id)?.holder);
+    first.is_some() && first != holder
+}
+
 /// Hands out what is wanted. An expired message that is in the way ends it: its id is the result.
 fn hand_out(
     queue: &mut Queue,
     taker: &Taker<'_>,
     wanted: &mut Wanted,
     now_ms: u64,
-    gone: &mut Vec<MessageId>,
-    taken: &mut Vec<MessageId>,
+    out: &mut HandedOut,
     give: &mut dyn FnMut(&Message<'_>),
 ) -> Option<MessageId> {
     if queue.paused().contains(Paused::OUT) || wanted.count == wanted.given {
         return None;
     }
     let holder = (!taker.noack).then(|| queue.holder(Holder::Named(taker.name)));
+    if queue.rules().sac && is_held_by_others(queue, holder) {
+        if let Some(holder) = holder {
+            queue.forget_holder(holder);
+        }
+        return None;
+    }
     let until_ms = now_ms.saturating_add(taker.lease_ms.unwrap_or(queue.rules().lease_ms));
     let mut expired = None;
     while wanted.given < wanted.count {
@@ -469,20 +508,21 @@ fn hand_out(
             Some(holder) => {
                 queue.hand_out(id, holder, Some(until_ms), now_ms);
                 if let Some(message) = queue.message(id) {
+                    out.redelivered += u64::from(message.redelivered);
                     give(&message);
                 }
-                taken.push(id);
+                out.taken.push(id);
             }
             None => {
                 if let Some(message) = queue.message(id) {
                     give(&message);
                 }
                 queue.remove(id);
-                gone.push(id);
+                out.gone.push(id);
             }
         }
     }
-    if let Some(holder) = holder.filter(|_| taken.is_empty()) {
+    if let Some(holder) = holder.filter(|_| out.taken.is_empty()) {
         queue.forget_holder(holder);
     }
     expired

@@ -29,7 +29,7 @@ mod timers;
 mod totals;
 
 pub use consumers::{ConsumerFigures, Delivery, Ended, NewConsumer, Subscribed};
-pub use deliver::{Nack, Receipt, Settled, Taker, Wanted};
+pub use deliver::{Back, Nack, Receipt, Settled, Taker, Wanted};
 pub use policies::{AppliesTo, Policy};
 pub use publish::{Publication, Published, Refusal};
 pub use schedules::{Schedule, Times};
@@ -91,6 +91,9 @@ impl Ground<'_> {
         self.effects.event(EventClass::MODULE, name, key, self.db);
     }
 }
+
+/// A name, and what it stands for.
+pub type Pair = (Box<[u8]>, Box<[u8]>);
 
 /// A message for the subscribers of a channel that an exchange is bound to.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -293,7 +296,7 @@ impl Broker {
             let emptied = {
                 let mut value = entry.value_mut();
                 let Some(mut exchange) = value.exchange_mut() else { continue };
-                exchange.unbind_all(target, name) > 0 && exchange.len() == 0 && exchange.options().auto_delete
+                exchange.unbind_all(target, name) > 0 && exchange.is_empty() && exchange.options().auto_delete
             };
             if emptied {
                 entry.remove();

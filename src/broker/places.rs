@@ -62,6 +62,10 @@ pub(super) enum PlaceKind {
     Exchange,
 }
 
+/// Something that an exchange leads to.
+type Destination = (TargetOrder, Arc<[u8]>);
+type Names = BTreeSet<Arc<[u8]>>;
+
 /// Queues and exchanges of one database.
 #[derive(Debug, Default)]
 pub(super) struct Places {
@@ -69,7 +73,7 @@ pub(super) struct Places {
     queues: BTreeMap<Arc<[u8]>, u64>,
     exchanges: BTreeMap<Arc<[u8]>, u64>,
     /// Exchanges that have bindings to a queue or to an exchange.
-    sources: BTreeMap<(TargetOrder, Arc<[u8]>), BTreeSet<Arc<[u8]>>>,
+    sources: BTreeMap<Destination, Names>,
     alarms: BTreeSet<(u64, u64)>,
     /// What is in all queues.
     pub(super) totals: Totals,

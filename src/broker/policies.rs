@@ -2,6 +2,7 @@
 //!
 //! Of those that match, the one with the highest priority counts, and beside it one *operator policy*, which only limits.
 
+use super::Pair;
 use weir_structs::glob::GlobPattern;
 use weir_structs::queue::{QueueOptions, Rules};
 
@@ -48,7 +49,7 @@ pub struct Policy {
     /// It limits beside others.
     pub operator: bool,
     /// What it says, as it was given.
-    pub definition: Vec<(Box<[u8]>, Box<[u8]>)>,
+    pub definition: Vec<Pair>,
     /// The same as options of a queue.
     pub options: QueueOptions,
     /// The alternate of exchanges.
@@ -61,6 +62,9 @@ pub(super) struct Policies {
     /// By name.
     list: Vec<Policy>,
     epoch: u64,
+    /// Where the walk over all queues is that have not heard of the last change: the database, and the name behind which it
+    /// goes on.
+    pub(super) sweep: Option<(usize, Vec<u8>)>,
 }
 
 impl Policies {
@@ -70,9 +74,14 @@ impl Policies {
         self.epoch
     }
 
+    fn changed(&mut self) {
+        self.epoch += 1;
+        self.sweep = Some((0, Vec::new()));
+    }
+
     /// Adds a policy, or replaces the one with its name.
     pub(super) fn set(&mut self, policy: Policy) {
-        self.epoch += 1;
+        self.changed();
         match self.list.binary_search_by(|it| it.name.cmp(&policy.name)) {
             Ok(at) => {
                 if let Some(old) = self.list.get_mut(at) {
@@ -88,7 +97,7 @@ impl Policies {
         let found = self.list.binary_search_by(|it| (*it.name).cmp(name));
         if let Ok(at) = found {
             self.list.remove(at);
-            self.epoch += 1;
+            self.changed();
         }
         found.is_ok()
     }

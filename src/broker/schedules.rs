@@ -5,7 +5,7 @@
 //! which nobody was there are left out.
 
 use super::publish::Publication;
-use super::{Broker, Ground};
+use super::{Broker, Ground, Pair};
 use crate::command::effects::Effects;
 use crate::command::error::Error;
 use crate::store::Store;
@@ -79,7 +79,7 @@ pub struct Schedule {
     /// What it publishes.
     pub body: Box<[u8]>,
     /// With which headers.
-    pub headers: Vec<(Box<[u8]>, Box<[u8]>)>,
+    pub headers: Vec<Pair>,
     /// It does nothing at the moment.
     pub paused: bool,
     /// The next time, in Unix ms.

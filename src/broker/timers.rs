@@ -9,6 +9,8 @@ use weir_structs::queue::DeathReason;
 
 /// So many messages of a queue have their turn before other queues have theirs.
 const MESSAGES_A_TURN: usize = 64;
+/// So many queues hear of a policy in a row.
+const QUEUES_A_TURN: usize = 64;
 
 impl Broker {
     /// When something is due next in any queue, in Unix ms.
@@ -42,6 +44,36 @@ impl Broker {
             return Some(db);
         }
         None
+    }
+
+    /// Lets some queues hear of policies that have changed. Gives the database in which they are; `None` if all have.
+    pub fn go_on_with_policies(&mut self, store: &mut Store, effects: &mut Effects) -> Option<usize> {
+        let (db, from) = self.policies.sweep.take()?;
+        let places = self.databases.get(db)?;
+        let names: Vec<_> = places
+            .queues_from(&from)
+            .map(|(name, uid)| (std::sync::Arc::clone(name), uid))
+            .take(QUEUES_A_TURN)
+            .collect();
+        self.policies.sweep = Some(match names.last() {
+            Some((last, _)) => (db, [last, b"\0".as_slice()].concat()),
+            None => (db + 1, Vec::new()),
+        });
+        let mut ground = Ground { store, effects, db };
+        effects_only(&mut ground);
+        for (name, uid) in names {
+            let key = ground.store.key(&name);
+            // What is there is a queue; its rules are looked at before anything is done to it.
+            let _ = self.change(&mut ground, key, |_| (false, ()));
+            self.set_alarm(&ground, &name, uid);
+            let _ = self.has_news(&mut ground, &name);
+        }
+        Some(db)
+    }
+
+    /// Whether queues have not heard of policies yet.
+    pub fn has_news_of_policies(&self) -> bool {
+        self.policies.sweep.is_some()
     }
 
     /// Removes a queue that nobody has used for as long as its rules say.

@@ -446,7 +446,7 @@ impl Server {
         let mut found = Again::Gone;
         for &(_, at) in waiter.keys.iter().skip(first).take_while(|&&(of, _)| of == position) {
             let other = at.checked_sub(OTHERS_FROM).and_then(|at| waiter.block.others.get(at));
-            let key = self.store.key(other.map_or_else(|| argv.at(at), |name| name));
+            let key = self.store.key(other.map_or(argv.at(at), |name| name));
             let now_ms = self.store.now_ms();
             let entry = self.store.db(waiter.db).peek(key);
             let kind = entry.map(|entry| entry.kind());

@@ -66,7 +66,10 @@ impl Server {
     /// Whether the broker has something to do at the end of this turn.
     #[inline]
     fn broker_is_busy(&self) -> bool {
-        self.broker.has_due() || self.broker.is_giving_back() || self.broker.has_orphans()
+        self.broker.has_due()
+            || self.broker.is_giving_back()
+            || self.broker.has_orphans()
+            || self.broker.has_news_of_policies()
     }
 
     /// At the end of a turn: what is due in queues, and messages for their consumers.
@@ -86,6 +89,7 @@ impl Server {
                 .remove_orphan(store, effects)
                 .or_else(|| broker.remove_abandoned(store, effects))
                 .or_else(|| broker.give_back_left(store, effects, DISPATCH_STEP))
+                .or_else(|| broker.go_on_with_policies(store, effects))
                 .or_else(|| broker.run_due_schedule(store, effects))
                 .or_else(|| broker.run_alarm(store, effects))
                 .or_else(|| {

@@ -25,7 +25,7 @@ pub(super) struct Wanted {
     departures: Vec<KeyEvent>,
 }
 
-const CLASSES: [(NotifyFlags, EventClass); 13] = [
+const CLASSES: [(NotifyFlags, EventClass); 14] = [
     (NotifyFlags::GENERIC, EventClass::GENERIC),
     (NotifyFlags::STRING, EventClass::STRING),
     (NotifyFlags::LIST, EventClass::LIST),
@@ -36,6 +36,7 @@ const CLASSES: [(NotifyFlags, EventClass); 13] = [
     (NotifyFlags::EVICTED, EventClass::EVICTED),
     (NotifyFlags::STREAM, EventClass::STREAM),
     (NotifyFlags::KEY_MISS, EventClass::MISS),
+    (NotifyFlags::MODULE, EventClass::MODULE),
     (NotifyFlags::NEW, EventClass::NEW),
     (NotifyFlags::OVERWRITTEN, EventClass::OVERWRITTEN),
     (NotifyFlags::TYPE_CHANGED, EventClass::TYPE_CHANGED),

@@ -28,6 +28,8 @@ const SET: u32 = 2;
 const ZSET: u32 = 3;
 const HASH: u32 = 4;
 const STREAM: u32 = 6;
+const QUEUE: u32 = 7;
+const EXCHANGE: u32 = 8;
 
 impl DataDigest {
     /// Of all databases. Keys whose time has come do not count.
@@ -78,6 +80,12 @@ impl DataDigest {
         } else if let ValueRef::Stream(stream) = entry.value() {
             self.chain(&STREAM.to_be_bytes());
             self.chain_stream(stream);
+        } else if let ValueRef::Queue(queue) = entry.value() {
+            self.chain(&QUEUE.to_be_bytes());
+            queue.encode(&mut |piece| self.chain(piece));
+        } else if let ValueRef::Exchange(exchange) = entry.value() {
+            self.chain(&EXCHANGE.to_be_bytes());
+            exchange.encode(&mut |piece| self.chain(piece));
         } else {
             self.chain(&STRING.to_be_bytes());
             match entry.str() {

@@ -141,6 +141,7 @@ fn put_story(to: &mut Vec<u8>, story: &Story) {
         put_varint(to, death.rkeys.len() as u64);
         death.rkeys.iter().for_each(|rkey| put_bytes(to, rkey));
         put_option(to, death.original_ttl_ms, put_varint);
+        put_option(to, death.note.as_deref(), put_bytes);
     }
     put_option(to, story.first.as_ref(), |to, first| {
         put_bytes(to, &first.queue);
@@ -163,7 +164,8 @@ fn read_story(from: &mut Reader<'_>) -> Option<Story> {
             rkeys.push(from.bytes()?.into());
         }
         let original_ttl_ms = from.option(Reader::varint)?;
-        story.deaths.push(Death { queue, reason, count, time_ms, exchange, rkeys, original_ttl_ms });
+        let note = from.option(|from| Some(from.bytes()?.into()))?;
+        story.deaths.push(Death { queue, reason, count, time_ms, exchange, rkeys, original_ttl_ms, note });
     }
     story.first = from.option(|from| {
         let (queue, reason) = (from.bytes()?.into(), read_reason(from)?);

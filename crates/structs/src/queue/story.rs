@@ -60,6 +60,8 @@ pub struct Death {
     pub rkeys: Vec<Box<[u8]>>,
     /// The time to live that was taken from it.
     pub original_ttl_ms: Option<u64>,
+    /// What its consumer said about that, the last time.
+    pub note: Option<Box<[u8]>>,
 }
 
 /// The first death of a message, which is never forgotten.
@@ -99,6 +101,7 @@ impl Story {
             Some(at) => {
                 let mut own = self.deaths.remove(at);
                 own.count = own.count.saturating_add(death.count);
+                own.note = death.note;
                 own
             }
             None => death,
@@ -110,7 +113,8 @@ impl Story {
     pub(super) fn memory_bytes(&self) -> usize {
         let deaths = self.deaths.iter().map(|death| {
             let rkeys: usize = death.rkeys.iter().map(|rkey| size_of::<Box<[u8]>>() + rkey.len()).sum();
-            size_of::<Death>() + death.queue.len() + death.exchange.len() + rkeys
+            let note = death.note.as_ref().map_or(0, |note| note.len());
+            size_of::<Death>() + note + death.queue.len() + death.exchange.len() + rkeys
         });
         let first =
             self.first.as_ref().map_or(0, |first| size_of::<FirstDeath>() + first.queue.len() + first.exchange.len());

@@ -45,6 +45,7 @@ fn story(rng: &mut Rng) -> Option<Box<Story>> {
             exchange: (*b"over").into(),
             rkeys: vec![(*b"one").into(), (*b"").into()],
             original_ttl_ms: (rng.below(2) == 0).then_some(60_000),
+            note: (rng.below(2) == 0).then(|| (*b"why").into()),
         });
     }
     Some(Box::new(story))

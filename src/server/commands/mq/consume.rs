@@ -3,7 +3,7 @@
 use super::message::{put_message, put_ms, receipt};
 use super::options::{counted, ms, number};
 use super::{consumer_name, ground, not_others, receipts};
-use crate::broker::{Nack, Receipt, Settled, Taker, Wanted};
+use crate::broker::{Back, Nack, Receipt, Settled, Taker, Wanted};
 use crate::command::args::{Words, int};
 use crate::command::blocking::{Awaited, Block, TimeoutReply};
 use crate::command::error::Error;
@@ -223,7 +223,7 @@ pub(super) fn nack_command(cx: &mut ServerCx<'_>) -> Result<(), Error> {
     let (broker, mut ground) = ground(cx);
     let mut settled = Vec::with_capacity(receipts.len());
     for receipt in receipts {
-        settled.push(broker.give_back(&mut ground, name, receipt, how, delay_ms)?);
+        settled.push(broker.give_back(&mut ground, name, receipt, Back { how, delay_ms, note: reason })?);
     }
     settle_reply(cx, &settled);
     Ok(())

@@ -1,7 +1,7 @@
 //! MQ.EXCHANGE, MQ.BIND, MQ.UNBIND and MQ.BINDINGS.
 
 use super::message::put_ms;
-use super::options::{pairs, rkey, yes_or_no};
+use super::options::{Pairs, pairs, rkey, yes_or_no};
 use super::{ground, listing, put_name};
 use crate::command::args::is;
 use crate::command::error::Error;
@@ -117,7 +117,7 @@ pub(super) fn list_command(cx: &mut ServerCx<'_>) -> Result<(), Error> {
 }
 
 /// Arguments of a binding, checked as far as words go.
-fn binding_args<'a>(cx: &ServerCx<'a>) -> Result<Vec<(&'a [u8], &'a [u8])>, Error> {
+fn binding_args<'a>(cx: &ServerCx<'a>) -> Result<Pairs<'a>, Error> {
     let mut words = cx.words(5);
     let args = if words.accept("ARGS") { pairs(&mut words)? } else { Vec::new() };
     if words.left() > 0 { Err(Error::SYNTAX) } else { Ok(args) }

@@ -73,7 +73,7 @@ fn put_fields(reply: &mut Reply<'_>, message: &Message<'_>) {
         reply.text("deaths");
         reply.array(story.deaths.len());
         for death in &story.deaths {
-            reply.map(7);
+            reply.map(7 + usize::from(death.note.is_some()));
             reply.text("queue");
             reply.bulk(&death.queue);
             reply.text("reason");
@@ -93,6 +93,10 @@ fn put_fields(reply: &mut Reply<'_>, message: &Message<'_>) {
             match death.original_ttl_ms {
                 Some(ms) => put_ms(reply, ms),
                 None => reply.null(),
+            }
+            if let Some(note) = &death.note {
+                reply.text("note");
+                reply.bulk(note);
             }
         }
     }

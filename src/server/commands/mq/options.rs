@@ -13,6 +13,9 @@ const MS_MAX: u64 = 100 * 366 * 24 * 3600 * 1000;
 /// The longest routing key, in bytes.
 pub(super) const RKEY_BYTES_MAX: usize = 255;
 
+/// Names and what they stand for.
+pub(super) type Pairs<'a> = Vec<(&'a [u8], &'a [u8])>;
+
 /// What to do where a queue is full.
 pub(super) const OVERFLOWS: &[(&str, Overflow)] = &[
     ("drophead", Overflow::DropHead),
@@ -47,7 +50,7 @@ pub(super) fn name_of<T: Copy + PartialEq>(names: &[(&'static str, T)], of: T) -
 pub(super) fn number(word: &[u8]) -> Result<u64, Error> {
     match parse_u64(word) {
         Some(number) => Ok(number),
-        None => int(word).and_then(|_| Err(Error::MQ_NEGATIVE)),
+        None => int(word).and(Err(Error::MQ_NEGATIVE)),
     }
 }
 
@@ -69,7 +72,7 @@ pub(super) fn counted<'a>(words: &mut Words<'a>, max: usize) -> Result<Vec<&'a [
 }
 
 /// Pairs of words, of which the next word says how many they are.
-pub(super) fn pairs<'a>(words: &mut Words<'a>) -> Result<Vec<(&'a [u8], &'a [u8])>, Error> {
+pub(super) fn pairs<'a>(words: &mut Words<'a>) -> Result<Pairs<'a>, Error> {
     let count = usize::try_from(number(words.expect()?)?).unwrap_or(usize::MAX);
     if count > words.left() / 2 {
         return Err(Error::SYNTAX);
@@ -96,7 +99,7 @@ pub(super) enum Confirm {
 /// Options of a message.
 #[derive(Clone, Debug, Default)]
 pub(super) struct PubOptions<'a> {
-    pub(super) headers: Vec<(&'a [u8], &'a [u8])>,
+    pub(super) headers: Pairs<'a>,
     pub(super) cc: Vec<&'a [u8]>,
     pub(super) priority: u8,
     pub(super) ttl_ms: Option<u64>,

@@ -47,8 +47,11 @@ pub(super) fn set_command(cx: &mut ServerCx<'_>) -> Result<(), Error> {
     Ok(())
 }
 
+/// The exchange that takes over where another has found nothing.
+type Alternate = Option<Box<[u8]>>;
+
 /// What a definition says. A value with several words, as that of RETRY, has spaces between them.
-fn options_of(definition: &[(&[u8], &[u8])]) -> Result<(QueueOptions, Option<Box<[u8]>>), Error> {
+fn options_of(definition: &[(&[u8], &[u8])]) -> Result<(QueueOptions, Alternate), Error> {
     let (mut options, mut alternate) = (QueueOptions::default(), None);
     for (name, value) in definition {
         if name.eq_ignore_ascii_case(b"ALTERNATE") {

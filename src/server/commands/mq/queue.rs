@@ -95,7 +95,7 @@ pub(super) fn delete_command(cx: &mut ServerCx<'_>) -> Result<(), Error> {
     let (broker, mut ground) = ground(cx);
     let Some(queue) = ground.queue(name)? else { return Err(Error::mq_no_queue(name)) };
     let (figures, uid) = (queue.figures(), queue.uid());
-    if if_empty && queue.len() > 0 {
+    if if_empty && !queue.is_empty() {
         return Err(Error::mq_precondition("the queue is not empty"));
     }
     if if_unused && !broker.consumers_of(ground.db, uid).is_empty() {
