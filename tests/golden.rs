@@ -56,6 +56,7 @@ transcripts! {
     after_redis_8_0: "after-redis-8.0.txt",
     bitmap_bits: "bitmap-bits.txt",
     bitmap_fields: "bitmap-fields.txt",
+    broker_command: "broker-command.txt",
     client: "client.txt",
     client_flow: "client-flow.txt",
     client_list: "client-list.txt",

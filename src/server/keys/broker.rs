@@ -26,7 +26,8 @@ pub(super) const RESOLVERS: &[(&str, Resolver)] = &[
 const INTO: KeyFlags = KeyFlags::RW.union(KeyFlags::INSERT);
 /// What it is, or what belongs to it, changes.
 const CHANGED: KeyFlags = KeyFlags::RW.union(KeyFlags::UPDATE);
-const READ: KeyFlags = KeyFlags::RO.union(KeyFlags::ACCESS);
+/// Messages are taken from there.
+const TAKEN: KeyFlags = KeyFlags::RW.union(KeyFlags::ACCESS);
 
 /// Options with their numbers of values.
 type Options = &'static [(&'static str, usize)];
@@ -173,7 +174,7 @@ fn mpub_keys(argv: Argv<'_>, found: &mut Vec<KeyUse>) {
 /// `MQ.GET .. QUEUES n q ..`
 fn get_keys(argv: Argv<'_>, found: &mut Vec<KeyUse>) {
     let Some(at) = words(argv, 1, GET).find(|at| is(argv.at(*at), "QUEUES")) else { return };
-    found.extend((at + 2..argv.len()).take(number(argv, at + 1)).map(|at| KeyUse { at, flags: READ }));
+    found.extend((at + 2..argv.len()).take(number(argv, at + 1)).map(|at| KeyUse { at, flags: TAKEN }));
 }
 
 /// `MQ.REDRIVE dlq [TO q] ..`

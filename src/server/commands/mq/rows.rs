@@ -33,6 +33,8 @@ const LOOKS: Acl = Acl::MQADMIN.union(Acl::MQREAD);
 
 /// A queue or an exchange is looked at, or messages are read.
 const READ: KeyFlags = KeyFlags::RO.union(KeyFlags::ACCESS);
+/// Messages are taken from there and settled, which is a consumer's reading.
+const TAKEN: KeyFlags = KeyFlags::RW.union(KeyFlags::ACCESS);
 /// Messages come there.
 const INTO: KeyFlags = KeyFlags::RW.union(KeyFlags::INSERT);
 const CHANGED: KeyFlags = KeyFlags::RW.union(KeyFlags::UPDATE);
@@ -107,7 +109,7 @@ const fn receipts() -> Arg {
 }
 
 const NAME_AND_VALUE: &[Arg] = &[text("name"), text("value")];
-const PAIRS: &[Arg] = &[int("numpairs"), Arg::block("pair", NAME_AND_VALUE).multiple()];
+const PAIRS: &[Arg] = &[int("numpairs"), Arg::block("pair", NAME_AND_VALUE).optional().multiple()];
 const IDS: &[Arg] = &[int("numids"), text("id").multiple()];
 const YES_OR_NO: &[Arg] = &[Arg::word("yes", "YES"), Arg::word("no", "NO")];
 const MATCH_AND_COUNT: &[Arg] =
@@ -253,6 +255,7 @@ pub(in crate::server) const COMMANDS: &[Row<ServerFn>] = &[
                         text("option").optional().multiple(),
                     ],
                 )
+                .optional()
                 .multiple(),
             ]),
         publish::mpub_command,
@@ -274,7 +277,7 @@ pub(in crate::server) const COMMANDS: &[Row<ServerFn>] = &[
     Row::new(
         spec("mq.get", -4, MOVES.union(Flags::BLOCKING).union(Flags::MOVABLEKEYS), Acl::MQREAD)
             .keys(&[KeySpec {
-                flags: READ.union(KeyFlags::VARIABLE_FLAGS),
+                flags: TAKEN.union(KeyFlags::VARIABLE_FLAGS),
                 begin: BeginSearch::Keyword("QUEUES", 1),
                 find: FindKeys::KeyNum { count_at: 0, first: 1, step: 1 },
                 notes: "",
@@ -308,14 +311,14 @@ pub(in crate::server) const COMMANDS: &[Row<ServerFn>] = &[
     ),
     Row::new(
         spec("mq.ack", -5, MOVES.union(Flags::FAST), Acl::MQREAD)
-            .keys(&[at(1, EMPTIED)])
+            .keys(&[at(1, TAKEN)])
             .doc("O(log(N)) for each id, N being the messages of the queue.", "Tells that messages have been dealt with.")
             .args(&[Arg::key("queue", 0), receipts()]),
         consume::ack_command,
     ),
     Row::new(
         spec("mq.nack", -6, MOVES.union(Flags::FAST), Acl::MQREAD)
-            .keys(&[at(1, CHANGED)])
+            .keys(&[at(1, TAKEN)])
             .doc(
                 "O(log(N)) for each id, N being the messages of the queue.",
                 "Gives messages back: as if untouched, as failed, or as hopeless.",
@@ -334,7 +337,7 @@ pub(in crate::server) const COMMANDS: &[Row<ServerFn>] = &[
     ),
     Row::new(
         spec("mq.touch", -7, WRITES_FAST, Acl::MQREAD)
-            .keys(&[at(1, CHANGED)])
+            .keys(&[at(1, TAKEN)])
             .doc(
                 "O(log(N)) for each id, N being the messages of the queue.",
                 "Gives the holder of messages more time: their leases begin anew.",
@@ -360,7 +363,7 @@ pub(in crate::server) const COMMANDS: &[Row<ServerFn>] = &[
     ),
     Row::new(
         spec("mq.claim", -7, WRITES_FAST, Acl::MQREAD)
-            .keys(&[at(1, CHANGED.union(KeyFlags::ACCESS))])
+            .keys(&[at(1, TAKEN)])
             .tips(&["nondeterministic_output"])
             .doc(
                 "O(log(N)) for each id, N being the messages of the queue.",
@@ -386,7 +389,7 @@ pub(in crate::server) const COMMANDS: &[Row<ServerFn>] = &[
     ),
     Row::new(
         spec("mq.sub", -4, WRITES.union(OWN_CONNECTION), Acl::MQREAD)
-            .keys(&[at(1, READ)])
+            .keys(&[at(1, TAKEN)])
             .doc(
                 "O(log(C)), C being the consumers of the queue.",
                 "Has the messages of a queue sent to this connection as they come, a bounded number at a time.",
@@ -636,7 +639,7 @@ const POLICY: &[Row<ServerFn>] = &[
         policy::list_command,
     ),
     Row::new(
-        spec("set", -6, ADDS.union(ADMIN), Acl::MQADMIN)
+        spec("set", -7, ADDS.union(ADMIN), Acl::MQADMIN)
             .databases(DatabaseArgs::Every)
             .tips(&["request_policy:all_shards"])
             .doc(
@@ -687,12 +690,13 @@ const SCHEDULE: &[Row<ServerFn>] = &[
     ),
     Row::new(
         spec("run", 3, MOVES.union(Flags::DENYOOM).union(ADMIN), Acl::MQADMIN)
-            .doc("As MQ.PUB.", "Publishes what a schedule says at once, besides its times.")
+            .doc("As that of MQ.PUB.", "Publishes what a schedule says at once, besides its times.")
             .args(&[text("name")]),
         schedule::run_command,
     ),
     Row::new(
-        spec("set", -8, ADDS.union(ADMIN), Acl::MQADMIN)
+        spec("set", -9, ADDS.union(ADMIN).union(Flags::MOVABLEKEYS), Acl::MQADMIN)
+            .keys(&[behind("PUB", 5, INTO).notes("With an empty exchange, the routing key is the name of a queue.")])
             .doc(
                 "O(log(S)), S being the schedules.",
                 "Has a message published at times that a cron pattern or a period says.",
@@ -701,9 +705,136 @@ const SCHEDULE: &[Row<ServerFn>] = &[
                 text("name"),
                 Arg::one_of("times", &[text("pattern").token("CRON"), int("milliseconds").token("EVERY")]),
                 option(text("zone"), "ZONE"),
-                Arg::block("publication", &[text("exchange"), text("routing-key"), text("body")]).token("PUB"),
+                Arg::block("publication", &[Arg::key("exchange", 0), text("routing-key"), text("body")]).token("PUB"),
                 headers(),
             ]),
         schedule::set_command,
     ),
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::server::keys::find_keys;
+    use weir_resp::Batch;
+
+    /// All rows that run, with the words of their names.
+    fn all() -> Vec<(String, &'static Spec, i16)> {
+        let mut all = Vec::new();
+        for row in COMMANDS {
+            if row.run.is_some() {
+                all.push((row.spec.name.to_owned(), &row.spec, 1));
+            }
+            all.extend(row.subs.iter().map(|sub| (format!("{} {}", row.spec.name, sub.spec.name), &sub.spec, 2)));
+        }
+        all
+    }
+
+    /// How many words an argument has at least.
+    fn least(arg: &Arg) -> i16 {
+        let own = match arg.kind {
+            _ if arg.optional => return 0,
+            ArgKind::PureToken => 0,
+            ArgKind::OneOf => arg.parts.iter().map(least).min().unwrap_or(0),
+            ArgKind::Block => arg.parts.iter().map(least).sum(),
+            _ => 1,
+        };
+        own + i16::from(arg.token.is_some())
+    }
+
+    fn key_specs(args: &[Arg], found: &mut Vec<usize>) {
+        for arg in args {
+            found.extend(arg.key_spec.map(usize::from));
+            key_specs(arg.parts, found);
+        }
+    }
+
+    #[test]
+    fn every_row_says_what_the_command_is_in_one_sentence() {
+        for (name, spec, _) in all() {
+            assert_eq!((spec.group, spec.since), (Group::Broker, SINCE), "{name}");
+            assert!(spec.summary.ends_with('.') && spec.summary.matches(". ").count() == 0, "{name}");
+            assert!(spec.complexity.starts_with("O(") || spec.complexity.starts_with("As that of "), "{name}");
+        }
+    }
+
+    #[test]
+    fn categories_follow_from_flags_and_every_row_has_one_of_the_broker() {
+        for (name, spec, _) in all() {
+            let own = Acl::MQADMIN | Acl::MQWRITE | Acl::MQREAD;
+            assert!(spec.acl.intersects(own), "{name}");
+            for (flag, category) in [
+                (Flags::WRITE, Acl::WRITE),
+                (Flags::READONLY, Acl::READ),
+                (Flags::FAST, Acl::FAST),
+                (Flags::BLOCKING, Acl::BLOCKING),
+                (Flags::ADMIN, Acl::ADMIN | Acl::DANGEROUS),
+            ] {
+                assert_eq!(spec.flags.contains(flag), spec.acl.contains(category), "{name} {category:?}");
+            }
+            assert_ne!(spec.acl.contains(Acl::FAST), spec.acl.contains(Acl::SLOW), "{name}");
+            assert!(!spec.flags.contains(Flags::WRITE | Flags::READONLY), "{name}");
+        }
+    }
+
+    #[test]
+    fn arguments_are_as_many_as_the_command_needs_and_name_every_key_spec() {
+        for (name, spec, words) in all() {
+            let needed = words + spec.args.iter().map(least).sum::<i16>();
+            // Without its type an exchange can only be asked for.
+            let needed = if name == "mq.exchange declare" { needed + 1 } else { needed };
+            assert_eq!(spec.arity.abs(), needed, "{name}");
+            let mut named = Vec::new();
+            key_specs(spec.args, &mut named);
+            named.sort_unstable();
+            named.dedup();
+            let expected: Vec<usize> = (0..spec.keys.len()).collect();
+            assert!(named == expected || name == "mq.effect", "{name}: {named:?}");
+        }
+    }
+
+    #[test]
+    fn keys_are_found_in_calls_of_every_command_that_has_some() {
+        let calls = [
+            "mq.pub e r b",
+            "mq.push q b",
+            "mq.mpub e COUNT 1 r b 0",
+            "mq.commit q 1-0",
+            "mq.abort q 1-0",
+            "mq.get QUEUES 1 q",
+            "mq.peek q",
+            "mq.ack q IDS 1 1-0",
+            "mq.nack q FAIL IDS 1 1-0",
+            "mq.touch q LEASE 1 IDS 1 1-0",
+            "mq.pending q",
+            "mq.claim q c 0 IDS 1 1-0",
+            "mq.redrive q",
+            "mq.sub q TAG t",
+            "mq.call e r b",
+            "mq.bind e QUEUE q k",
+            "mq.unbind e QUEUE q k",
+            "mq.bindings FROM e",
+            "mq.effect MARK q 1-0",
+            "mq.queue consumers q",
+            "mq.queue declare q",
+            "mq.queue delete q",
+            "mq.queue info q",
+            "mq.queue pause q IN",
+            "mq.queue purge q",
+            "mq.exchange declare e TYPE topic",
+            "mq.exchange delete e",
+            "mq.exchange info e",
+            "mq.schedule set s EVERY 5 PUB e r b",
+        ];
+        for (name, spec, _) in all().into_iter().filter(|(_, spec, _)| spec.has_keys()) {
+            let call = calls.iter().find(|call| call.starts_with(&format!("{name} "))).expect(&name);
+            let mut batch = Batch::new();
+            batch.push_command(call.split(' ').map(str::as_bytes)).unwrap();
+            let (argv, mut found) = (batch.command(0), Vec::new());
+            assert!(spec.arity_fits(argv.len()), "{call}");
+            assert_eq!(find_keys(spec, argv, &mut found), Ok(()), "{call}");
+            let keys: Vec<&[u8]> = found.iter().map(|key| argv.at(key.at)).collect();
+            assert!(!keys.is_empty() && keys.iter().all(|key| [&b"e"[..], b"q"].contains(key)), "{call}");
+        }
+    }
+}
