@@ -89,8 +89,9 @@ start() {
   export RUNNING_UNDER_SYSTEMD=true
   unset NOTIFY_SOCKET
   PATH=$dir/bin:$PATH
-  # A mapper of its own, started before, so that none stays behind as a daemon.
-  setsid "$(echo "$dir"/root/usr/lib/erlang/erts-*)/bin/epmd" > /dev/null 2>&1 < /dev/null &
+  # A mapper of its own, started before, so that none stays behind as a daemon. (Both stay in this session: a scheduler that divides
+  # time among sessions gives the broker and its load what it gives to one.)
+  "$(echo "$dir"/root/usr/lib/erlang/erts-*)/bin/epmd" > /dev/null 2>&1 < /dev/null &
   echo $! > "$data/mapper"
   waited=0
   until listens "$ERL_EPMD_PORT"; do
@@ -98,7 +99,7 @@ start() {
     if [ "$waited" -gt 100 ]; then fail "Erlang's port mapper does not come up"; fi
     sleep 0.05
   done
-  setsid "$(echo "$dir"/root/usr/lib/rabbitmq/lib/rabbitmq_server-*)/sbin/rabbitmq-server" > "$data/log" 2>&1 < /dev/null &
+  "$(echo "$dir"/root/usr/lib/rabbitmq/lib/rabbitmq_server-*)/sbin/rabbitmq-server" > "$data/log" 2>&1 < /dev/null &
   echo $! > "$data/pid"
   for _ in $(seq 600); do
     if ! kill -0 "$(cat "$data/pid")" 2> /dev/null; then break; fi
