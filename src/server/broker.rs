@@ -74,6 +74,7 @@ impl Server {
 
     /// At the end of a turn: what is due in queues, and messages for their consumers.
     pub(super) fn tend_broker(&mut self) {
+        self.tell_ended();
         let now_ms = u64::try_from(self.store.now_ms()).unwrap_or_default();
         let alarmed = self.broker.next_alarm_ms().is_some_and(|at_ms| at_ms <= now_ms);
         if !alarmed && !self.broker_is_busy() {
@@ -230,7 +231,7 @@ impl Server {
     }
 
     /// Tells clients what has become of their consumers.
-    pub(super) fn tell_ended(&mut self) {
+    fn tell_ended(&mut self) {
         for ended in self.broker.take_ended() {
             let mut out = Output::default();
             let delivery = match ended.reason {

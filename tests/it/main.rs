@@ -9,6 +9,7 @@
 
 mod acl;
 mod append_only;
+mod broker;
 mod check_files;
 mod clients;
 mod configuration;
