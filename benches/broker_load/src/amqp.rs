@@ -37,6 +37,7 @@ const PERSISTENT: u8 = 2;
 const DURABLE: u8 = 1 << 1;
 const PASSIVE: u8 = 1;
 const NO_WAIT_OF_BINDING: u8 = 1;
+const NO_WAIT_OF_DECLARATION: u8 = 1 << 4;
 
 /// A connection with one open channel.
 pub(crate) struct Amqp {
@@ -87,15 +88,15 @@ impl Amqp {
         Ok(amqp)
     }
 
-    /// Declares a durable queue.
+    /// Declares a durable queue, without an answer; a later request that is answered shows that it is there.
     pub(crate) fn declare_queue(&mut self, name: &str, arguments: &[(&str, Value<'_>)]) -> Outcome<()> {
         self.method(1, (50, 10), |to| {
             put_u16(to, 0);
             put_short_text(to, name);
-            to.push(DURABLE);
+            to.push(DURABLE | NO_WAIT_OF_DECLARATION);
             put_table(to, arguments);
         });
-        self.wait_for(QUEUE_DECLARE_OK).map(drop)
+        self.flush_from(1 << 16)
     }
 
     /// How many messages of a queue are ready. Everything that this channel has sent for the queue comes before.

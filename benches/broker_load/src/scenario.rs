@@ -17,7 +17,7 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use crate::broker::{Address, Confirms, Publisher, QueueKind};
+use crate::broker::{Address, Admin, Confirms, Publisher, QueueKind};
 use crate::{Options, Outcome};
 
 /// A body holds two numbers.
@@ -28,8 +28,8 @@ const SEND_BYTES: usize = 1 << 14;
 const PACE_STEP: Duration = Duration::from_millis(1);
 /// The queues that bindings of a topic exchange lead to.
 const TOPIC_QUEUES: u64 = 100;
-/// Connections that make the bindings.
-const BINDERS: u64 = 32;
+/// Connections over which bindings and queues are made.
+const CONNECTIONS: u64 = 32;
 
 pub(crate) type Figures = Vec<(&'static str, String)>;
 
@@ -116,7 +116,16 @@ fn topic(options: &Options) -> Outcome<Figures> {
     }
     admin.sync()?;
     let began = Instant::now();
-    bind_topic(options, &names)?;
+    over_connections(options, options.bindings, |admin, number| {
+        // Four patterns in turn; no message fits two of them.
+        let pattern = match number % 4 {
+            0 => format!("shop.{number}.created"),
+            1 => format!("shop.{number}.*"),
+            2 => format!("*.{number}.#"),
+            _ => format!("shop.{number}.#.done"),
+        };
+        admin.bind("topic", &names[(number % TOPIC_QUEUES) as usize], &pattern)
+    })?;
     let binding = began.elapsed().as_secs_f64();
     let keys: Vec<String> = (0..options.bindings)
         .map(|number| match number % 4 {
@@ -143,28 +152,26 @@ fn topic(options: &Options) -> Outcome<Figures> {
     ])
 }
 
-/// Makes all bindings, over several connections, for RabbitMQ makes those of a connection one by one.
-fn bind_topic(options: &Options, queues: &[String]) -> Outcome<()> {
+/// Asks for so many things over several connections, for RabbitMQ makes those of one connection one by one.
+fn over_connections(
+    options: &Options,
+    count: u64,
+    ask: impl Fn(&mut dyn Admin, u64) -> Outcome<()> + Sync,
+) -> Outcome<()> {
     thread::scope(|scope| {
-        let binders: Vec<_> = (0..BINDERS)
-            .map(|binder| {
+        let ask = &ask;
+        let asking: Vec<_> = (0..CONNECTIONS)
+            .map(|first| {
                 scope.spawn(move || -> Outcome<()> {
                     let mut admin = options.admin()?;
-                    for number in (binder..options.bindings).step_by(BINDERS as usize) {
-                        // Four patterns in turn; no message fits two of them.
-                        let pattern = match number % 4 {
-                            0 => format!("shop.{number}.created"),
-                            1 => format!("shop.{number}.*"),
-                            2 => format!("*.{number}.#"),
-                            _ => format!("shop.{number}.#.done"),
-                        };
-                        admin.bind("topic", &queues[(number % TOPIC_QUEUES) as usize], &pattern)?;
+                    for number in (first..count).step_by(CONNECTIONS as usize) {
+                        ask(&mut *admin, number)?;
                     }
                     admin.sync()
                 })
             })
             .collect();
-        binders.into_iter().try_for_each(|binder| binder.join().expect("binding does not panic"))
+        asking.into_iter().try_for_each(|asking| asking.join().expect("asking does not panic"))
     })
 }
 
@@ -269,12 +276,10 @@ fn fill(options: &Options) -> Outcome<Figures> {
 }
 
 fn queues(options: &Options) -> Outcome<Figures> {
-    let mut admin = options.admin()?;
     let began = Instant::now();
-    for number in 0..options.queues {
-        admin.declare_queue(&format!("queue:{number:012}"), options.queue_kind())?;
-    }
-    admin.sync()?;
+    over_connections(options, options.queues, |admin, number| {
+        admin.declare_queue(&format!("queue:{number:012}"), options.queue_kind())
+    })?;
     Ok(vec![("rate", format!("{:.0}", options.queues as f64 / began.elapsed().as_secs_f64()))])
 }
 
