@@ -587,11 +587,15 @@ impl Broker {
         }
         let place = databases.get_mut(consumer.db).and_then(|places| places.get_mut(consumer.uid));
         let Some(audience) = place.and_then(|place| place.audience.as_mut()) else { return };
+        let was_active = audience.active == Some(number);
+        if was_active {
+            audience.active = None;
+        }
         if audience.all.is_empty() {
             self.consumers.abandoned.push((consumer.db, consumer.uid));
             return;
         }
-        if audience.active != Some(number) {
+        if !was_active {
             return;
         }
         // The next one takes over: the highest priority, and of those who came first.
@@ -650,10 +654,18 @@ impl Broker {
     }
 
     /// A queue is gone, and with it those who consumed it.
-    pub(super) fn end_audience(&mut self, place: Place, reason: &'static str) {
+    pub(super) fn end_audience(&mut self, uid: u64, place: Place, reason: &'static str) {
         let Some(audience) = place.audience else { return };
         for number in audience.all {
             self.cancel(number, reason);
+        }
+        if self.consumers.left.is_empty() && self.consumers.giving_back.is_empty() {
+            return;
+        }
+        // What they still hold is gone as well.
+        let left = self.consumers.by_number.iter().filter(|(_, it)| it.uid == uid).map(|(number, _)| *number);
+        for number in left.collect::<Vec<_>>() {
+            self.forget(number);
         }
     }
 

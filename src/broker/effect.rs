@@ -22,28 +22,6 @@ use weir_structs::queue::{MessageId, Parcel, QueueBuilder};
 const FED_IDS: usize = 512;
 
 impl Broker {
-    /// A message is in a queue; `idmp`: producer and id by which it is to be known if it comes again.
-    pub(super) fn feed_put(
-        &mut self,
-        ground: &mut Ground<'_>,
-        name: &[u8],
-        id: MessageId,
-        parcel: &Parcel,
-        idmp: Option<(&[u8], &[u8])>,
-    ) -> Result<(), Error> {
-        if !ground.effects.feeds() {
-            return Ok(());
-        }
-        let mut meta = std::mem::take(&mut self.meta);
-        meta.clear();
-        if let Some(queue) = ground.queue(name)? {
-            queue.put_meta_known(id, idmp, &mut meta);
-        }
-        ground.effects.feed_as(&[b"MQ.EFFECT", b"PUT", parcel.as_bytes(), b"1", name, &id.text(), &meta]);
-        self.meta = meta;
-        Ok(())
-    }
-
     /// What is known of messages has changed.
     pub(super) fn feed_set(&mut self, ground: &mut Ground<'_>, name: &[u8], ids: &[MessageId]) -> Result<(), Error> {
         if !ground.effects.feeds() {

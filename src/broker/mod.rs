@@ -199,7 +199,7 @@ impl Broker {
                         self.places(db).totals.moved(figures, Figures::default());
                         let mut ground = Ground { store: &mut *store, effects: &mut *effects, db };
                         self.end_bindings_to(&mut ground, Target::Queue, &place.name);
-                        self.end_audience(place, "deleted");
+                        self.end_audience(uid, place, "deleted");
                     }
                     BrokerChange::GoneExchange { uid, destinations } => {
                         let Some((db, place)) = self.remove_place(uid) else { continue };

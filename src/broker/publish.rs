@@ -12,7 +12,7 @@ use crate::command::error::Error;
 use crate::command::stream::append_fields;
 use hashbrown::HashSet;
 use weir_structs::exchange::Target;
-use weir_structs::queue::{DeathReason, Envelope, MessageId, NewMessage, Overflow, Parcel, Paused, Story, When};
+use weir_structs::queue::{DeathReason, Envelope, MessageId, NewMessage, Overflow, Parcel, Paused, Queue, Story, When};
 
 /// So many moves of messages from one full queue to the next one follow from each other at most; what is left stays where
 /// it is, and is tried again later.
@@ -216,7 +216,7 @@ impl Broker {
                     return Ok(Published { refused: Some(refusal), ..Published::default() });
                 }
             }
-        } else {
+        } else if found.len() > 1 {
             // Who has to wait waits before anything has happened.
             for at in 0..found.len() {
                 if let (Target::Queue, name) = found.at(at)
@@ -279,9 +279,8 @@ impl Broker {
         }
         if exchange.is_empty() {
             for name in std::iter::once(rkey).chain(cc.iter().copied()) {
-                if ground.queue(name)?.is_some() {
-                    found.push(Target::Queue, name);
-                }
+                // Whether there is one shows when the message comes there.
+                found.push(Target::Queue, name);
             }
             return Ok(());
         }
@@ -360,66 +359,33 @@ impl Broker {
         name: &[u8],
         incoming: Incoming<'_>,
     ) -> Result<PutIn, Error> {
-        let now_ms = ground.now_ms();
+        let (now_ms, feeds) = (ground.now_ms(), ground.effects.feeds());
         let key = ground.store.key(name);
-        let body_bytes = incoming.parcel.body().len() as u64;
-        let mut replaced = None;
+        let mut meta = std::mem::take(&mut self.meta);
+        meta.clear();
         loop {
+            let mut replaced = None;
             let admission = self.change(ground, key, |queue| {
-                if queue.paused().contains(Paused::IN) {
-                    return (false, Admission::Paused);
+                let admission = admit(queue, incoming, now_ms, &mut replaced);
+                let put = if let Admission::Put(id) = admission { Some(id) } else { None };
+                if let Some(id) = put.filter(|_| feeds) {
+                    queue.put_meta_known(id, incoming.idmp, &mut meta);
                 }
-                if let Some((producer, id)) = incoming.idmp
-                    && let Some(known) = queue.known(producer, id, now_ms)
-                {
-                    return (false, Admission::Known(known));
-                }
-                if let Some(header) = queue.rules().last_value.as_deref()
-                    && let Some(value) = incoming.parcel.header(header)
-                    && let Some(old) = queue.same_value(value)
-                {
-                    queue.remove(old);
-                    replaced = Some(old);
-                }
-                let mut dies = false;
-                if matches!(incoming.when, When::Now) && queue.exceeds(1, body_bytes) {
-                    match (queue.rules().overflow, queue.oldest_ready()) {
-                        (Overflow::DropHead, Some(oldest)) => return (false, Admission::Room(oldest)),
-                        (Overflow::DropHead, None) => dies = true,
-                        (Overflow::Reject, _) => return (false, Admission::Full),
-                        (Overflow::RejectDl, _) => dies = true,
-                        (Overflow::Block, _) => return (false, Admission::Wait),
-                    }
-                }
-                if dies {
-                    return (false, Admission::Bury);
-                }
-                let ttl_ms = queue.rules().msg_ttl_ms.into_iter().chain(incoming.ttl_ms).min();
-                let from_ms = if let When::At(at_ms) = incoming.when { at_ms.max(now_ms) } else { now_ms };
-                let id = queue.add(
-                    NewMessage {
-                        parcel: incoming.parcel.clone(),
-                        priority: incoming.priority,
-                        expires_ms: ttl_ms.map(|ttl| from_ms.saturating_add(ttl)),
-                        when: incoming.when,
-                        dedup: incoming.idmp,
-                        story: incoming.story.cloned().map(Box::new),
-                    },
-                    now_ms,
-                );
-                queue.counters_mut().published += 1;
-                (true, Admission::Put(id))
+                (put.is_some() || replaced.is_some(), admission)
             })?;
             let Some(admission) = admission else { return Ok(PutIn::NoQueue) };
-            if let Some(old) = replaced.take() {
+            if let Some(old) = replaced {
                 self.feed_end(ground, name, &[old]);
+                self.happened.dropped += 1;
             }
             match admission {
                 Admission::Put(id) => {
                     self.happened.published += 1;
                     ground.effects.changed(1);
                     ground.event("mq.push", name);
-                    self.feed_put(ground, name, id, incoming.parcel, incoming.idmp)?;
+                    let parcel = incoming.parcel.as_bytes();
+                    ground.effects.feed_as(&[b"MQ.EFFECT", b"PUT", parcel, b"1", name, &id.text(), &meta]);
+                    self.meta = meta;
                     self.has_news(ground, name)?;
                     return Ok(PutIn::In(id));
                 }
@@ -455,4 +421,45 @@ impl Broker {
         let limits = self.stream_limits;
         append_fields(ground.store, ground.effects, ground.db, key, &fields, limits)
     }
+}
+
+/// Puts a message into a queue, or says why not. A message whose value it replaces goes to `replaced`.
+fn admit(queue: &mut Queue, incoming: Incoming<'_>, now_ms: u64, replaced: &mut Option<MessageId>) -> Admission {
+    if queue.paused().contains(Paused::IN) {
+        return Admission::Paused;
+    }
+    if let Some((producer, id)) = incoming.idmp
+        && let Some(known) = queue.known(producer, id, now_ms)
+    {
+        return Admission::Known(known);
+    }
+    if let Some(header) = queue.rules().last_value.as_deref()
+        && let Some(value) = incoming.parcel.header(header)
+        && let Some(old) = queue.same_value(value)
+    {
+        queue.remove(old);
+        *replaced = Some(old);
+    }
+    if matches!(incoming.when, When::Now) && queue.exceeds(1, incoming.parcel.body().len() as u64) {
+        return match (queue.rules().overflow, queue.oldest_ready()) {
+            (Overflow::DropHead, Some(oldest)) => Admission::Room(oldest),
+            (Overflow::DropHead, None) | (Overflow::RejectDl, _) => Admission::Bury,
+            (Overflow::Reject, _) => Admission::Full,
+            (Overflow::Block, _) => Admission::Wait,
+        };
+    }
+    let ttl_ms = queue.rules().msg_ttl_ms.into_iter().chain(incoming.ttl_ms).min();
+    let from_ms = if let When::At(at_ms) = incoming.when { at_ms.max(now_ms) } else { now_ms };
+    queue.counters_mut().published += 1;
+    Admission::Put(queue.add(
+        NewMessage {
+            parcel: incoming.parcel.clone(),
+            priority: incoming.priority,
+            expires_ms: ttl_ms.map(|ttl| from_ms.saturating_add(ttl)),
+            when: incoming.when,
+            dedup: incoming.idmp,
+            story: incoming.story.cloned().map(Box::new),
+        },
+        now_ms,
+    ))
 }
