@@ -149,7 +149,7 @@ fn remove(cx: &mut Cx<'_>, key: Key<'_>, at: usize, count: usize) -> Result<(usi
     }
     let (removed, emptied) = entry.try_change(|value| {
         let Some(mut set) = SetMut::of(value, &limits) else { return (false, (0, false)) };
-        let removed = words.take(count).filter(|member| set.remove(member)).count();
+        let removed = set.remove_all(words.take(count));
         (removed > 0, (removed, set.is_empty()))
     });
     if emptied {

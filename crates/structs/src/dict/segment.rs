@@ -417,23 +417,23 @@ impl Segment {
         old[SLOTS - 1] != 0
     }
 
-    /// The places of all items with these tags.
-    pub(super) fn places(self, tags: RangeInclusive<u16>) -> impl Iterator<Item = NonNull<u64>> {
-        let (first, last) = (*tags.start(), *tags.end());
-        let mut homes_left = self.home(last) - self.home(first);
-        let mut next = Some(self.home(first));
-        let buckets = std::iter::from_fn(move || {
-            let bucket = next?;
-            let is_home = homes_left > 0;
+    /// Gives the places of all items with these tags to `visit`, which may write slots with the same tag there.
+    #[inline]
+    pub(super) fn with_tags(self, tags: RangeInclusive<u16>, mut visit: impl FnMut(NonNull<u64>)) {
+        let (mut bucket, last) = (self.home(*tags.start()), *tags.end());
+        let mut homes_left = self.home(last) - bucket;
+        loop {
+            for (slot, value) in self.slots(bucket).into_iter().enumerate() {
+                if value != 0 && tags.contains(&tag_of(value)) {
+                    visit(self.slot_ptr(bucket, slot));
+                }
+            }
+            if homes_left == 0 && !self.goes_on(bucket, last) {
+                return;
+            }
             homes_left = homes_left.saturating_sub(1);
-            next = (is_home || self.goes_on(bucket, last)).then(|| self.after(bucket));
-            Some(bucket)
-        });
-        buckets.flat_map(move |bucket| {
-            let slots = self.slots(bucket).into_iter().enumerate();
-            let chosen = slots.filter(move |&(_, value)| value != 0 && (first..=last).contains(&tag_of(value)));
-            chosen.map(move |(slot, _)| self.slot_ptr(bucket, slot))
-        })
+            bucket = self.after(bucket);
+        }
     }
 
     /// Appends all items to `items`, in the order of their tags.

@@ -572,13 +572,13 @@ impl<L: Layout> Dict<L> {
         let from_tag = u32::from(steps) * LEARN_STEP_TAGS;
         let last_tag = from_tag + more * LEARN_STEP_TAGS - 1;
         let tags = from_tag as u16..=last_tag as u16;
-        for place in segment.places(tags.clone()) {
+        segment.with_tags(tags.clone(), |place| {
             // SAFETY: the place is an occupied slot of the segment.
             let block = block_of(unsafe { place.read() }).as_ptr();
             prefetch(block);
             prefetch(block.wrapping_add(KEY_REACH_BYTES));
-        }
-        for place in segment.places(tags) {
+        });
+        segment.with_tags(tags, |place| {
             // SAFETY: as above.
             let value = unsafe { place.read() };
             // SAFETY: the block is in this table.
@@ -586,7 +586,7 @@ impl<L: Layout> Dict<L> {
             debug_assert_eq!(tag_at(position, local_depth), tag_of(value), "a position that is not the key's");
             // SAFETY: as above, and the table is borrowed exclusively.
             unsafe { place.write(slot_of(position, local_depth, block_of(value))) };
-        }
+        });
         self.known[first] = steps + more as u8;
     }
 

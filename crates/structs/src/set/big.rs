@@ -8,6 +8,9 @@ use crate::packed::Element;
 
 use super::Member;
 
+/// Members whose memory is requested together.
+const WINDOW: usize = 16;
+
 /// A set that is too large for the forms that lie within an entry.
 #[derive(Clone, Debug)]
 pub struct Set {
@@ -79,6 +82,53 @@ impl Set {
     pub fn add_absent(&mut self, member: &[u8]) {
         let position = self.members.position(member);
         self.members.insert(position, member, None, None);
+    }
+
+    /// Adds many members. Says how many of them are new. Faster than adding one after the other, since memory is requested
+    /// for several of them ahead.
+    pub fn add_each<'m>(&mut self, members: impl Iterator<Item = &'m [u8]>) -> usize {
+        self.for_windows(members, |members, position, member| {
+            let is_new = members.get(position, member).is_none();
+            if is_new {
+                members.insert(position, member, None, None);
+            }
+            is_new
+        })
+    }
+
+    /// Removes many members. Says how many of them were there.
+    pub fn remove_each<'m>(&mut self, members: impl Iterator<Item = &'m [u8]>) -> usize {
+        self.for_windows(members, Members::remove)
+    }
+
+    /// Gives members with their positions to `change`, in their order; for how many it says yes.
+    #[inline]
+    fn for_windows<'m>(
+        &mut self,
+        mut members: impl Iterator<Item = &'m [u8]>,
+        mut change: impl FnMut(&mut Members, u64, &'m [u8]) -> bool,
+    ) -> usize {
+        let mut window: [(u64, &[u8]); WINDOW] = [(0, &[]); WINDOW];
+        let mut changed = 0;
+        loop {
+            let mut len = 0;
+            for (place, member) in window.iter_mut().zip(&mut members) {
+                *place = (self.members.position(member), member);
+                self.members.prefetch_bucket(place.0);
+                len += 1;
+            }
+            if len > 1 {
+                window[..len].iter().for_each(|&(position, _)| {
+                    self.members.prefetch_member(position);
+                });
+            }
+            for &(position, member) in &window[..len] {
+                changed += usize::from(change(&mut self.members, position, member));
+            }
+            if len < WINDOW {
+                return changed;
+            }
+        }
     }
 
     /// Removes a member. Says whether it was there.

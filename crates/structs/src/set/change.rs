@@ -339,7 +339,19 @@ impl<'a, P: SetPlace> SetMut<'a, P> {
                 self.make_big();
             }
         }
-        added + members.filter(|member| self.add(member)).count()
+        while self.form() != Form::Big {
+            let Some(member) = members.next() else { return added };
+            added += usize::from(self.add(member));
+        }
+        added + self.place.big().map_or(0, |mut set| set.add_each(members))
+    }
+
+    /// Removes many members at once. Returns how many were there.
+    pub fn remove_all<'m>(&mut self, members: impl Iterator<Item = &'m [u8]>) -> usize {
+        match self.form() {
+            Form::Big => self.place.big().map_or(0, |mut set| set.remove_each(members)),
+            Form::Packed | Form::Ints => members.filter(|member| self.remove(member)).count(),
+        }
     }
 
     /// Removes a member. Says whether it was there.

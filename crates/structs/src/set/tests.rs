@@ -164,6 +164,11 @@ fn agrees_with_an_ordered_set_in_an_entry_of_a_keyspace() {
             let mut set = SetMut::of(&mut entry, &LIMITS).unwrap();
             let member = any_member(&mut rng, kind);
             match rng.below(if step % 1_000 < 700 { 12 } else { 6 }) {
+                0 if rng.below(4) == 0 => {
+                    let many: Vec<Vec<u8>> = (0..rng.below(50)).map(|_| any_member(&mut rng, kind)).collect();
+                    let expected = many.iter().filter(|member| model.remove(*member)).count();
+                    assert_eq!(set.remove_all(many.iter().map(Vec::as_slice)), expected);
+                }
                 0..3 => assert_eq!(set.remove(&member), model.remove(&member)),
                 3 => {
                     let mut popped = Vec::new();
@@ -179,7 +184,7 @@ fn agrees_with_an_ordered_set_in_an_entry_of_a_keyspace() {
                     popped.iter().for_each(|member| assert!(model.remove(member)));
                 }
                 5 => {
-                    let many: Vec<Vec<u8>> = (0..1 + rng.below(20)).map(|_| any_member(&mut rng, kind)).collect();
+                    let many: Vec<Vec<u8>> = (0..1 + rng.below(40)).map(|_| any_member(&mut rng, kind)).collect();
                     let before = model.len();
                     model.extend(many.iter().cloned());
                     let added = set.add_all(&many[0], many.len(), many.iter().map(Vec::as_slice));
