@@ -349,6 +349,12 @@ impl Log {
         mut may_go: Option<&mut dyn FnMut(StreamId) -> bool>,
     ) -> u64 {
         let (mut looked_at, mut deleted) = (0, 0);
+        while may_go.is_none()
+            && let Some(gone) = self.trim_run(trim, kept_above, looked_at)
+        {
+            looked_at += gone;
+            deleted += gone;
+        }
         let mut next = self.blocks.at_or_above(StreamId::MIN);
         while let Some(place) = next {
             let Some(block) = self.blocks.at(place) else { break };
@@ -413,6 +419,28 @@ impl Log {
             self.find_first_id();
         }
         deleted
+    }
+
+    /// Deletes all blocks of the first run, if all of them are to go, and returns how many entries that were. A step for each
+    /// block, which is not looked into.
+    fn trim_run(&mut self, trim: Trim, kept_above: StreamId, looked_at: u64) -> Option<u64> {
+        let last = self.blocks.first_run().next_back()?;
+        let (last_block, last_id) = (last.first(), last.last());
+        let (live, bytes) = self
+            .blocks
+            .first_run()
+            .fold((0, 0), |(live, bytes), block| (live + u64::from(block.live()), bytes + block.memory_bytes()));
+        let whole = match trim.threshold {
+            Threshold::MaxLen(max) => self.len > max && self.len - live >= max,
+            Threshold::MinId(id) => last_id < id,
+        };
+        if !whole || last_block > kept_above || trim.approximate && trim.limit > 0 && looked_at + live > trim.limit {
+            return None;
+        }
+        self.blocks.discard_first_run();
+        self.payload_bytes -= bytes;
+        self.len -= live;
+        Some(live)
     }
 
     /// Sets the last id and, where given, the counters.

@@ -279,19 +279,35 @@ impl<T: Item> Runs<T> {
 
     /// Removes all items.
     pub(super) fn clear(&mut self) {
-        let runs = std::mem::take(&mut self.runs);
-        if let Some(frozen) = &mut self.frozen.0 {
-            for run in runs {
-                let (Some(first), Some(last)) = (run.items.front(), run.items.back()) else { continue };
-                let (first, last) = (first.id(), last.id());
-                if frozen.covers_all(first, last) {
-                    frozen.keep(first, last, run.items);
-                } else {
-                    frozen.save(first, last, |from, to| run.between(from, to));
-                }
-            }
+        for run in std::mem::take(&mut self.runs) {
+            self.keep_run(run);
         }
         (self.len, self.bytes, self.oldest) = (0, 0, u64::MAX);
+    }
+
+    /// The items of the first run, in order.
+    pub(super) fn first_run(&self) -> impl DoubleEndedIterator<Item = &T> {
+        self.runs.front().into_iter().flat_map(|run| run.items.iter())
+    }
+
+    /// Removes the items of the first run, which go, unless the frozen state needs them: then it takes them over in one step.
+    pub(super) fn discard_first_run(&mut self) {
+        if let Some(run) = self.runs.pop_front() {
+            self.len -= run.items.len();
+            self.bytes -= run.items.capacity() * size_of::<T>();
+            self.keep_run(run);
+        }
+    }
+
+    fn keep_run(&mut self, run: Run<T>) {
+        let Some(frozen) = &mut self.frozen.0 else { return };
+        let (Some(first), Some(last)) = (run.items.front(), run.items.back()) else { return };
+        let (first, last) = (first.id(), last.id());
+        if frozen.covers_all(first, last) {
+            frozen.keep(first, last, run.items);
+        } else {
+            frozen.save(first, last, |from, to| run.between(from, to));
+        }
     }
 
     /// Removes some runs, of items that are of no use any more; at most `max`. How many. What the frozen state needs is lost.
