@@ -227,7 +227,9 @@ impl Broker {
             let (parcel, priority) = (message.parcel.clone(), message.priority);
             let incoming =
                 Incoming { parcel: &parcel, priority, ttl_ms: None, when: When::Now, idmp: None, story: Some(&story) };
-            if let PutIn::In(_) = self.put_in(ground, &target, incoming)? {
+            let put = self.put_in(ground, &target, incoming)?;
+            self.feed_puts(ground);
+            if let PutIn::In(_) = put {
                 self.take_out(ground, name, id, true)?;
                 moved += 1;
             }

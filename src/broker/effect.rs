@@ -21,12 +21,63 @@ use weir_structs::queue::{MessageId, Parcel, QueueBuilder};
 /// Ids that are named in one command.
 const FED_IDS: usize = 512;
 
+/// Queues that have a parcel, of which was not fed yet.
+#[derive(Debug, Default)]
+pub(super) struct Puts {
+    parcel: Option<Parcel>,
+    /// Queue, id and what else is known, one behind the other.
+    bytes: Vec<u8>,
+    /// Where each of them ends.
+    ends: Vec<usize>,
+}
+
 impl Broker {
+    /// A message is in a queue, which says `meta` of it. Queues that have the same parcel are told of together, so that a body is
+    /// fed, and kept by who repeats it, once: with the next effect of another kind, or by [`Broker::feed_puts`], which whoever
+    /// puts calls at last.
+    pub(super) fn feed_put(
+        &mut self,
+        ground: &mut Ground<'_>,
+        name: &[u8],
+        id: MessageId,
+        parcel: &Parcel,
+        meta: &[u8],
+    ) {
+        if !ground.effects.feeds() {
+            return;
+        }
+        let is_open = self.puts.parcel.as_ref().is_some_and(|open| open.is_same(parcel));
+        if !is_open || self.puts.ends.len() >= 3 * FED_IDS {
+            self.feed_puts(ground);
+            self.puts.parcel = Some(parcel.clone());
+        }
+        let Puts { bytes, ends, .. } = &mut self.puts;
+        for word in [name, &id.text(), meta] {
+            bytes.extend_from_slice(word);
+            ends.push(bytes.len());
+        }
+    }
+
+    /// Feeds what [`Broker::feed_put`] was told of.
+    pub(super) fn feed_puts(&mut self, ground: &mut Ground<'_>) {
+        let Some(parcel) = self.puts.parcel.take() else { return };
+        let Puts { bytes, ends, .. } = &mut self.puts;
+        let count = format_u64(ends.len() as u64 / 3);
+        let words = (0..ends.len()).map(|at| {
+            let from = at.checked_sub(1).and_then(|before| ends.get(before)).copied().unwrap_or(0);
+            ends.get(at).and_then(|to| bytes.get(from..*to)).unwrap_or_default()
+        });
+        ground.effects.feed_list(&[b"MQ.EFFECT", b"PUT", parcel.as_bytes(), &count], words);
+        bytes.clear();
+        ends.clear();
+    }
+
     /// What is known of messages has changed.
     pub(super) fn feed_set(&mut self, ground: &mut Ground<'_>, name: &[u8], ids: &[MessageId]) -> Result<(), Error> {
         if !ground.effects.feeds() {
             return Ok(());
         }
+        self.feed_puts(ground);
         for ids in ids.chunks(FED_IDS) {
             let Some(queue) = ground.queue(name)? else { return Ok(()) };
             let mut words: Vec<Vec<u8>> = Vec::with_capacity(2 * ids.len());
@@ -48,6 +99,7 @@ impl Broker {
         if !ground.effects.feeds() {
             return;
         }
+        self.feed_puts(ground);
         for ids in ids.chunks(FED_IDS) {
             let texts: Vec<_> = ids.iter().map(|id| id.text()).collect();
             let count = format_u64(ids.len() as u64);
@@ -60,6 +112,7 @@ impl Broker {
         if !ground.effects.feeds() {
             return;
         }
+        self.feed_puts(ground);
         for fired in fired.chunks(FED_IDS) {
             let texts: Vec<_> = fired.iter().flat_map(|(id, key)| [id.text(), key.text()]).collect();
             let count = format_u64(fired.len() as u64);
@@ -69,6 +122,7 @@ impl Broker {
 
     /// Messages up to this one may have been handed out.
     pub(super) fn feed_mark(&mut self, ground: &mut Ground<'_>, name: &[u8], mark: MessageId) {
+        self.feed_puts(ground);
         ground.effects.feed_as(&[b"MQ.EFFECT", b"MARK", name, &mark.text()]);
     }
 

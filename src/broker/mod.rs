@@ -128,6 +128,7 @@ pub struct Broker {
     found: publish::Found,
     sieve: Sieve,
     meta: Vec<u8>,
+    puts: effect::Puts,
 }
 
 impl Broker {

@@ -236,6 +236,17 @@ impl Broker {
         found: &Found,
         incoming: Incoming<'_>,
     ) -> Result<Published, Error> {
+        let published = self.put_into_each(ground, found, incoming);
+        self.feed_puts(ground);
+        published
+    }
+
+    fn put_into_each(
+        &mut self,
+        ground: &mut Ground<'_>,
+        found: &Found,
+        incoming: Incoming<'_>,
+    ) -> Result<Published, Error> {
         let mut published = Published::default();
         for at in 0..found.len() {
             let (target, name) = found.at(at);
@@ -383,8 +394,7 @@ impl Broker {
                     self.happened.published += 1;
                     ground.effects.changed(1);
                     ground.event("mq.push", name);
-                    let parcel = incoming.parcel.as_bytes();
-                    ground.effects.feed_as(&[b"MQ.EFFECT", b"PUT", parcel, b"1", name, &id.text(), &meta]);
+                    self.feed_put(ground, name, id, incoming.parcel, &meta);
                     self.meta = meta;
                     self.has_news(ground, name)?;
                     return Ok(PutIn::In(id));
