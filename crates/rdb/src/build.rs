@@ -14,7 +14,7 @@ use weir_structs::keyspace::{KeyHasher, NewStr, NewValue, OwnedValue, TakenValue
 use weir_structs::list::{Limits as ListLimits, ListFill, ListForm};
 use weir_structs::number::parse_i64;
 use weir_structs::packed::{self, COUNT_BYTES, Element, Encoded, Packed};
-use weir_structs::queue::QueueBuilder;
+use weir_structs::queue::{ParcelPool, QueueBuilder};
 use weir_structs::set::{OwnedSet, SetForm, SetLimits, SetMut};
 use weir_structs::stream::{ConsumerSlot, NodeLimits, Stream, StreamId};
 use weir_structs::value::{Big, PackedKind};
@@ -51,6 +51,8 @@ pub struct Builder {
     list: ListFill,
     stream: Option<Unfinished>,
     broker: Option<OfBroker>,
+    /// What queues that were read have in common.
+    parcels: ParcelPool,
     /// The small value that was taken last.
     taken: Vec<u8>,
 }
@@ -105,6 +107,7 @@ impl Builder {
             list: ListFill::new(limits.list),
             stream: None,
             broker: None,
+            parcels: ParcelPool::default(),
             taken: Vec::new(),
             hasher,
         }
@@ -373,7 +376,7 @@ impl Visitor for Builder {
     fn piece(&mut self, piece: &[u8]) -> Result<(), Problem> {
         let bad = Problem::BadCollection;
         match self.broker.as_mut().ok_or(bad)? {
-            OfBroker::Queue(queue) => queue.piece(piece).map_err(|_| Problem::BadCollection)?,
+            OfBroker::Queue(queue) => queue.piece_with(piece, &mut self.parcels).map_err(|_| Problem::BadCollection)?,
             OfBroker::Exchange(exchange) => exchange.piece(piece).map_err(|_| Problem::BadCollection)?,
             new @ OfBroker::NewQueue => {
                 let queue = QueueBuilder::new(piece).map_err(|_| Problem::BadCollection)?;

@@ -3,11 +3,18 @@
 //! ```text
 //!  head │ piece │ piece │ ...          as many pieces as there are
 //!  piece of ids        1 │ (producer and id, message, time)*
-//!  piece of messages   2 │ (id, what is known of it, parcel)*     in the order of places
+//!  piece of messages   2 │ (id, what is known of it, whether others have its parcel, parcel)*     in the order of places
 //! ```
+//!
+//! A parcel that other queues have as well is written with each of them, and marked, so that who reads them all can make one
+//! of them again ([`ParcelPool`]).
 //!
 //! Readers take any bytes: whatever no queue would have written is [`Corrupt`], and nothing is allocated by a length
 //! that is only claimed.
+
+use std::collections::HashMap;
+
+use xxhash_rust::xxh3::xxh3_64;
 
 use super::bytes::{Reader, put_bytes, put_varint};
 use super::dedup::Remembered;
@@ -98,7 +105,28 @@ pub(super) fn put_message(piece: &mut Vec<u8>, key: u64, record: &Record) {
     let mut meta = Vec::with_capacity(32);
     put_meta(&mut meta, key, record, None);
     put_bytes(piece, &meta);
+    piece.push(u8::from(record.parcel.shared_by() > 1));
     put_bytes(piece, record.parcel.as_bytes());
+}
+
+/// Parcels that several queues have, while these are read: whoever reads the next one finds it here. It holds on to what it
+/// knows, so it should go when all is read.
+#[derive(Debug, Default)]
+pub struct ParcelPool(HashMap<u64, Parcel>);
+
+impl ParcelPool {
+    /// The parcel of these bytes; `None` if they are none.
+    fn parcel(&mut self, bytes: &[u8]) -> Option<Parcel> {
+        let digest = xxh3_64(bytes);
+        match self.0.get(&digest) {
+            Some(known) if known.as_bytes() == bytes => Some(known.clone()),
+            _ => {
+                let parcel = Parcel::from_bytes(bytes)?;
+                self.0.insert(digest, parcel.clone());
+                Some(parcel)
+            }
+        }
+    }
 }
 
 /// A piece that is being written.
@@ -141,6 +169,11 @@ impl QueueBuilder {
 
     /// Reads a piece.
     pub fn piece(&mut self, piece: &[u8]) -> Result<(), Corrupt> {
+        self.piece_with(piece, &mut ParcelPool::default())
+    }
+
+    /// Reads a piece of one of several queues, which may share parcels.
+    pub fn piece_with(&mut self, piece: &[u8], parcels: &mut ParcelPool) -> Result<(), Corrupt> {
         let from = &mut Reader::new(piece);
         match from.byte() {
             Some(PIECE_KNOWN) => {
@@ -154,7 +187,12 @@ impl QueueBuilder {
                 while !from.is_empty() {
                     let id = MessageId::from_u64(from.varint().ok_or(Corrupt)?);
                     let meta = from.bytes().ok_or(Corrupt)?;
-                    let parcel = from.bytes().and_then(Parcel::from_bytes).ok_or(Corrupt)?;
+                    let is_shared = from.flag().ok_or(Corrupt)?;
+                    let parcel = from.bytes().and_then(|bytes| match is_shared {
+                        true => parcels.parcel(bytes),
+                        false => Parcel::from_bytes(bytes),
+                    });
+                    let parcel = parcel.ok_or(Corrupt)?;
                     // What a queue writes is within what its head says, and each message is there once.
                     if self.0.locate(id).is_some() {
                         return Err(Corrupt);

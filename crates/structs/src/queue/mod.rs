@@ -32,7 +32,7 @@ mod story;
 mod value;
 mod values;
 
-pub use codec::QueueBuilder;
+pub use codec::{ParcelPool, QueueBuilder};
 pub use id::{MESSAGE_ID_TEXT_MAX, MessageId, MessageIdText};
 pub use message::{
     Corrupt, Counters, Due, Figures, Holder, HolderId, Message, NewMessage, Next, Paused, Removed, State, When,

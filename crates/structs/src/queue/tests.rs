@@ -4,9 +4,14 @@ mod bytes;
 mod frozen;
 mod model;
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use super::*;
 use crate::testing::Rng;
 use model::Model;
+
+/// No two parcels are equal: those that are would be read as one.
+static PARCELS: AtomicU64 = AtomicU64::new(1);
 
 /// A message with a body of so many bytes.
 fn parcel(len: usize, group: Option<&[u8]>, value: Option<&[u8]>) -> Parcel {
@@ -17,7 +22,7 @@ fn parcel(len: usize, group: Option<&[u8]>, value: Option<&[u8]>) -> Parcel {
         headers: if value.is_some() { &header } else { &[] },
         group,
         body: &vec![b'b'; len],
-        ts_ms: 5,
+        ts_ms: PARCELS.fetch_add(1, Ordering::Relaxed),
         ..Envelope::default()
     })
 }

@@ -46,6 +46,29 @@ fn a_queue_comes_back_from_its_bytes() {
 }
 
 #[test]
+fn queues_that_shared_a_parcel_share_it_again() {
+    let mut queues = [super::queue(QueueOptions::default()), super::queue(QueueOptions::default())];
+    for len in 0..20 {
+        let parcel = parcel(len % 3, None, None);
+        for queue in &mut queues {
+            queue.add(super::message(parcel.clone()), 1);
+        }
+    }
+    let alone = queues[0].add(super::message(parcel(100, None, None)), 1);
+    let mut pool = ParcelPool::default();
+    let [first, second] = queues.each_ref().map(encoded).map(|bytes| {
+        let mut builder = QueueBuilder::new(&bytes[0]).unwrap();
+        bytes[1..].iter().for_each(|piece| builder.piece_with(piece, &mut pool).unwrap());
+        builder.finish().unwrap()
+    });
+    drop(pool);
+    for (one, other) in first.all_ids(MessageId::MIN).zip(second.all_ids(MessageId::MIN)) {
+        assert!(first.message(one).unwrap().parcel.is_same(second.message(other).unwrap().parcel));
+    }
+    assert_eq!(first.message(alone).unwrap().parcel.shared_by(), 1);
+}
+
+#[test]
 fn all_options_come_back() {
     let options = QueueOptions {
         exclusive: true,

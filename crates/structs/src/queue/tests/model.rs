@@ -102,8 +102,10 @@ impl Model {
         let name = [rng.below(40) as u8];
         let dedup = (rng.below(4) == 0).then_some((&b"p"[..], &name[..]));
         let story = story(rng);
+        // What is shared would be written in another way.
+        let copy = Parcel::from_bytes(parcel.as_bytes()).unwrap();
         let id = self.queue.add(
-            NewMessage { priority, expires_ms, when, dedup, story: story.clone(), ..message(parcel.clone()) },
+            NewMessage { priority, expires_ms, when, dedup, story: story.clone(), ..message(parcel) },
             self.now_ms,
         );
         assert!(self.messages.last().is_none_or(|last| last.key < id && last.id < id));
@@ -115,7 +117,7 @@ impl Model {
         self.messages.push(Own {
             id,
             key: id,
-            parcel,
+            parcel: copy,
             state,
             priority: priority.min(self.options.max_priority.unwrap_or(0)),
             expires_ms,
@@ -312,7 +314,8 @@ impl Model {
         if rng.below(2) == 0 {
             assert_eq!(self.queue.set(own.id, &meta), Ok(()));
         } else {
-            assert_eq!(self.queue.put(own.id, &meta, own.parcel.clone()), Ok(()));
+            let copy = Parcel::from_bytes(own.parcel.as_bytes()).unwrap();
+            assert_eq!(self.queue.put(own.id, &meta, copy), Ok(()));
         }
     }
 
