@@ -124,9 +124,14 @@ impl Server {
         self.broker.next_alarm_ms().map(|at_ms| i64::try_from(at_ms).unwrap_or(i64::MAX))
     }
 
-    /// Whether anything may change without a client's command.
+    /// Whether anything may change without a client's command. While a feed is run, what was due when is in the feed.
     fn broker_may_work(&self) -> bool {
-        self.pause.current().is_none() && !self.is_loading() && !self.scripts.is_suspended() && !self.is_serving()
+        let repeats = self.store.holds_deadlines();
+        !repeats
+            && self.pause.current().is_none()
+            && !self.is_loading()
+            && !self.scripts.is_suspended()
+            && !self.is_serving()
     }
 
     /// A token under which a caller can be answered: nobody can guess it.

@@ -12,10 +12,12 @@ use weir::server::message::{Job, JobState};
 use weir::server::{Facts, Server};
 use weir::store::{EntryRef, StrView, ValueRef};
 use weir_resp::{Batch, Limits, Parser};
+use weir_structs::exchange::Exchange;
 use weir_structs::hash::HashRef;
 use weir_structs::hll::{Hll, Registers};
 use weir_structs::list::{End, ListRef};
 use weir_structs::number::format_i64;
+use weir_structs::queue::{MessageId, Queue, State};
 use weir_structs::set::SetRef;
 use weir_structs::stream::{Stream, StreamId};
 use weir_structs::zset::ZsetRef;
@@ -139,6 +141,10 @@ fn value_text(entry: EntryRef<'_>) -> String {
         let _ = write!(text, "hash {}", fields.join(", "));
     } else if let ValueRef::Stream(stream) = entry.value() {
         put_stream(&mut text, stream);
+    } else if let ValueRef::Queue(queue) = entry.value() {
+        put_queue(&mut text, queue);
+    } else if let ValueRef::Exchange(exchange) = entry.value() {
+        put_exchange(&mut text, exchange);
     } else {
         match entry.str() {
             Some(StrView::Int(int)) => text.push_str(&shown(&format_i64(int))),
@@ -186,6 +192,40 @@ fn put_stream(text: &mut String, stream: &Stream) {
             let owner = pending.consumer.and_then(|slot| group.consumer(slot)).map(|owner| shown(owner.name()));
             let _ = write!(text, " {} {owner:?} {} {},", pending.id, pending.delivery_ms, pending.deliveries);
         }
+    }
+}
+
+/// What was handed out is ready again where it is repeated, and nobody knows how often; when a queue was declared is
+/// the moment in which it is repeated.
+fn put_queue(text: &mut String, queue: &Queue) {
+    let _ = write!(text, "queue {:?} {:?}:", queue.options(), queue.paused());
+    for message in queue.all_ids(MessageId::MIN).filter_map(|id| queue.message(id)) {
+        let state = if message.state == State::Unacked { State::Ready } else { message.state };
+        let (id, place) = (message.id.text(), message.key.text());
+        let _ = write!(
+            text,
+            " {} at {} {state:?} {} priority {} expires {:?} failed {} due {:?} {:?} {:?},",
+            shown(&id),
+            shown(&place),
+            shown(message.parcel.as_bytes()),
+            message.priority,
+            message.expires_ms,
+            message.deliveries,
+            message.due_ms,
+            message.reason,
+            message.story,
+        );
+    }
+}
+
+fn put_exchange(text: &mut String, exchange: &Exchange) {
+    let _ = write!(text, "exchange {:?}:", exchange.options());
+    for bound in exchange.bindings() {
+        let _ = write!(text, " {} {} {}", bound.target, shown(bound.name), shown(bound.rkey));
+        bound.args().for_each(|(name, value)| {
+            let _ = write!(text, " {}={}", shown(name), shown(value));
+        });
+        text.push(',');
     }
 }
 
