@@ -389,12 +389,11 @@ impl Broker {
             return self.take_out(ground, name, id, true);
         }
         let key = ground.store.key(name);
-        self.change(ground, key, |queue| {
-            queue.commit(id, now_ms);
-            (true, ())
-        })?;
+        let place = self.change(ground, key, |queue| (true, queue.commit(id, now_ms)))?;
         ground.effects.changed(1);
-        self.feed_set(ground, name, &[id])?;
+        if let Some(Some(place)) = place {
+            self.feed_fired(ground, name, &[(id, place)]);
+        }
         self.has_news(ground, name)?;
         Ok(true)
     }

@@ -318,12 +318,20 @@ mod tests {
             if !vague {
                 continue;
             }
-            let mut batch = Batch::new();
-            let words = command.full_name.split('|').map(str::as_bytes);
-            batch.push_command(words.chain([&b"1"[..]; 9])).unwrap();
-            let mut found = Vec::new();
-            let told = find_keys(command.spec, batch.command(0), &mut found);
-            assert!(told.is_ok() && !found.is_empty(), "the keys of {} need a resolver", command.full_name);
+            let words = || command.full_name.split('|').map(str::as_bytes);
+            let keyword = command.spec.keys.iter().find_map(|key| match key.begin {
+                BeginSearch::Keyword(word, _) => Some(word.as_bytes()),
+                _ => None,
+            });
+            // Keys behind a word may stand behind other things as well.
+            let told = (0..4).any(|before| {
+                let mut batch = Batch::new();
+                let ones = |count| std::iter::repeat_n(&b"1"[..], count);
+                batch.push_command(words().chain(ones(before)).chain(keyword).chain(ones(9))).unwrap();
+                let mut found = Vec::new();
+                find_keys(command.spec, batch.command(0), &mut found).is_ok() && !found.is_empty()
+            });
+            assert!(told, "the keys of {} need a resolver", command.full_name);
         }
     }
 
