@@ -3,8 +3,9 @@
 use super::publish::{Found, Incoming, PutIn};
 use super::{Broker, Ground};
 use crate::command::error::Error;
+use std::collections::BTreeSet;
 use weir_structs::exchange::Target;
-use weir_structs::queue::{Death, DeathReason, DlStrategy, MessageId, Parcel, Story, When};
+use weir_structs::queue::{Death, DeathReason, DlStrategy, MessageId, Parcel, Queue, Story, When};
 
 /// A dead letter that nobody took is offered again after so many ms.
 pub(super) const OFFER_AGAIN_MS: u64 = 1_000;
@@ -33,6 +34,14 @@ struct Dying {
 fn goes_in_circles(story: &Story, queue: &[u8]) -> bool {
     let since = story.deaths.iter().position(|death| *death.queue == *queue);
     since.is_some_and(|at| story.deaths.iter().take(at + 1).all(|death| death.reason != DeathReason::Rejected))
+}
+
+/// Ready messages whose last death had this reason; all, if none is given.
+fn died_for(queue: &Queue, reason: Option<DeathReason>) -> impl Iterator<Item = MessageId> + '_ {
+    queue.ready_ids().filter(move |id| {
+        let newest = queue.message(*id).and_then(|message| message.story?.deaths.first());
+        reason.is_none_or(|reason| newest.is_some_and(|death| death.reason == reason))
+    })
 }
 
 impl Broker {
@@ -211,11 +220,7 @@ impl Broker {
         reason: Option<DeathReason>,
     ) -> Result<usize, Error> {
         let queue = ground.queue(name)?.ok_or_else(|| Error::mq_no_queue(name))?;
-        let dead_for = |id: &MessageId| {
-            let newest = queue.message(*id).and_then(|message| message.story?.deaths.first());
-            reason.is_none_or(|reason| newest.is_some_and(|death| death.reason == reason))
-        };
-        let ids: Vec<MessageId> = queue.ready_ids().filter(dead_for).take(max).collect();
+        let ids: Vec<MessageId> = died_for(queue, reason).take(max).collect();
         let mut moved = 0;
         for id in ids {
             let Some(message) = ground.queue(name)?.and_then(|queue| queue.message(id)) else { continue };
@@ -235,6 +240,22 @@ impl Broker {
             }
         }
         Ok(moved)
+    }
+
+    /// The queues into which [`Broker::redrive`] would put messages back.
+    ///
+    /// # Errors
+    /// There is no such queue.
+    pub fn origins(
+        &self,
+        ground: &Ground<'_>,
+        name: &[u8],
+        max: usize,
+        reason: Option<DeathReason>,
+    ) -> Result<BTreeSet<Box<[u8]>>, Error> {
+        let queue = ground.queue(name)?.ok_or_else(|| Error::mq_no_queue(name))?;
+        let deaths = died_for(queue, reason).take(max).filter_map(|id| queue.message(id)?.story?.deaths.first());
+        Ok(deaths.map(|death| death.queue.clone()).collect())
     }
 
     /// Takes a message out of its queue for good.

@@ -286,9 +286,26 @@ impl Broker {
                     return Ok(());
                 }
             }
-            None => self.feed_set(ground, name, &[id])?,
+            None => {
+                self.feed_set(ground, name, &[id])?;
+                self.drop_outdated(ground, name, id)?;
+            }
         }
         self.has_news(ground, name)
+    }
+
+    /// Of messages with the same last value only the newest one is ready: `id` has become so.
+    fn drop_outdated(&mut self, ground: &mut Ground<'_>, name: &[u8], id: MessageId) -> Result<(), Error> {
+        loop {
+            let Some(queue) = ground.queue(name)? else { return Ok(()) };
+            let older = if queue.newer_value(id).is_some() { Some(id) } else { queue.older_value(id) };
+            let Some(older) = older else { return Ok(()) };
+            self.take_out(ground, name, older, true)?;
+            self.happened.dropped += 1;
+            if older == id {
+                return Ok(());
+            }
+        }
     }
 
     /// Gives a consumer more time. `None` of a queue that is not there.
@@ -393,6 +410,7 @@ impl Broker {
         ground.effects.changed(1);
         if let Some(Some(place)) = place {
             self.feed_fired(ground, name, &[(id, place)]);
+            self.drop_outdated(ground, name, id)?;
         }
         self.has_news(ground, name)?;
         Ok(true)
@@ -426,6 +444,7 @@ impl Broker {
                 if let Some(Some(place)) = fired {
                     self.feed_fired(ground, name, &[(id, place)]);
                     ground.effects.changed(1);
+                    self.drop_outdated(ground, name, id)?;
                 }
                 self.has_news(ground, name)
             }
@@ -434,6 +453,7 @@ impl Broker {
                     queue.unpark(id);
                     (true, ())
                 })?;
+                self.drop_outdated(ground, name, id)?;
                 self.has_news(ground, name)
             }
             Due::Lease => self.come_back(ground, name, id, Back::FAILED),

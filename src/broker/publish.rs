@@ -443,7 +443,9 @@ fn admit(queue: &mut Queue, incoming: Incoming<'_>, now_ms: u64, replaced: &mut 
     {
         return Admission::Known(known);
     }
-    if let Some(header) = queue.rules().last_value.as_deref()
+    // What comes later takes the place of the older one when it is there.
+    if matches!(incoming.when, When::Now)
+        && let Some(header) = queue.rules().last_value.as_deref()
         && let Some(value) = incoming.parcel.header(header)
         && let Some(old) = queue.same_value(value)
     {

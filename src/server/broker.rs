@@ -7,7 +7,7 @@ use super::Server;
 use super::client::{ClientId, Slot};
 use super::commands::mq::message::{put_meta, receipt};
 use super::exec::Repeated;
-use crate::broker::{Broker, Delivery, Ground, Publication};
+use crate::broker::{Broker, Delivery, Ground};
 use crate::command::error::Error;
 use crate::command::reply::{Output, Reply, Resp};
 use hashbrown::HashMap;
@@ -38,17 +38,13 @@ impl Server {
         }
     }
 
-    /// Whether the client may use a routing key, where the exchange wants that to be asked.
-    pub(super) fn check_routing(&mut self, slot: Slot, publication: &Publication<'_>) -> Result<(), Error> {
+    /// Whether the client may use routing keys, where the exchange wants that to be asked.
+    pub(super) fn check_routing(&mut self, slot: Slot, exchange: &[u8], rkeys: &[&[u8]]) -> Result<(), Error> {
         let (_, ground) = self.ground(slot);
-        let asks = ground.exchange(publication.exchange)?.is_some_and(|exchange| exchange.options().rkacl);
-        if !asks {
-            return Ok(());
-        }
-        for key in std::iter::once(publication.rkey).chain(publication.cc.iter().copied()) {
-            if !self.users.get(self.user_of(slot)).allows_subscription(key, false) {
-                return Err(Error::MQ_RKEY_DENIED);
-            }
+        let asks = ground.exchange(exchange)?.is_some_and(|exchange| exchange.options().rkacl);
+        let user = self.users.get(self.user_of(slot));
+        if asks && rkeys.iter().any(|key| !user.allows_subscription(key, false)) {
+            return Err(Error::MQ_RKEY_DENIED);
         }
         Ok(())
     }
@@ -128,6 +124,7 @@ impl Server {
     fn broker_may_work(&self) -> bool {
         let repeats = self.store.holds_deadlines();
         !repeats
+            && !self.is_migrating()
             && self.pause.current().is_none()
             && !self.is_loading()
             && !self.scripts.is_suspended()

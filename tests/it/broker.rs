@@ -489,3 +489,42 @@ fn keys_are_evicted_and_queues_are_not() {
     wire.is("CONFIG SET mq-maxmemory 10", "+OK");
     wire.is("MQ.PUSH q more", "-OOM command not allowed: messages take more than 'mq-maxmemory'.");
 }
+
+#[test]
+fn of_messages_with_the_same_value_only_the_last_one_is_there() {
+    let weir = fresh(&[]);
+    let mut wire = weir.wire();
+    wire.run("MQ.QUEUE DECLARE q LASTVALUE k");
+    for words in ["MQ.PUSH q a1 HEADERS 1 k a", "MQ.PUSH q b1 HEADERS 1 k b", "MQ.PUSH q none"] {
+        wire.run(words);
+    }
+    let taken = wire.get("QUEUES 1 q");
+    wire.run("MQ.PUSH q b2 HEADERS 1 k b");
+    wire.run("MQ.PUSH q a2 HEADERS 1 k a");
+    // It comes back, and a later one is there.
+    wire.is(&format!("MQ.NACK q SILENT IDS 1 {}", taken[0].0), "*1 :1");
+    wire.run("MQ.PUSH q b3 HEADERS 1 k b DELAY 30");
+    assert_eq!(wire.run("MQ.PEEK q COUNT 10").matches("$4 body").count(), 3);
+    eventually("the delayed one has taken the place of the other", || info(&weir, "mq_delayed") == 0);
+    assert_eq!(wire.bodies("COUNT 10 QUEUES 1 q"), ["none", "a2", "b3"]);
+    assert_eq!(info(&weir, "mq_dropped"), 3);
+}
+
+#[test]
+fn dead_letters_go_back_only_to_where_their_mover_may_write() {
+    let weir = fresh(&[]);
+    let mut wire = weir.wire();
+    wire.is("MQ.EXCHANGE DECLARE dlx TYPE fanout", "+OK");
+    for words in ["MQ.QUEUE DECLARE q DLX dlx", "MQ.QUEUE DECLARE dead", "MQ.PUSH q m"] {
+        wire.run(words);
+    }
+    wire.is("MQ.BIND dlx QUEUE dead x", ":1");
+    let taken = wire.get("QUEUES 1 q");
+    wire.is(&format!("MQ.NACK q FATAL IDS 1 {}", taken[0].0), "*1 :1");
+    wire.is("ACL SETUSER mover on nopass ~dead +@all", "+OK");
+    let mut mover = weir.wire();
+    mover.is("AUTH mover x", "+OK");
+    assert!(mover.run("MQ.REDRIVE dead").starts_with("-NOPERM"));
+    wire.is("ACL SETUSER mover ~q", "+OK");
+    mover.is("MQ.REDRIVE dead", ":1");
+}

@@ -230,6 +230,14 @@ impl Queue {
         if newer > self.places.key(spot) { self.id_of(newer) } else { None }
     }
 
+    /// A ready message in front of this one with the same value of the LASTVALUE header: it is out of date.
+    pub fn older_value(&self, id: MessageId) -> Option<MessageId> {
+        let values = self.values.as_ref()?;
+        let spot = self.locate(id)?;
+        let older = values.first(values.of(&self.places.record(spot).parcel)?)?;
+        if older < self.places.key(spot) { self.id_of(older) } else { None }
+    }
+
     /// The message that a producer's message became, if that is still remembered.
     pub fn known(&self, producer: &[u8], id: &[u8], now_ms: u64) -> Option<MessageId> {
         self.dedup.as_ref()?.get(producer, id, now_ms, self.rules.dedup)

@@ -33,6 +33,11 @@ impl Values {
         self.by_value.get(value)?.last()
     }
 
+    /// The lowest place of one.
+    pub(super) fn first(&self, value: &[u8]) -> Option<u64> {
+        self.by_value.get(value)?.first()
+    }
+
     /// The message at a place is ready.
     pub(super) fn enter(&mut self, parcel: &Parcel, key: u64) {
         let Some(value) = parcel.header(&self.header) else { return };

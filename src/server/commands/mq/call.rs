@@ -44,7 +44,7 @@ pub(super) fn call_command(cx: &mut ServerCx<'_>) -> Result<(), Error> {
     };
     cx.server.effects.feed_nothing();
     if !exchange.is_empty() {
-        cx.server.check_routing(cx.slot, &publication)?;
+        cx.server.check_routing(cx.slot, exchange, &[key])?;
     }
     cx.server.check_broker_memory(body.len())?;
     let (broker, mut ground) = ground(cx);

@@ -39,7 +39,8 @@ enum Outcome {
 /// Publishes, and says what the publisher is to hear of it.
 fn publish(cx: &mut ServerCx<'_>, publication: &Publication<'_>, options: &PubOptions<'_>) -> Result<Outcome, Error> {
     if !publication.exchange.is_empty() {
-        cx.server.check_routing(cx.slot, publication)?;
+        cx.server.check_routing(cx.slot, publication.exchange, &[publication.rkey])?;
+        cx.server.check_routing(cx.slot, publication.exchange, publication.cc)?;
     }
     cx.server.check_broker_memory(publication.body.len())?;
     match options.confirm {

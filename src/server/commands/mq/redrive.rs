@@ -4,6 +4,7 @@ use super::options::number;
 use super::{ground, not_others};
 use crate::command::error::Error;
 use crate::server::ServerCx;
+use weir_resp::Batch;
 use weir_structs::queue::DeathReason;
 
 pub(super) fn redrive_command(cx: &mut ServerCx<'_>) -> Result<(), Error> {
@@ -31,6 +32,18 @@ pub(super) fn redrive_command(cx: &mut ServerCx<'_>) -> Result<(), Error> {
         }
         if ground(cx).1.queue(to)?.is_none() {
             return Err(Error::mq_no_queue(to));
+        }
+    }
+    if to.is_none() {
+        // Where they go is not among the arguments: as if it were.
+        let (broker, ground) = ground(cx);
+        let (origins, db) = (broker.origins(&ground, name, count, reason)?, ground.db);
+        for origin in origins {
+            let mut batch = Batch::new();
+            let words: [&[u8]; 4] = [b"MQ.REDRIVE", name, b"TO", &origin];
+            if batch.push_command(words).is_ok() {
+                cx.server.check_call(cx.slot, cx.command, batch.command(0), db)?;
+            }
         }
     }
     cx.server.effects.feed_nothing();

@@ -35,6 +35,9 @@ pub(super) fn set_command(cx: &mut ServerCx<'_>) -> Result<(), Error> {
     if words.left() > 0 {
         return Err(Error::SYNTAX);
     }
+    if !exchange.is_empty() {
+        cx.server.check_routing(cx.slot, exchange, &[rkey])?;
+    }
     let (broker, ground) = ground(cx);
     let schedule = Schedule {
         times,
