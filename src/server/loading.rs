@@ -311,6 +311,7 @@ impl Load for SnapshotLoad {
                     if keys > 0 {
                         delay(server, delay_us);
                     }
+                    server.note_broker_changes();
                     if slice.is_over(server) {
                         return Ok(Progress::Unfinished);
                     }

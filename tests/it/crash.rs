@@ -1,12 +1,16 @@
 //! What a crash leaves behind: a report that says what was going on, and a process that has ended.
 
 use crate::weir::Weir;
+use std::time::Duration;
+
+/// A report is there in that time.
+const REPORT_TAKES: Duration = Duration::from_secs(180);
 
 fn crash_by(command: &[&str]) -> (Weir, Option<i32>) {
     let mut weir = Weir::with(["--enable-debug-command", "yes", "--pidfile", "{dir}/weir.pid"]);
     let mut wire = weir.wire();
     wire.send(crate::wire::request(command));
-    assert!(wire.is_closed());
+    assert!(wire.is_closed_within(REPORT_TAKES));
     let status = weir.wait();
     (weir, std::os::unix::process::ExitStatusExt::signal(&status))
 }
@@ -34,7 +38,7 @@ fn a_fault_inside_of_transactions_is_reported_from_the_inside_out() {
     assert_eq!(wire.call(&["MULTI"]), "+OK");
     assert_eq!(wire.call(&["DEBUG", "SEGFAULT"]), "+QUEUED");
     wire.send("EXEC\r\n");
-    assert!(wire.is_closed());
+    assert!(wire.is_closed_within(REPORT_TAKES));
     assert_eq!(std::os::unix::process::ExitStatusExt::signal(&weir.wait()), Some(libc::SIGSEGV));
     let log = weir.log();
     for words in [

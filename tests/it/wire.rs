@@ -138,6 +138,13 @@ impl Wire {
         }
     }
 
+    /// The same with another patience: a report of a crash reads all that is known of the program, which is much where nothing is
+    /// optimised, and the disk may be slow.
+    pub(crate) fn is_closed_within(&mut self, time: Duration) -> bool {
+        self.stream.get_ref().set_read_timeout(Some(time)).expect("a limit on waiting");
+        self.is_closed()
+    }
+
     /// Whether nothing has come in for `time`.
     pub(crate) fn is_silent_for(&mut self, time: Duration) -> bool {
         self.stream.get_ref().set_read_timeout(Some(time)).expect("a limit on waiting");
