@@ -2,7 +2,8 @@
 
 use super::message::put_ms;
 use super::options::{Pairs, pairs, rkey, yes_or_no};
-use super::{ground, listing, put_name};
+use super::{ground, list, put_name};
+use crate::broker::Broker;
 use crate::command::args::is;
 use crate::command::error::Error;
 use crate::command::reply::Reply;
@@ -108,12 +109,7 @@ pub(super) fn info_command(cx: &mut ServerCx<'_>) -> Result<(), Error> {
 }
 
 pub(super) fn list_command(cx: &mut ServerCx<'_>) -> Result<(), Error> {
-    let (pattern, count) = listing(&mut cx.words(2))?;
-    let (broker, ground) = ground(cx);
-    let names = broker.exchange_names(ground.db, &pattern, count);
-    cx.reply.array(names.len());
-    names.iter().for_each(|name| cx.reply.bulk(name));
-    Ok(())
+    list(cx, Broker::exchange_names)
 }
 
 /// Arguments of a binding, checked as far as words go.

@@ -30,6 +30,7 @@ use crate::command::args::Words;
 use crate::command::error::Error;
 use crate::command::reply::Reply;
 use crate::server::ServerCx;
+use std::sync::Arc;
 use weir_structs::glob::GlobPattern;
 use weir_structs::queue::MessageId;
 
@@ -76,6 +77,19 @@ fn listing(words: &mut Words<'_>) -> Result<(GlobPattern, usize), Error> {
         }
     }
     Ok((GlobPattern::new(pattern, false), count))
+}
+
+/// Names in a database that match a pattern, at most so many.
+type NamesOf = fn(&Broker, usize, &GlobPattern, usize) -> Vec<Arc<[u8]>>;
+
+/// Lists the names that `names` finds in a database, by a pattern, and at most so many.
+fn list(cx: &mut ServerCx<'_>, names: NamesOf) -> Result<(), Error> {
+    let (pattern, count) = listing(&mut cx.words(2))?;
+    let (broker, ground) = ground(cx);
+    let names = names(broker, ground.db, &pattern, count);
+    cx.reply.array(names.len());
+    names.iter().for_each(|name| cx.reply.bulk(name));
+    Ok(())
 }
 
 /// A name, or nothing.

@@ -2,7 +2,8 @@
 
 use super::message::put_ms;
 use super::options::{OVERFLOWS, RETRIES, STRATEGIES, name_of, queue_options};
-use super::{ground, listing, not_others, put_name};
+use super::{ground, list, not_others, put_name};
+use crate::broker::Broker;
 use crate::command::error::Error;
 use crate::command::reply::Reply;
 use crate::server::ServerCx;
@@ -140,12 +141,7 @@ pub(super) fn pause_command(cx: &mut ServerCx<'_>) -> Result<(), Error> {
 }
 
 pub(super) fn list_command(cx: &mut ServerCx<'_>) -> Result<(), Error> {
-    let (pattern, count) = listing(&mut cx.words(2))?;
-    let (broker, ground) = ground(cx);
-    let names = broker.queue_names(ground.db, &pattern, count);
-    cx.reply.array(names.len());
-    names.iter().for_each(|name| cx.reply.bulk(name));
-    Ok(())
+    list(cx, Broker::queue_names)
 }
 
 pub(super) fn consumers_command(cx: &mut ServerCx<'_>) -> Result<(), Error> {
@@ -179,6 +175,14 @@ pub(super) fn consumers_command(cx: &mut ServerCx<'_>) -> Result<(), Error> {
         put_ms(reply, consumer.bytes);
     }
     Ok(())
+}
+
+/// Names with their numbers.
+fn put_numbers(reply: &mut Reply<'_>, numbers: &[(&str, u64)]) {
+    for (name, number) in numbers {
+        reply.text(name);
+        put_ms(reply, *number);
+    }
 }
 
 fn put_optional(reply: &mut Reply<'_>, number: Option<u64>) {
@@ -257,20 +261,20 @@ pub(super) fn info_command(cx: &mut ServerCx<'_>) -> Result<(), Error> {
     put_ms(reply, queue.created_ms());
     reply.text("paused");
     reply.text(name_of(PAUSES, queue.paused()));
-    for (name, value) in [
-        ("messages", queue.len()),
-        ("ready", figures.ready),
-        ("unacked", figures.unacked),
-        ("delayed", figures.delayed),
-        ("parked", figures.parked),
-        ("held", figures.held),
-        ("dead", figures.dead),
-        ("ready-bytes", figures.ready_bytes),
-        ("bytes", figures.bytes),
-    ] {
-        reply.text(name);
-        put_ms(reply, value);
-    }
+    put_numbers(
+        reply,
+        &[
+            ("messages", queue.len()),
+            ("ready", figures.ready),
+            ("unacked", figures.unacked),
+            ("delayed", figures.delayed),
+            ("parked", figures.parked),
+            ("held", figures.held),
+            ("dead", figures.dead),
+            ("ready-bytes", figures.ready_bytes),
+            ("bytes", figures.bytes),
+        ],
+    );
     reply.text("consumers");
     reply.count(consumers.len());
     reply.text("consumer-capacity");
@@ -280,18 +284,18 @@ pub(super) fn info_command(cx: &mut ServerCx<'_>) -> Result<(), Error> {
     let counters = queue.counters();
     reply.text("totals");
     reply.map(8);
-    for (name, value) in [
-        ("published", counters.published),
-        ("delivered", counters.delivered),
-        ("acked", counters.acked),
-        ("redelivered", counters.redelivered),
-        ("returned", counters.returned),
-        ("expired", counters.expired),
-        ("dropped", counters.dropped),
-    ] {
-        reply.text(name);
-        put_ms(reply, value);
-    }
+    put_numbers(
+        reply,
+        &[
+            ("published", counters.published),
+            ("delivered", counters.delivered),
+            ("acked", counters.acked),
+            ("redelivered", counters.redelivered),
+            ("returned", counters.returned),
+            ("expired", counters.expired),
+            ("dropped", counters.dropped),
+        ],
+    );
     reply.text("deadlettered");
     reply.map(DeathReason::ALL.len());
     for (reason, count) in DeathReason::ALL.into_iter().zip(counters.dead_lettered) {
