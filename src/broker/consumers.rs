@@ -11,14 +11,16 @@
 //! holds in the queue.
 
 use super::deliver::Back;
-use super::places::Place;
-use super::{Broker, Ground};
+use super::places::{Place, PlaceKind};
+use super::{Broker, Ground, now_ms};
+use crate::command::effects::Effects;
 use crate::command::error::Error;
 use crate::store::Store;
 use hashbrown::HashMap;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, VecDeque};
-use weir_structs::queue::{Holder, Message, MessageId, Next, Paused, Queue};
+use std::sync::Arc;
+use weir_structs::queue::{DeathReason, Holder, Message, MessageId, Next, Paused, Queue};
 
 /// What a client asks for that wants to be sent messages.
 #[derive(Clone, Copy, Debug)]
@@ -325,14 +327,14 @@ impl Broker {
     pub fn dispatch(
         &mut self,
         store: &mut Store,
-        effects: &mut crate::command::effects::Effects,
+        effects: &mut Effects,
         max: usize,
         give: &mut dyn FnMut(u64, Delivery<'_>),
     ) -> Option<usize> {
         let (db, uid) = self.consumers.due.pop_front()?;
         let place = self.places(db).get_mut(uid);
         let Some(place) = place else { return Some(db) };
-        let name = std::sync::Arc::clone(&place.name);
+        let name = Arc::clone(&place.name);
         if let Some(audience) = &mut place.audience {
             audience.is_due = false;
         }
@@ -410,7 +412,7 @@ impl Broker {
                 }
                 Some(Step::Expired(id)) => {
                     self.line_up(number);
-                    self.bury(ground, name, id, weir_structs::queue::DeathReason::Expired)?;
+                    self.bury(ground, name, id, DeathReason::Expired)?;
                 }
                 Some(Step::Given(bytes)) => {
                     if !noack && let Some(consumer) = self.consumers.by_number.get_mut(&number) {
@@ -611,19 +613,14 @@ impl Broker {
 
     /// Lets messages of consumers that have left come back, at most `max`. Gives the database in which that was; `None` if there
     /// are none.
-    pub fn give_back_left(
-        &mut self,
-        store: &mut Store,
-        effects: &mut crate::command::effects::Effects,
-        max: usize,
-    ) -> Option<usize> {
+    pub fn give_back_left(&mut self, store: &mut Store, effects: &mut Effects, max: usize) -> Option<usize> {
         let number = *self.consumers.giving_back.front()?;
         let Some(consumer) = self.consumers.by_number.get(&number) else {
             self.consumers.giving_back.pop_front();
             return Some(0);
         };
         let (db, uid) = (consumer.db, consumer.uid);
-        let name = self.places(db).get(uid).map(|place| std::sync::Arc::clone(&place.name));
+        let name = self.places(db).get(uid).map(|place| Arc::clone(&place.name));
         let mut ground = Ground { store, effects, db };
         ground.effects.feed_nothing();
         let key = ground.store.key(name.as_deref().unwrap_or_default());
@@ -718,21 +715,17 @@ impl Broker {
     }
 
     /// Removes queues that go with their last consumer. Gives the database in which that was; `None` if there is none.
-    pub fn remove_abandoned(
-        &mut self,
-        store: &mut Store,
-        effects: &mut crate::command::effects::Effects,
-    ) -> Option<usize> {
+    pub fn remove_abandoned(&mut self, store: &mut Store, effects: &mut Effects) -> Option<usize> {
         let (db, uid) = self.consumers.abandoned.pop()?;
         let place = self.places(db).get(uid).filter(|place| !place.has_consumers());
-        let Some(name) = place.map(|place| std::sync::Arc::clone(&place.name)) else { return Some(db) };
-        let now_ms = u64::try_from(store.now_ms()).unwrap_or_default();
+        let Some(name) = place.map(|place| Arc::clone(&place.name)) else { return Some(db) };
+        let now_ms = now_ms(store);
         self.hold_name(store, db, &name);
         let mut ground = Ground { store, effects, db };
         ground.effects.feed_nothing();
         if let Ok(Some(queue)) = ground.queue(&name) {
             if queue.options().auto_delete {
-                self.delete_queue(&mut ground, &name);
+                self.delete(&mut ground, &name, PlaceKind::Queue);
             } else if let Some(place) = self.places(db).get_mut(uid) {
                 place.used_ms = now_ms;
             }

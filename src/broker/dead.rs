@@ -5,7 +5,7 @@ use super::{Broker, Ground};
 use crate::command::error::Error;
 use std::collections::BTreeSet;
 use weir_structs::exchange::Target;
-use weir_structs::queue::{Death, DeathReason, DlStrategy, MessageId, Parcel, Queue, Story, When};
+use weir_structs::queue::{Death, DeathReason, DlStrategy, MessageId, Parcel, Queue, Rules, Story, When};
 
 /// A dead letter that nobody took is offered again after so many ms.
 pub(super) const OFFER_AGAIN_MS: u64 = 1_000;
@@ -28,6 +28,37 @@ struct Dying {
     /// The routing keys under which it goes on.
     rkeys: Vec<Box<[u8]>>,
     story: Story,
+}
+
+impl Dying {
+    /// A message that dies in a queue, for a reason and with what its consumer says about that. `None` if its queue has no
+    /// dead letter exchange.
+    fn new(
+        queue: &[u8],
+        rules: &Rules,
+        life: Incoming<'_>,
+        (reason, note): (DeathReason, Option<&[u8]>),
+        now_ms: u64,
+    ) -> Option<Dying> {
+        let dlx = rules.dlx.clone()?;
+        let Incoming { parcel, priority, ttl_ms, .. } = life;
+        let mut story = life.story.cloned().unwrap_or_default();
+        let rkey = story.rkey.as_deref().unwrap_or(parcel.rkey());
+        let own: Vec<Box<[u8]>> = std::iter::once(rkey).chain(parcel.cc()).map(Box::from).collect();
+        let exchange = story.exchange.as_deref().unwrap_or(parcel.exchange()).into();
+        let rkeys = rules.dl_rkey.clone().map_or_else(|| own.clone(), |key| vec![key]);
+        story.tell(Death {
+            queue: queue.into(),
+            reason,
+            count: 1,
+            time_ms: now_ms,
+            exchange,
+            rkeys: own,
+            original_ttl_ms: ttl_ms,
+            note: note.map(Box::from),
+        });
+        Some(Dying { parcel: parcel.clone(), priority, dlx, strategy: rules.dl_strategy, rkeys, story })
+    }
 }
 
 /// Whether a message that goes to a queue has been there before, and nobody has rejected it since.
@@ -71,33 +102,19 @@ impl Broker {
         let now_ms = ground.now_ms();
         let Some(queue) = ground.queue(name)? else { return Ok(Buried::Left) };
         let Some(message) = queue.message(id) else { return Ok(Buried::Left) };
-        let rules = queue.rules();
         if reason == DeathReason::Expired {
             self.happened.expired += 1;
         }
-        let Some(dlx) = rules.dlx.clone() else {
-            self.take_out(ground, name, id, true)?;
+        let ttl_ms = message.expires_ms.map(|at| at.saturating_sub(message.parcel.ts_ms()));
+        let (parcel, priority, story) = (message.parcel, message.priority, message.story);
+        let life = Incoming { parcel, priority, ttl_ms, when: When::Now, idmp: None, story };
+        let Some(dying) = Dying::new(name, queue.rules(), life, (reason, note), now_ms) else {
+            self.take_out(ground, name, id)?;
             if reason != DeathReason::Expired {
                 self.happened.dropped += 1;
             }
             return Ok(Buried::Left);
         };
-        let own: Vec<Box<[u8]>> = std::iter::once(message.rkey()).chain(message.parcel.cc()).map(Box::from).collect();
-        let ttl = message.expires_ms.map(|at| at.saturating_sub(message.parcel.ts_ms()));
-        let mut story = message.story.cloned().unwrap_or_default();
-        let rkeys = rules.dl_rkey.clone().map_or_else(|| own.clone(), |key| vec![key]);
-        story.tell(Death {
-            queue: name.into(),
-            reason,
-            count: 1,
-            time_ms: now_ms,
-            exchange: message.exchange().into(),
-            rkeys: own,
-            original_ttl_ms: ttl,
-            note: note.map(Box::from),
-        });
-        let (parcel, priority, strategy) = (message.parcel.clone(), message.priority, rules.dl_strategy);
-        let dying = Dying { parcel, priority, strategy, rkeys, story, dlx };
         let taken = self.send_on(ground, &dying)?;
         match (taken, dying.strategy) {
             (Sent::Nowhere, DlStrategy::Retain) => {
@@ -110,12 +127,10 @@ impl Broker {
                 Ok(Buried::Retained)
             }
             (sent, _) => {
-                self.take_out(ground, name, id, true)?;
+                self.take_out(ground, name, id)?;
                 match sent {
                     Sent::On => {
-                        if let Some(count) = self.happened.dead_lettered.get_mut(reason as usize) {
-                            *count += 1;
-                        }
+                        self.happened.dead_lettered[reason as usize] += 1;
                         ground.event("mq.deadletter", name);
                     }
                     Sent::InCircles | Sent::Nowhere => self.happened.dropped += 1,
@@ -134,33 +149,12 @@ impl Broker {
     ) -> Result<(), Error> {
         let now_ms = ground.now_ms();
         let Some(queue) = ground.queue(name)? else { return Ok(()) };
-        let rules = queue.rules();
-        let Some(dlx) = rules.dlx.clone() else {
+        let Some(dying) = Dying::new(name, queue.rules(), incoming, (DeathReason::MaxLen, None), now_ms) else {
             self.happened.dropped += 1;
             return Ok(());
         };
-        let parcel = incoming.parcel;
-        let mut story = incoming.story.cloned().unwrap_or_default();
-        let rkey = story.rkey.as_deref().unwrap_or(parcel.rkey());
-        let own: Vec<Box<[u8]>> = std::iter::once(rkey).chain(parcel.cc()).map(Box::from).collect();
-        let exchange: Box<[u8]> = story.exchange.as_deref().unwrap_or(parcel.exchange()).into();
-        let rkeys = rules.dl_rkey.clone().map_or_else(|| own.clone(), |key| vec![key]);
-        let strategy = rules.dl_strategy;
-        story.tell(Death {
-            queue: name.into(),
-            reason: DeathReason::MaxLen,
-            count: 1,
-            time_ms: now_ms,
-            exchange,
-            rkeys: own,
-            original_ttl_ms: incoming.ttl_ms,
-            note: None,
-        });
-        let dying = Dying { parcel: parcel.clone(), priority: incoming.priority, strategy, rkeys, story, dlx };
         if self.send_on(ground, &dying)? == Sent::On {
-            if let Some(count) = self.happened.dead_lettered.get_mut(DeathReason::MaxLen as usize) {
-                *count += 1;
-            }
+            self.happened.dead_lettered[DeathReason::MaxLen as usize] += 1;
         } else {
             self.happened.dropped += 1;
         }
@@ -235,7 +229,7 @@ impl Broker {
             let put = self.put_in(ground, &target, incoming)?;
             self.feed_puts(ground);
             if let PutIn::In(_) = put {
-                self.take_out(ground, name, id, true)?;
+                self.take_out(ground, name, id)?;
                 moved += 1;
             }
         }
@@ -259,13 +253,7 @@ impl Broker {
     }
 
     /// Takes a message out of its queue for good.
-    pub(super) fn take_out(
-        &mut self,
-        ground: &mut Ground<'_>,
-        name: &[u8],
-        id: MessageId,
-        fed: bool,
-    ) -> Result<bool, Error> {
+    pub(super) fn take_out(&mut self, ground: &mut Ground<'_>, name: &[u8], id: MessageId) -> Result<bool, Error> {
         let key = ground.store.key(name);
         self.release(ground, name, id)?;
         let removed = self.change(ground, key, |queue| {
@@ -276,9 +264,7 @@ impl Broker {
             return Ok(false);
         }
         ground.effects.changed(1);
-        if fed {
-            self.feed_end(ground, name, &[id]);
-        }
+        self.feed_end(ground, name, &[id]);
         Ok(true)
     }
 }

@@ -1,9 +1,11 @@
 //! Queues, exchanges and bindings are made and removed, and policies set.
 
+use super::places::PlaceKind;
 use super::policies::Policy;
 use super::{Broker, Ground};
+use crate::command::effects::Effects;
 use crate::command::error::Error;
-use crate::store::Big;
+use crate::store::{Big, Store};
 use std::sync::Arc;
 use weir_structs::exchange::{Binding, Exchange, ExchangeOptions, Target};
 use weir_structs::glob::GlobPattern;
@@ -40,17 +42,13 @@ impl Broker {
     }
 
     /// Removes a queue that belonged to a client that is gone. Gives the database in which that was; `None` if there is none.
-    pub fn remove_orphan(
-        &mut self,
-        store: &mut crate::store::Store,
-        effects: &mut crate::command::effects::Effects,
-    ) -> Option<usize> {
+    pub fn remove_orphan(&mut self, store: &mut Store, effects: &mut Effects) -> Option<usize> {
         let (db, uid) = self.orphans.pop()?;
         let name = self.places(db).get(uid).map(|place| Arc::clone(&place.name));
         if let Some(name) = name {
             let mut ground = Ground { store, effects, db };
             ground.effects.feed_nothing();
-            self.delete_queue(&mut ground, &name);
+            self.delete(&mut ground, &name, PlaceKind::Queue);
         }
         Some(db)
     }
@@ -62,9 +60,9 @@ impl Broker {
 
     /// Data were loaded. Whoever held messages or had queues for himself is of another time: what was held is ready, and those
     /// queues go.
-    pub fn loaded(&mut self, store: &mut crate::store::Store) {
+    pub fn loaded(&mut self, store: &mut Store) {
         for (db, places) in self.databases.iter().enumerate() {
-            for (name, uid) in places.queues_from(b"") {
+            for (name, uid) in places.names_from(PlaceKind::Queue, b"") {
                 let key = store.key(name);
                 let Some(mut entry) = store.db(db).get_mut(key) else { continue };
                 let mut value = entry.value_mut_unheard();
@@ -87,13 +85,17 @@ impl Broker {
         self.note_changes(ground.store, ground.effects);
     }
 
-    /// Removes an exchange, as DEL does.
-    pub fn delete_exchange(&mut self, ground: &mut Ground<'_>, name: &[u8]) {
+    /// Removes a queue or an exchange, as DEL does.
+    pub fn delete(&mut self, ground: &mut Ground<'_>, name: &[u8], kind: PlaceKind) {
         let key = ground.store.key(name);
         ground.store.db(ground.db).remove(key);
         ground.effects.changed(1);
         ground.effects.feed_as(&[b"DEL", name]);
-        ground.event("mq.exchange.delete", name);
+        let event = match kind {
+            PlaceKind::Queue => "mq.queue.delete",
+            PlaceKind::Exchange => "mq.exchange.delete",
+        };
+        ground.event(event, name);
         self.note_changes(ground.store, ground.effects);
     }
 
@@ -179,28 +181,16 @@ impl Broker {
         Ok(())
     }
 
-    /// Names of queues that match a pattern, in order, at most `count` of them.
-    pub fn queue_names(&self, db: usize, pattern: &GlobPattern, count: usize) -> Vec<Arc<[u8]>> {
+    /// Names of queues, or of exchanges, that match a pattern, in order, at most `count` of them.
+    pub fn names(&self, db: usize, kind: PlaceKind, pattern: &GlobPattern, count: usize) -> Vec<Arc<[u8]>> {
         let Some(places) = self.databases.get(db) else { return Vec::new() };
-        let names = places.queues_from(b"").map(|(name, _)| name);
+        let names = places.names_from(kind, b"").map(|(name, _)| name);
         names.filter(|name| pattern.matches(name)).take(count).cloned().collect()
     }
 
-    /// The same of exchanges.
-    pub fn exchange_names(&self, db: usize, pattern: &GlobPattern, count: usize) -> Vec<Arc<[u8]>> {
-        let Some(places) = self.databases.get(db) else { return Vec::new() };
-        let names = places.exchanges_from(b"").map(|(name, _)| name);
-        names.filter(|name| pattern.matches(name)).take(count).cloned().collect()
-    }
-
-    /// Exchanges that lead to a queue.
-    pub fn sources_of_queue(&self, db: usize, name: &[u8]) -> Vec<Arc<[u8]>> {
-        self.databases.get(db).map_or_else(Vec::new, |places| places.sources(Target::Queue, name))
-    }
-
-    /// Exchanges that lead to an exchange.
-    pub fn sources_of_exchange(&self, db: usize, name: &[u8]) -> Vec<Arc<[u8]>> {
-        self.databases.get(db).map_or_else(Vec::new, |places| places.sources(Target::Exchange, name))
+    /// Exchanges that lead to something, in the order of their names.
+    pub fn sources(&self, db: usize, target: Target, name: &[u8]) -> Vec<Arc<[u8]>> {
+        self.databases.get(db).map_or_else(Vec::new, |places| places.sources(target, name))
     }
 
     /// Sets a policy. It is in force for a queue from the next time on that this is used.
@@ -245,7 +235,7 @@ impl Broker {
         (queues, exchanges, totals)
     }
 
-    /// Messages a second that were published, delivered and settled, over about the last five seconds in which somebody asked.
+    /// Messages a second that were published, delivered and settled, between the last two times that somebody asked.
     pub fn rates(&mut self, db: usize, uid: u64, counters: &Counters, now_ms: u64) -> [f64; 3] {
         let Some(place) = self.databases.get_mut(db).and_then(|places| places.get_mut(uid)) else { return [0.0; 3] };
         place.rates([counters.published, counters.delivered, counters.acked], now_ms)

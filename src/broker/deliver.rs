@@ -7,9 +7,7 @@ use super::dead::Buried;
 use super::{Broker, Ground};
 use crate::command::error::Error;
 use weir_structs::number::parse_u64;
-use weir_structs::queue::{
-    DeathReason, Due, Holder, HolderId, Message, MessageId, Next, Paused, Queue, RetryWhich, Rules, State,
-};
+use weir_structs::queue::{DeathReason, Due, Holder, HolderId, Message, MessageId, Next, Paused, Queue, State};
 
 /// Which message a client speaks of: in the text `id` or `id@acquired`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -115,17 +113,16 @@ pub(super) fn check(queue: &Queue, receipt: Receipt) -> Settled {
     }
 }
 
-/// How long a message is parked that was given back for the `deliveries`th time; `None` if it is not.
-pub(super) fn parked_ms(rules: &Rules, failed: bool, deliveries: u64) -> Option<u64> {
-    let retry = rules.retry?;
-    let parks = match retry.which {
-        RetryWhich::None => false,
-        RetryWhich::All => true,
-        RetryWhich::Failed => failed,
-        RetryWhich::Returned => !failed,
-    };
-    let wait_ms = retry.min_ms.saturating_mul(deliveries.max(1)).min(retry.max_ms);
-    (parks && wait_ms > 0).then_some(wait_ms)
+/// Does something to each message that is held as its receipt says. What came of each receipt.
+fn settle_each(queue: &mut Queue, receipts: &[Receipt], mut act: impl FnMut(&mut Queue, MessageId)) -> Vec<Settled> {
+    let each = receipts.iter().map(|receipt| {
+        let settled = check(queue, *receipt);
+        if settled == Settled::Done {
+            act(queue, receipt.id);
+        }
+        settled
+    });
+    each.collect()
 }
 
 impl Broker {
@@ -140,7 +137,7 @@ impl Broker {
         taker: &Taker<'_>,
         wanted: &mut Wanted,
         give: &mut dyn FnMut(&Message<'_>),
-    ) -> Result<bool, Error> {
+    ) -> Result<(), Error> {
         let now_ms = ground.now_ms();
         let key = ground.store.key(name);
         loop {
@@ -153,7 +150,7 @@ impl Broker {
                 let tracks = queue.rules().track;
                 (!(out.gone.is_empty() && out.taken.is_empty()), (expired, mark, tracks))
             })?;
-            let Some((expired, mark, tracks)) = done else { return Ok(false) };
+            let Some((expired, mark, tracks)) = done else { return Ok(()) };
             let HandedOut { gone, taken, redelivered } = out;
             let count = gone.len() + taken.len();
             if count > 0 {
@@ -174,7 +171,7 @@ impl Broker {
                 self.used(ground, name);
             }
             match expired {
-                None => return Ok(true),
+                None => return Ok(()),
                 Some(id) => {
                     self.bury(ground, name, id, DeathReason::Expired)?;
                 }
@@ -196,18 +193,11 @@ impl Broker {
         let mut gone = Vec::new();
         let mut released = Vec::new();
         let settled = self.change(ground, key, |queue| {
-            let settled: Vec<Settled> = receipts
-                .iter()
-                .map(|receipt| {
-                    let settled = check(queue, *receipt);
-                    if settled == Settled::Done {
-                        released.extend(queue.message(receipt.id).and_then(|message| consumer_holding(queue, message)));
-                        queue.remove(receipt.id);
-                        gone.push(receipt.id);
-                    }
-                    settled
-                })
-                .collect();
+            let settled = settle_each(queue, receipts, |queue, id| {
+                released.extend(queue.message(id).and_then(|message| consumer_holding(queue, message)));
+                queue.remove(id);
+                gone.push(id);
+            });
             queue.counters_mut().acked += gone.len() as u64;
             (!gone.is_empty(), settled)
         })?;
@@ -260,14 +250,14 @@ impl Broker {
         let failed = how != Nack::Silent;
         let over = self.change(ground, key, |queue| {
             let Some(message) = queue.message(id) else { return (false, None) };
-            let deliveries = u64::from(message.deliveries) + u64::from(failed);
+            let deliveries = message.deliveries.saturating_add(u32::from(failed));
             let rules = queue.rules();
-            let over = failed && rules.delivery_limit.is_some_and(|limit| deliveries > u64::from(limit));
+            let over = rules.is_too_often(deliveries).filter(|_| failed);
             let park_ms = match delay_ms {
                 Some(ms) => (ms > 0).then_some(ms),
-                None => parked_ms(rules, failed, deliveries),
+                None => rules.retry_delay_ms(failed, deliveries.max(1)),
             };
-            let parks = park_ms.filter(|_| !over && how != Nack::Fatal).map(|ms| now_ms.saturating_add(ms));
+            let parks = park_ms.filter(|_| over.is_none() && how != Nack::Fatal).map(|ms| now_ms.saturating_add(ms));
             queue.give_back(id, failed, parks);
             queue.counters_mut().returned += 1;
             (true, Some(over))
@@ -275,12 +265,7 @@ impl Broker {
         let Some(Some(over)) = over else { return Ok(()) };
         ground.effects.changed(1);
         ground.event("mq.nack", name);
-        let reason = match how {
-            Nack::Fatal => Some(DeathReason::Rejected),
-            _ if over => Some(DeathReason::DeliveryLimit),
-            _ => None,
-        };
-        match reason {
+        match if how == Nack::Fatal { Some(DeathReason::Rejected) } else { over } {
             Some(reason) => {
                 if self.bury_with(ground, name, id, reason, note)? == Buried::Retained {
                     return Ok(());
@@ -300,7 +285,7 @@ impl Broker {
             let Some(queue) = ground.queue(name)? else { return Ok(()) };
             let older = if queue.newer_value(id).is_some() { Some(id) } else { queue.older_value(id) };
             let Some(older) = older else { return Ok(()) };
-            self.take_out(ground, name, older, true)?;
+            self.take_out(ground, name, older)?;
             self.happened.dropped += 1;
             if older == id {
                 return Ok(());
@@ -308,7 +293,7 @@ impl Broker {
         }
     }
 
-    /// Gives a consumer more time. `None` of a queue that is not there.
+    /// Gives a consumer more time.
     ///
     /// # Errors
     /// There is no such queue.
@@ -322,16 +307,9 @@ impl Broker {
         let until_ms = ground.now_ms().saturating_add(lease_ms);
         let key = ground.store.key(name);
         let settled = self.change(ground, key, |queue| {
-            let settled: Vec<Settled> = receipts
-                .iter()
-                .map(|receipt| {
-                    let settled = check(queue, *receipt);
-                    if settled == Settled::Done {
-                        queue.extend_lease(receipt.id, until_ms);
-                    }
-                    settled
-                })
-                .collect();
+            let settled = settle_each(queue, receipts, |queue, id| {
+                queue.extend_lease(id, until_ms);
+            });
             (false, settled)
         })?;
         ground.effects.feed_nothing();
@@ -403,7 +381,7 @@ impl Broker {
             return Ok(false);
         }
         if !commit {
-            return self.take_out(ground, name, id, true);
+            return self.take_out(ground, name, id);
         }
         let key = ground.store.key(name);
         let place = self.change(ground, key, |queue| (true, queue.commit(id, now_ms)))?;
@@ -435,7 +413,7 @@ impl Broker {
         Ok(gone.len())
     }
 
-    /// What a moment asks of a message. Says whether there was anything.
+    /// Does what is due for a message.
     pub(super) fn act(&mut self, ground: &mut Ground<'_>, name: &[u8], id: MessageId, due: Due) -> Result<(), Error> {
         let key = ground.store.key(name);
         match due {
@@ -460,7 +438,8 @@ impl Broker {
             Due::Expire => self.bury(ground, name, id, DeathReason::Expired).map(drop),
             Due::Unresolved => self.bury(ground, name, id, DeathReason::Unresolved).map(drop),
             Due::RetryDead => {
-                let reason = Self::reason_of_dead(ground, name, id);
+                let message = ground.queue(name)?.and_then(|queue| queue.message(id));
+                let reason = message.and_then(|message| message.reason).unwrap_or(DeathReason::Rejected);
                 self.bury(ground, name, id, reason).map(drop)
             }
         }

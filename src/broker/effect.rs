@@ -10,13 +10,12 @@
 //!  MQ.EFFECT MARK queue id                    everything up to here has been handed out, perhaps
 //! ```
 
-use super::{Broker, Ground};
+use super::{Broker, Ground, message_id};
 use crate::command::args::Words;
 use crate::command::error::Error;
-use crate::store::Big;
-use weir_structs::exchange::ExchangeBuilder;
 use weir_structs::number::format_u64;
-use weir_structs::queue::{MessageId, Parcel, QueueBuilder};
+use weir_structs::pieces::BigPieces;
+use weir_structs::queue::{MessageId, Parcel, ParcelPool, Queue};
 
 /// Ids that are named in one command.
 const FED_IDS: usize = 512;
@@ -176,7 +175,7 @@ impl Broker {
             b"WHOLE" => {
                 let name = words.expect()?;
                 let begun = self.unfinished.remove(&(ground.db, Box::from(name)));
-                let big = begun.and_then(Unfinished::finish).ok_or(Error::MQ_EFFECT)?;
+                let big = begun.and_then(BigPieces::finish).ok_or(Error::MQ_EFFECT)?;
                 let key = ground.store.key(name);
                 ground.store.db(ground.db).put_big(key, big);
                 self.note_changes(ground.store, ground.effects);
@@ -191,7 +190,7 @@ impl Broker {
         &mut self,
         ground: &mut Ground<'_>,
         name: &[u8],
-        change: impl FnOnce(&mut weir_structs::queue::Queue) -> bool,
+        change: impl FnOnce(&mut Queue) -> bool,
     ) -> Result<(), Error> {
         let key = ground.store.key(name);
         let done = self.change(ground, key, |queue| (true, change(queue)))?;
@@ -204,51 +203,18 @@ impl Broker {
     }
 }
 
-/// A queue or an exchange that comes in pieces.
-#[derive(Debug)]
-pub(super) enum Unfinished {
-    Queue(Box<QueueBuilder>),
-    Exchange(Box<ExchangeBuilder>),
-}
-
-impl Unfinished {
-    fn begin(kind: &[u8], piece: &[u8]) -> Option<Unfinished> {
-        match kind {
-            b"QUEUE" => Some(Unfinished::Queue(Box::new(QueueBuilder::new(piece).ok()?))),
-            b"EXCHANGE" => Some(Unfinished::Exchange(Box::new(ExchangeBuilder::new(piece).ok()?))),
-            _ => None,
-        }
-    }
-
-    fn piece(&mut self, piece: &[u8]) -> Option<()> {
-        match self {
-            Unfinished::Queue(queue) => queue.piece(piece).ok(),
-            Unfinished::Exchange(exchange) => exchange.piece(piece).ok(),
-        }
-    }
-
-    fn finish(self) -> Option<Big> {
-        match self {
-            Unfinished::Queue(queue) => queue.finish().ok().map(Big::from),
-            Unfinished::Exchange(exchange) => exchange.finish().ok().map(Big::from),
-        }
-    }
-}
-
 impl Broker {
     /// Takes the next piece; the first one of a key begins it. `None` if it is none.
     fn take_piece(&mut self, kind: &[u8], db: usize, name: &[u8], piece: &[u8]) -> Option<()> {
-        match self.unfinished.get_mut(&(db, Box::from(name))) {
-            Some(begun) => begun.piece(piece),
-            None => {
-                let begun = Unfinished::begin(kind, piece)?;
-                self.unfinished.insert((db, name.into()), begun);
-                Some(())
-            }
-        }
+        let new = match kind {
+            b"QUEUE" => BigPieces::queue(),
+            b"EXCHANGE" => BigPieces::exchange(),
+            _ => return None,
+        };
+        let key = (db, Box::from(name));
+        let mut pieces = self.unfinished.remove(&key).unwrap_or(new);
+        pieces.take(piece, &mut ParcelPool::default())?;
+        self.unfinished.insert(key, pieces);
+        Some(())
     }
-}
-
-fn message_id(word: &[u8]) -> Result<MessageId, Error> {
-    MessageId::parse(word).ok_or(Error::MQ_INVALID_ID)
 }

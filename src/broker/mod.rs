@@ -30,6 +30,7 @@ mod totals;
 
 pub use consumers::{ConsumerFigures, Delivery, Ended, NewConsumer, Subscribed};
 pub use deliver::{Back, Nack, Receipt, Settled, Taker, Wanted};
+pub use places::PlaceKind;
 pub use policies::{AppliesTo, Policy};
 pub use publish::{Publication, Published, Refusal};
 pub use schedules::{Schedule, Times};
@@ -39,12 +40,26 @@ use crate::command::effects::{Effects, EventClass};
 use crate::command::error::Error;
 use crate::store::{BrokerChange, Key, Store, ValueRef};
 use hashbrown::HashMap;
-use places::{PlaceKind, Places};
+use places::Places;
 use policies::Policies;
 use std::sync::Arc;
 use weir_structs::exchange::{Exchange, Sieve, Target};
-use weir_structs::queue::{Figures, Queue};
+use weir_structs::pieces::BigPieces;
+use weir_structs::queue::{Figures, MessageId, Queue};
 use weir_structs::stream::NodeLimits;
+
+/// Unix time in ms, which is above 1970.
+pub fn now_ms(store: &Store) -> u64 {
+    u64::try_from(store.now_ms()).unwrap_or_default()
+}
+
+/// An id of a message as clients and files write it.
+///
+/// # Errors
+/// It is none.
+pub fn message_id(word: &[u8]) -> Result<MessageId, Error> {
+    MessageId::parse(word).ok_or(Error::MQ_INVALID_ID)
+}
 
 /// What the broker works on.
 #[derive(Debug)]
@@ -60,7 +75,7 @@ pub struct Ground<'g> {
 impl Ground<'_> {
     /// Unix time in ms.
     pub fn now_ms(&self) -> u64 {
-        u64::try_from(self.store.now_ms()).unwrap_or_default()
+        now_ms(self.store)
     }
 
     /// The queue at a key, to be looked at.
@@ -119,7 +134,7 @@ pub struct Broker {
     /// Exclusive queues whose client is gone.
     orphans: Vec<(usize, u64)>,
     /// What is being put together from the pieces of a file.
-    unfinished: HashMap<(usize, Box<[u8]>), effect::Unfinished>,
+    unfinished: HashMap<(usize, Box<[u8]>), BigPieces>,
     /// Moves of messages from one queue to the next that are under way.
     moves: usize,
     /// When a block of a stream is full.
@@ -240,7 +255,7 @@ impl Broker {
     /// Takes note of where a queue or an exchange is. Gives what an exchange leads to.
     fn register(&mut self, store: &mut Store, db: usize, name: &[u8]) -> Vec<Box<[u8]>> {
         let key = store.key(name);
-        let now_ms = u64::try_from(store.now_ms()).unwrap_or_default();
+        let now_ms = now_ms(store);
         let Some(mut entry) = store.db(db).get_mut(key) else { return Vec::new() };
         let mut value = entry.value_mut_unheard();
         if let Some(mut queue) = value.queue_mut() {
@@ -310,13 +325,8 @@ impl Broker {
     fn hold_name(&mut self, store: &mut Store, db: usize, name: &[u8]) {
         let places = self.places(db);
         let consumed = places.queue(name).and_then(|uid| places.get(uid)).is_some_and(places::Place::has_consumers);
-        let led_to = [Target::Queue, Target::Exchange].iter().any(|target| !places.sources(*target, name).is_empty());
+        let led_to = [Target::Queue, Target::Exchange].iter().any(|target| places.is_led_to(*target, name));
         store.hold_name(db, name, consumed || led_to);
-    }
-
-    /// Whether anything leads to a queue or an exchange.
-    pub fn is_bound(&mut self, db: usize, target: Target, name: &[u8]) -> bool {
-        !self.places(db).sources(target, name).is_empty()
     }
 
     /// Messages for channels, since the last call.

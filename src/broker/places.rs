@@ -6,6 +6,7 @@
 use super::totals::Totals;
 use hashbrown::HashMap;
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 use std::sync::Arc;
 use weir_structs::exchange::Target;
 
@@ -57,13 +58,15 @@ impl Place {
 
 /// What is at a place.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum PlaceKind {
+pub enum PlaceKind {
+    /// A queue.
     Queue,
+    /// An exchange.
     Exchange,
 }
 
 /// Something that an exchange leads to.
-type Destination = (TargetOrder, Arc<[u8]>);
+type Destination = (Target, Arc<[u8]>);
 type Names = BTreeSet<Arc<[u8]>>;
 
 /// Queues and exchanges of one database.
@@ -79,24 +82,6 @@ pub(super) struct Places {
     pub(super) totals: Totals,
 }
 
-/// A target that has an order.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-enum TargetOrder {
-    Queue,
-    Exchange,
-}
-
-impl TargetOrder {
-    /// `None` for what does not lead on: nobody asks who leads there.
-    fn of(target: Target) -> Option<TargetOrder> {
-        match target {
-            Target::Queue => Some(TargetOrder::Queue),
-            Target::Exchange => Some(TargetOrder::Exchange),
-            Target::Stream | Target::Channel => None,
-        }
-    }
-}
-
 impl Places {
     /// What has this number.
     #[inline]
@@ -110,7 +95,7 @@ impl Places {
         self.by_uid.get_mut(&uid)
     }
 
-    fn names(&mut self, kind: PlaceKind) -> &mut BTreeMap<Arc<[u8]>, u64> {
+    fn names_mut(&mut self, kind: PlaceKind) -> &mut BTreeMap<Arc<[u8]>, u64> {
         match kind {
             PlaceKind::Queue => &mut self.queues,
             PlaceKind::Exchange => &mut self.exchanges,
@@ -132,18 +117,17 @@ impl Places {
         self.exchanges.len()
     }
 
-    /// Names of queues behind one, in order; all for an empty one that is not taken in.
-    pub(super) fn queues_from<'p>(&'p self, from: &'p [u8]) -> impl Iterator<Item = (&'p Arc<[u8]>, u64)> {
-        self.queues
-            .range::<[u8], _>((std::ops::Bound::Included(from), std::ops::Bound::Unbounded))
-            .map(|(n, u)| (n, *u))
-    }
-
-    /// The same of exchanges.
-    pub(super) fn exchanges_from<'p>(&'p self, from: &'p [u8]) -> impl Iterator<Item = (&'p Arc<[u8]>, u64)> {
-        self.exchanges
-            .range::<[u8], _>((std::ops::Bound::Included(from), std::ops::Bound::Unbounded))
-            .map(|(n, u)| (n, *u))
+    /// Names from one on, in order, with their numbers.
+    pub(super) fn names_from<'p>(
+        &'p self,
+        kind: PlaceKind,
+        from: &'p [u8],
+    ) -> impl Iterator<Item = (&'p Arc<[u8]>, u64)> {
+        let names = match kind {
+            PlaceKind::Queue => &self.queues,
+            PlaceKind::Exchange => &self.exchanges,
+        };
+        names.range::<[u8], _>((Bound::Included(from), Bound::Unbounded)).map(|(name, uid)| (name, *uid))
     }
 
     /// Something is at a name from now on, also if it was at another one before.
@@ -151,7 +135,7 @@ impl Places {
         let name: Arc<[u8]> = name.into();
         if let Some(place) = self.by_uid.get_mut(&uid) {
             let old = std::mem::replace(&mut place.name, Arc::clone(&name));
-            self.names(kind).remove(&old);
+            self.names_mut(kind).remove(&old);
         } else {
             let place = Place {
                 name: Arc::clone(&name),
@@ -165,7 +149,7 @@ impl Places {
             };
             self.by_uid.insert(uid, place);
         }
-        self.names(kind).insert(name, uid);
+        self.names_mut(kind).insert(name, uid);
     }
 
     /// Something is gone.
@@ -174,7 +158,7 @@ impl Places {
         if let Some(ms) = place.alarm_ms {
             self.alarms.remove(&(ms, uid));
         }
-        let names = self.names(place.kind);
+        let names = self.names_mut(place.kind);
         if names.get(&place.name) == Some(&uid) {
             names.remove(&place.name);
         }
@@ -213,13 +197,15 @@ impl Places {
 
     /// An exchange has a binding to something from now on.
     pub(super) fn leads(&mut self, exchange: &[u8], target: Target, name: &[u8]) {
-        let Some(target) = TargetOrder::of(target) else { return };
+        // Nobody asks who leads to a stream or a channel.
+        if matches!(target, Target::Stream | Target::Channel) {
+            return;
+        }
         self.sources.entry((target, name.into())).or_default().insert(exchange.into());
     }
 
     /// It has none any more.
     pub(super) fn leads_no_more(&mut self, exchange: &[u8], target: Target, name: &[u8]) {
-        let Some(target) = TargetOrder::of(target) else { return };
         let key = (target, Arc::from(name));
         if let Some(from) = self.sources.get_mut(&key) {
             from.remove(exchange);
@@ -229,9 +215,13 @@ impl Places {
         }
     }
 
+    /// Whether any exchange leads to something.
+    pub(super) fn is_led_to(&self, target: Target, name: &[u8]) -> bool {
+        self.sources.contains_key(&(target, Arc::from(name)))
+    }
+
     /// Exchanges that lead to something, in the order of their names.
     pub(super) fn sources(&self, target: Target, name: &[u8]) -> Vec<Arc<[u8]>> {
-        let Some(target) = TargetOrder::of(target) else { return Vec::new() };
         self.sources.get(&(target, Arc::from(name))).map_or_else(Vec::new, |from| from.iter().cloned().collect())
     }
 }

@@ -86,7 +86,7 @@ pub struct Published {
 pub(super) struct Found {
     names: Vec<u8>,
     ends: Vec<(Target, usize)>,
-    seen: HashSet<(u8, Box<[u8]>)>,
+    seen: HashSet<(Target, Box<[u8]>)>,
     /// Whether a destination could come twice: only then names are compared.
     compares: bool,
 }
@@ -104,12 +104,12 @@ impl Found {
         if !self.compares {
             self.compares = true;
             self.seen =
-                (0..self.ends.len()).map(|at| self.at(at)).map(|(target, name)| (target as u8, name.into())).collect();
+                (0..self.ends.len()).map(|at| self.at(at)).map(|(target, name)| (target, name.into())).collect();
         }
     }
 
     pub(super) fn push(&mut self, target: Target, name: &[u8]) {
-        if self.compares && !self.seen.insert((target as u8, name.into())) {
+        if self.compares && !self.seen.insert((target, name.into())) {
             return;
         }
         self.names.extend_from_slice(name);
@@ -207,21 +207,14 @@ impl Broker {
             }
         }
         self.route(ground, publication.exchange, publication.rkey, publication.cc, publication.headers, found)?;
-        if publication.all_or_none {
+        // Who has to wait waits before anything has happened; of one queue that shows when the message comes there.
+        if publication.all_or_none || found.len() > 1 {
             for at in 0..found.len() {
                 if let (Target::Queue, name) = found.at(at)
                     && let Some(refusal) = self.would_refuse(ground, name, incoming)?
+                    && (publication.all_or_none || matches!(refusal, Refusal::Wait(_)))
                 {
-                    self.happened.rejected += 1;
-                    return Ok(Published { refused: Some(refusal), ..Published::default() });
-                }
-            }
-        } else if found.len() > 1 {
-            // Who has to wait waits before anything has happened.
-            for at in 0..found.len() {
-                if let (Target::Queue, name) = found.at(at)
-                    && let Some(refusal @ Refusal::Wait(_)) = self.would_refuse(ground, name, incoming)?
-                {
+                    self.happened.rejected += u64::from(publication.all_or_none);
                     return Ok(Published { refused: Some(refusal), ..Published::default() });
                 }
             }
@@ -297,9 +290,9 @@ impl Broker {
         }
         let random = ground.store.random_u64();
         let mut sieve = std::mem::take(&mut self.sieve);
-        // Exchanges that are still to be asked, and all that ever were: few.
+        // Exchanges that are still to be asked, and all that ever were.
         let mut exchanges: Vec<Box<[u8]>> = Vec::new();
-        let mut asked: Vec<Box<[u8]>> = Vec::new();
+        let mut asked: HashSet<Box<[u8]>> = HashSet::new();
         let mut current: Option<Box<[u8]>> = None;
         loop {
             let name: &[u8] = current.as_deref().unwrap_or(exchange);
@@ -327,16 +320,13 @@ impl Broker {
             if exchanges.is_empty() {
                 break;
             }
-            asked.push(name.into());
-            let next = loop {
-                match exchanges.pop() {
-                    Some(next) if asked.contains(&next) => {}
-                    next => break next,
-                }
-            };
-            match next {
-                None => break,
-                next => current = next,
+            asked.insert(name.into());
+            while exchanges.last().is_some_and(|next| asked.contains(next)) {
+                exchanges.pop();
+            }
+            current = exchanges.pop();
+            if current.is_none() {
+                break;
             }
         }
         self.sieve = sieve;

@@ -5,7 +5,7 @@
 //! which nobody was there are left out.
 
 use super::publish::Publication;
-use super::{Broker, Ground, Pair};
+use super::{Broker, Ground, Pair, now_ms};
 use crate::command::effects::Effects;
 use crate::command::error::Error;
 use crate::store::Store;
@@ -180,7 +180,7 @@ impl Broker {
 
     /// Publishes what is due of one schedule. Gives the database in which that was; `None` if none is due.
     pub fn run_due_schedule(&mut self, store: &mut Store, effects: &mut Effects) -> Option<usize> {
-        let now_ms = u64::try_from(store.now_ms()).unwrap_or_default();
+        let now_ms = now_ms(store);
         let (_, name) = self.schedules.times.first().filter(|(ms, _)| *ms <= now_ms)?.clone();
         let schedule = self.schedules.remove(&name)?;
         let db = schedule.db;

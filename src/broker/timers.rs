@@ -2,10 +2,11 @@
 //!
 //! Every queue knows when something in it is due first; the places keep one alarm for each queue that has such a moment.
 
-use super::{Broker, Ground};
+use super::places::PlaceKind;
+use super::{Broker, Ground, now_ms};
 use crate::command::effects::Effects;
 use crate::store::Store;
-use weir_structs::queue::DeathReason;
+use std::sync::Arc;
 
 /// So many messages of a queue have their turn before other queues have theirs.
 const MESSAGES_A_TURN: usize = 64;
@@ -21,13 +22,13 @@ impl Broker {
 
     /// Does what is due in one queue, a slice of it. Gives the database in which that was; `None` if nothing is due.
     pub fn run_alarm(&mut self, store: &mut Store, effects: &mut Effects) -> Option<usize> {
-        let now_ms = u64::try_from(store.now_ms()).unwrap_or_default();
+        let now_ms = now_ms(store);
         for db in 0..self.databases.len() {
             let Some(uid) = self.places(db).take_alarm(now_ms) else { continue };
             let Some(place) = self.places(db).get(uid) else { continue };
-            let name = std::sync::Arc::clone(&place.name);
+            let name = Arc::clone(&place.name);
             let mut ground = Ground { store, effects, db };
-            effects_only(&mut ground);
+            ground.effects.feed_nothing();
             for _ in 0..MESSAGES_A_TURN {
                 let due = match ground.queue(&name) {
                     Ok(Some(queue)) => queue.first_due().filter(|(at_ms, ..)| *at_ms <= now_ms),
@@ -51,8 +52,8 @@ impl Broker {
         let (db, from) = self.policies.sweep.take()?;
         let places = self.databases.get(db)?;
         let names: Vec<_> = places
-            .queues_from(&from)
-            .map(|(name, uid)| (std::sync::Arc::clone(name), uid))
+            .names_from(PlaceKind::Queue, &from)
+            .map(|(name, uid)| (Arc::clone(name), uid))
             .take(QUEUES_A_TURN)
             .collect();
         self.policies.sweep = Some(match names.last() {
@@ -60,7 +61,7 @@ impl Broker {
             None => (db + 1, Vec::new()),
         });
         let mut ground = Ground { store, effects, db };
-        effects_only(&mut ground);
+        ground.effects.feed_nothing();
         for (name, uid) in names {
             let key = ground.store.key(&name);
             // What is there is a queue; its rules are looked at before anything is done to it.
@@ -86,18 +87,8 @@ impl Broker {
             .get(uid)
             .is_some_and(|place| !place.has_consumers() && place.used_ms.saturating_add(expires_ms) <= now_ms);
         if unused {
-            self.delete_queue(ground, name);
+            self.delete(ground, name, PlaceKind::Queue);
         }
-    }
-
-    /// Removes a queue, as DEL does.
-    pub fn delete_queue(&mut self, ground: &mut Ground<'_>, name: &[u8]) {
-        let key = ground.store.key(name);
-        ground.store.db(ground.db).remove(key);
-        ground.effects.changed(1);
-        ground.effects.feed_as(&[b"DEL", name]);
-        ground.event("mq.queue.delete", name);
-        self.note_changes(ground.store, ground.effects);
     }
 
     /// Sets the alarm of a queue to what is due in it next.
@@ -120,15 +111,4 @@ impl Broker {
             place.used_ms = now_ms;
         }
     }
-
-    /// What a moment asks of a message.
-    pub(super) fn reason_of_dead(ground: &Ground<'_>, name: &[u8], id: weir_structs::queue::MessageId) -> DeathReason {
-        let queue = ground.queue(name).ok().flatten();
-        queue.and_then(|queue| queue.message(id)?.reason).unwrap_or(DeathReason::Rejected)
-    }
-}
-
-/// Nothing of what happens here is repeated as it came: there is no command.
-fn effects_only(ground: &mut Ground<'_>) {
-    ground.effects.feed_nothing();
 }

@@ -7,12 +7,13 @@ use super::Server;
 use super::client::{ClientId, Slot};
 use super::commands::mq::message::{put_meta, receipt};
 use super::exec::Repeated;
-use crate::broker::{Broker, Delivery, Ground};
+use super::feed::append_words;
+use crate::broker::{Broker, Delivery, Ground, now_ms};
 use crate::command::error::Error;
 use crate::command::reply::{Output, Reply, Resp};
 use hashbrown::HashMap;
 use rand::TryRngCore;
-use weir_resp::{Batch, Limits, Parser, reply_bytes};
+use weir_resp::{Batch, Limits, Parser};
 use weir_structs::number::parse_u64;
 
 /// Messages that go to the consumers of one queue before those of another have theirs.
@@ -71,7 +72,7 @@ impl Server {
     /// At the end of a turn: what is due in queues, and messages for their consumers.
     pub(super) fn tend_broker(&mut self) {
         self.tell_ended();
-        let now_ms = u64::try_from(self.store.now_ms()).unwrap_or_default();
+        let now_ms = now_ms(&self.store);
         let alarmed = self.broker.next_alarm_ms().is_some_and(|at_ms| at_ms <= now_ms);
         if !alarmed && !self.broker_is_busy() {
             return;
@@ -174,10 +175,7 @@ impl Server {
     /// Policies and schedules as commands that a snapshot has in front of its keys.
     pub(super) fn commands_of_snapshot(&self) -> Vec<u8> {
         let (mut bytes, mut selected) = (Vec::new(), 0);
-        let mut put = |words: &[&[u8]]| {
-            reply_bytes::array_header(&mut bytes, words.len());
-            words.iter().for_each(|word| reply_bytes::bulk(&mut bytes, word));
-        };
+        let mut put = |words: &[&[u8]]| append_words(&mut bytes, words.len(), words.iter().copied());
         for (db, words) in self.broker.commands() {
             if db != selected {
                 selected = db;

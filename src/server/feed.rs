@@ -134,7 +134,7 @@ impl Feed {
 
 /// Appends a command as multibulk.
 #[inline]
-fn append_words<'w>(bytes: &mut Vec<u8>, count: usize, words: impl Iterator<Item = &'w [u8]>) {
+pub(super) fn append_words<'w>(bytes: &mut Vec<u8>, count: usize, words: impl Iterator<Item = &'w [u8]>) {
     reply_bytes::array_header(bytes, count);
     words.for_each(|word| reply_bytes::bulk(bytes, word));
 }

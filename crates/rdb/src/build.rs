@@ -8,13 +8,13 @@ use crate::error::Problem;
 use crate::module::ModuleType;
 use crate::value::{Collection, Id, StreamFigures, Visitor};
 use std::collections::{BTreeMap, HashSet};
-use weir_structs::exchange::ExchangeBuilder;
 use weir_structs::hash::{FieldDeadline, Hash, HashLimits};
 use weir_structs::keyspace::{KeyHasher, NewStr, NewValue, OwnedValue, TakenValue};
 use weir_structs::list::{Limits as ListLimits, ListFill, ListForm};
 use weir_structs::number::parse_i64;
 use weir_structs::packed::{self, COUNT_BYTES, Element, Encoded, Packed};
-use weir_structs::queue::{ParcelPool, QueueBuilder};
+use weir_structs::pieces::BigPieces;
+use weir_structs::queue::ParcelPool;
 use weir_structs::set::{OwnedSet, SetForm, SetLimits, SetMut};
 use weir_structs::stream::{ConsumerSlot, NodeLimits, Stream, StreamId};
 use weir_structs::value::{Big, PackedKind};
@@ -50,7 +50,7 @@ pub struct Builder {
     zset: ZsetFill,
     list: ListFill,
     stream: Option<Unfinished>,
-    broker: Option<OfBroker>,
+    broker: Option<BigPieces>,
     /// What queues that were read have in common.
     parcels: ParcelPool,
     /// The small value that was taken last.
@@ -68,15 +68,6 @@ enum Shape {
     List,
     Stream,
     Broker,
-}
-
-/// A queue or an exchange that is being read: nothing before its first piece.
-#[derive(Debug)]
-enum OfBroker {
-    NewQueue,
-    Queue(Box<QueueBuilder>),
-    NewExchange,
-    Exchange(Box<ExchangeBuilder>),
 }
 
 /// A stream that is being read.
@@ -145,15 +136,10 @@ impl Builder {
                 unfinished.end_group()?;
                 Some(NewValue::Big(Big::from(unfinished.stream)))
             }
-            Shape::Broker => match self.broker.take() {
-                Some(OfBroker::Queue(queue)) => {
-                    Some(NewValue::Big(Big::from(queue.finish().map_err(|_| Problem::BadCollection)?)))
-                }
-                Some(OfBroker::Exchange(exchange)) => {
-                    Some(NewValue::Big(Big::from(exchange.finish().map_err(|_| Problem::BadCollection)?)))
-                }
-                _ => return Err(Problem::BadCollection),
-            },
+            Shape::Broker => {
+                let big = self.broker.take().and_then(BigPieces::finish);
+                Some(NewValue::Big(big.ok_or(Problem::BadCollection)?))
+            }
         })
     }
 
@@ -367,27 +353,15 @@ impl Visitor for Builder {
     fn module(&mut self, kind: ModuleType) -> Result<(), Problem> {
         self.begin(Shape::Broker);
         self.broker = Some(match kind {
-            ModuleType::Queue => OfBroker::NewQueue,
-            ModuleType::Exchange => OfBroker::NewExchange,
+            ModuleType::Queue => BigPieces::queue(),
+            ModuleType::Exchange => BigPieces::exchange(),
         });
         Ok(())
     }
 
     fn piece(&mut self, piece: &[u8]) -> Result<(), Problem> {
-        let bad = Problem::BadCollection;
-        match self.broker.as_mut().ok_or(bad)? {
-            OfBroker::Queue(queue) => queue.piece_with(piece, &mut self.parcels).map_err(|_| Problem::BadCollection)?,
-            OfBroker::Exchange(exchange) => exchange.piece(piece).map_err(|_| Problem::BadCollection)?,
-            new @ OfBroker::NewQueue => {
-                let queue = QueueBuilder::new(piece).map_err(|_| Problem::BadCollection)?;
-                *new = OfBroker::Queue(Box::new(queue));
-            }
-            new @ OfBroker::NewExchange => {
-                let exchange = ExchangeBuilder::new(piece).map_err(|_| Problem::BadCollection)?;
-                *new = OfBroker::Exchange(Box::new(exchange));
-            }
-        }
-        Ok(())
+        let taken = self.broker.as_mut().and_then(|pieces| pieces.take(piece, &mut self.parcels));
+        taken.ok_or(Problem::BadCollection)
     }
 
     fn figures(&mut self, figures: &StreamFigures) -> Result<(), Problem> {

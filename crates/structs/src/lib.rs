@@ -52,6 +52,7 @@ pub mod lzf;
 pub mod members;
 pub mod number;
 pub mod packed;
+pub mod pieces;
 pub mod queue;
 pub mod quoted;
 pub mod rank_tree;

@@ -1,9 +1,9 @@
 //! Taking messages and settling them: MQ.GET, MQ.ACK, MQ.NACK, MQ.TOUCH, MQ.CLAIM, and looking: MQ.PEEK, MQ.PENDING.
 
-use super::message::{put_message, put_ms, receipt};
+use super::message::{put_message, put_ms, put_optional, receipt};
 use super::options::{counted, ms, number};
 use super::{consumer_name, ground, not_others, receipts};
-use crate::broker::{Back, Nack, Receipt, Settled, Taker, Wanted};
+use crate::broker::{Back, Nack, Receipt, Settled, Taker, Wanted, message_id};
 use crate::command::args::{Words, int};
 use crate::command::blocking::{Awaited, Block, TimeoutReply};
 use crate::command::error::Error;
@@ -291,8 +291,8 @@ fn pending_range<'a>(words: &mut Words<'a>) -> Result<Option<Range<'a>>, Error> 
             range.consumer = Some(words.expect()?);
         } else {
             let (from, to) = (words.expect()?, words.expect()?);
-            range.from = if from == b"-" { MessageId::MIN } else { super::message_id(from)? };
-            range.to = if to == b"+" { MessageId::MAX } else { super::message_id(to)? };
+            range.from = if from == b"-" { MessageId::MIN } else { message_id(from)? };
+            range.to = if to == b"+" { MessageId::MAX } else { message_id(to)? };
             range.count = usize::try_from(number(words.expect()?)?).unwrap_or(usize::MAX);
         }
     }
@@ -350,10 +350,7 @@ pub(super) fn pending_command(cx: &mut ServerCx<'_>) -> Result<(), Error> {
         reply.text("deliveries");
         reply.int(i64::from(message.deliveries));
         reply.text("lease-until");
-        match message.lease_until_ms {
-            Some(at_ms) => put_ms(reply, at_ms),
-            None => reply.null(),
-        }
+        put_optional(reply, message.lease_until_ms);
     }
     reply.close(entries, given);
     Ok(())

@@ -3,7 +3,7 @@
 use super::message::put_ms;
 use super::options::{Pairs, pairs, rkey, yes_or_no};
 use super::{ground, list, put_name};
-use crate::broker::Broker;
+use crate::broker::PlaceKind;
 use crate::command::args::is;
 use crate::command::error::Error;
 use crate::command::reply::Reply;
@@ -70,10 +70,10 @@ pub(super) fn delete_command(cx: &mut ServerCx<'_>) -> Result<(), Error> {
     }
     let (broker, mut ground) = ground(cx);
     let exchange = ground.exchange(name)?.ok_or_else(|| Error::mq_no_exchange(name))?;
-    if if_unused && (!exchange.is_empty() || broker.is_bound(ground.db, Target::Exchange, name)) {
+    if if_unused && (!exchange.is_empty() || !broker.sources(ground.db, Target::Exchange, name).is_empty()) {
         return Err(Error::mq_precondition("the exchange is in use"));
     }
-    broker.delete_exchange(&mut ground, name);
+    broker.delete(&mut ground, name, PlaceKind::Exchange);
     cx.reply.ok();
     Ok(())
 }
@@ -102,14 +102,14 @@ pub(super) fn info_command(cx: &mut ServerCx<'_>) -> Result<(), Error> {
     reply.text("bindings");
     reply.count(exchange.len());
     reply.text("sources");
-    let sources = broker.sources_of_exchange(ground.db, name);
+    let sources = broker.sources(ground.db, Target::Exchange, name);
     reply.array(sources.len());
     sources.iter().for_each(|source| reply.bulk(source));
     Ok(())
 }
 
 pub(super) fn list_command(cx: &mut ServerCx<'_>) -> Result<(), Error> {
-    list(cx, Broker::exchange_names)
+    list(cx, PlaceKind::Exchange)
 }
 
 /// Arguments of a binding, checked as far as words go.
@@ -172,11 +172,8 @@ pub(super) fn bindings_command(cx: &mut ServerCx<'_>) -> Result<(), Error> {
     }
     let bindings = reply.deferred_array();
     let mut count = 0;
-    for (target, sources) in [
-        (Target::Queue, broker.sources_of_queue(ground.db, name)),
-        (Target::Exchange, broker.sources_of_exchange(ground.db, name)),
-    ] {
-        for source in sources {
+    for target in [Target::Queue, Target::Exchange] {
+        for source in broker.sources(ground.db, target, name) {
             let Some(exchange) = ground.exchange(&source)? else { continue };
             for bound in exchange.bindings_to(target, name) {
                 put_binding(reply, &source, &bound);

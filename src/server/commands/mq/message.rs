@@ -1,5 +1,6 @@
 //! Messages as replies and as frames.
 
+use super::put_name;
 use crate::command::reply::Reply;
 use weir_structs::number::format_u64;
 use weir_structs::queue::Message;
@@ -46,17 +47,11 @@ fn put_fields(reply: &mut Reply<'_>, message: &Message<'_>) {
     reply.text("ts");
     put_ms(reply, message.parcel.ts_ms());
     reply.text("expires-at");
-    match message.expires_ms {
-        Some(at_ms) => put_ms(reply, at_ms),
-        None => reply.null(),
-    }
+    put_optional(reply, message.expires_ms);
     reply.text("priority");
     reply.int(i64::from(message.priority));
     reply.text("group");
-    match message.parcel.group() {
-        Some(group) => reply.bulk(group),
-        None => reply.null(),
-    }
+    put_name(reply, message.parcel.group());
     reply.text("headers");
     let special = [("reply-to", message.parcel.reply_to()), ("correlation-id", message.parcel.correlation())];
     let special = special.into_iter().filter_map(|(name, value)| Some((name, value?)));
@@ -90,10 +85,7 @@ fn put_fields(reply: &mut Reply<'_>, message: &Message<'_>) {
                 reply.bulk(key);
             }
             reply.text("original-expiration");
-            match death.original_ttl_ms {
-                Some(ms) => put_ms(reply, ms),
-                None => reply.null(),
-            }
+            put_optional(reply, death.original_ttl_ms);
             if let Some(note) = &death.note {
                 reply.text("note");
                 reply.bulk(note);
@@ -105,4 +97,12 @@ fn put_fields(reply: &mut Reply<'_>, message: &Message<'_>) {
 /// A number that fits into an integer of the protocol, or the highest that does.
 pub(super) fn put_ms(reply: &mut Reply<'_>, number: u64) {
     reply.int(i64::try_from(number).unwrap_or(i64::MAX));
+}
+
+/// The same, or nothing.
+pub(super) fn put_optional(reply: &mut Reply<'_>, number: Option<u64>) {
+    match number {
+        Some(number) => put_ms(reply, number),
+        None => reply.null(),
+    }
 }

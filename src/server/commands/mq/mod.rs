@@ -25,23 +25,16 @@ mod subscribe;
 
 pub(super) use rows::COMMANDS;
 
-use crate::broker::{Broker, Ground, Receipt};
+use crate::broker::{Broker, Ground, PlaceKind, Receipt};
 use crate::command::args::Words;
 use crate::command::error::Error;
 use crate::command::reply::Reply;
 use crate::server::ServerCx;
-use std::sync::Arc;
 use weir_structs::glob::GlobPattern;
-use weir_structs::queue::MessageId;
 
 /// The broker, and what it works on: the database of the calling client.
 fn ground<'c>(cx: &'c mut ServerCx<'_>) -> (&'c mut Broker, Ground<'c>) {
     cx.server.ground(cx.slot)
-}
-
-/// An id of a message.
-fn message_id(word: &[u8]) -> Result<MessageId, Error> {
-    MessageId::parse(word).ok_or(Error::MQ_INVALID_ID)
 }
 
 fn receipts(words: &[&[u8]]) -> Result<Vec<Receipt>, Error> {
@@ -79,14 +72,11 @@ fn listing(words: &mut Words<'_>) -> Result<(GlobPattern, usize), Error> {
     Ok((GlobPattern::new(pattern, false), count))
 }
 
-/// Names in a database that match a pattern, at most so many.
-type NamesOf = fn(&Broker, usize, &GlobPattern, usize) -> Vec<Arc<[u8]>>;
-
-/// Lists the names that `names` finds in a database, by a pattern, and at most so many.
-fn list(cx: &mut ServerCx<'_>, names: NamesOf) -> Result<(), Error> {
+/// Lists the names of queues, or of exchanges.
+fn list(cx: &mut ServerCx<'_>, kind: PlaceKind) -> Result<(), Error> {
     let (pattern, count) = listing(&mut cx.words(2))?;
     let (broker, ground) = ground(cx);
-    let names = names(broker, ground.db, &pattern, count);
+    let names = broker.names(ground.db, kind, &pattern, count);
     cx.reply.array(names.len());
     names.iter().for_each(|name| cx.reply.bulk(name));
     Ok(())

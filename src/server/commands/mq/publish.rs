@@ -1,8 +1,8 @@
 //! Publishing: MQ.PUB, MQ.PUSH, MQ.MPUB, and the second phase of what is published in two, MQ.COMMIT and MQ.ABORT.
 
 use super::options::{Confirm, PubOptions, RKEY_BYTES_MAX, number, rkey};
-use super::{ground, message_id, not_others};
-use crate::broker::{Publication, Published, Refusal};
+use super::{ground, not_others};
+use crate::broker::{Publication, Published, Refusal, message_id};
 use crate::command::blocking::{Awaited, Block, TimeoutReply};
 use crate::command::error::Error;
 use crate::command::reply::Reply;

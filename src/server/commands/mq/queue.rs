@@ -1,12 +1,13 @@
 //! MQ.QUEUE: queues are declared, looked at, emptied, paused and deleted.
 
-use super::message::put_ms;
+use super::message::{put_ms, put_optional};
 use super::options::{OVERFLOWS, RETRIES, STRATEGIES, name_of, queue_options};
 use super::{ground, list, not_others, put_name};
-use crate::broker::Broker;
+use crate::broker::PlaceKind;
 use crate::command::error::Error;
 use crate::command::reply::Reply;
 use crate::server::ServerCx;
+use weir_structs::exchange::Target;
 use weir_structs::queue::{DeathReason, Paused, Queue, QueueOptions, Rules};
 
 /// Names of what is closed.
@@ -102,7 +103,7 @@ pub(super) fn delete_command(cx: &mut ServerCx<'_>) -> Result<(), Error> {
     if if_unused && !broker.consumers_of(ground.db, uid).is_empty() {
         return Err(Error::mq_precondition("the queue is in use"));
     }
-    broker.delete_queue(&mut ground, name);
+    broker.delete(&mut ground, name, PlaceKind::Queue);
     put_ms(&mut cx.reply, figures.ready);
     Ok(())
 }
@@ -141,7 +142,7 @@ pub(super) fn pause_command(cx: &mut ServerCx<'_>) -> Result<(), Error> {
 }
 
 pub(super) fn list_command(cx: &mut ServerCx<'_>) -> Result<(), Error> {
-    list(cx, Broker::queue_names)
+    list(cx, PlaceKind::Queue)
 }
 
 pub(super) fn consumers_command(cx: &mut ServerCx<'_>) -> Result<(), Error> {
@@ -182,13 +183,6 @@ fn put_numbers(reply: &mut Reply<'_>, numbers: &[(&str, u64)]) {
     for (name, number) in numbers {
         reply.text(name);
         put_ms(reply, *number);
-    }
-}
-
-fn put_optional(reply: &mut Reply<'_>, number: Option<u64>) {
-    match number {
-        Some(number) => put_ms(reply, number),
-        None => reply.null(),
     }
 }
 
@@ -315,7 +309,7 @@ pub(super) fn info_command(cx: &mut ServerCx<'_>) -> Result<(), Error> {
     reply.text("operator-policy");
     put_name(reply, operator);
     reply.text("exchanges");
-    let sources = broker.sources_of_queue(ground.db, name);
+    let sources = broker.sources(ground.db, Target::Queue, name);
     reply.array(sources.len());
     sources.iter().for_each(|source| reply.bulk(source));
     reply.text("rules");

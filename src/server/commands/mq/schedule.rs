@@ -1,7 +1,7 @@
 //! MQ.SCHEDULE: messages that are published again and again.
 
 use super::ground;
-use super::message::put_ms;
+use super::message::{put_ms, put_optional};
 use super::options::{ms, pairs, rkey};
 use crate::broker::{Schedule, Times};
 use crate::command::error::Error;
@@ -115,10 +115,7 @@ pub(super) fn list_command(cx: &mut ServerCx<'_>) -> Result<(), Error> {
         super::put_name(reply, zone);
         for (name, value) in [("every", every), ("next", schedule.next_ms)] {
             reply.text(name);
-            match value {
-                Some(ms) => put_ms(reply, ms),
-                None => reply.null(),
-            }
+            put_optional(reply, value);
         }
         reply.text("exchange");
         reply.bulk(&schedule.exchange);
