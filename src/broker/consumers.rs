@@ -10,11 +10,12 @@
 //! What must stay true: a consumer is in the line of its queue exactly while it has credit; `unacked` and `bytes` are what it
 //! holds in the queue.
 
+use super::Broker;
 use super::deliver::Back;
 use super::places::{Place, PlaceKind};
-use super::{Broker, Ground, now_ms};
 use crate::command::effects::Effects;
 use crate::command::error::Error;
+use crate::command::ground::{Ground, now_ms};
 use crate::store::Store;
 use hashbrown::HashMap;
 use std::cmp::Reverse;

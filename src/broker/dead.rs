@@ -1,8 +1,9 @@
 //! Dead letters: messages that a queue gives up go to its dead letter exchange, with the story of how they got there.
 
+use super::Broker;
 use super::publish::{Found, Incoming, PutIn};
-use super::{Broker, Ground};
 use crate::command::error::Error;
+use crate::command::ground::Ground;
 use std::collections::BTreeSet;
 use weir_structs::exchange::Target;
 use weir_structs::queue::{Death, DeathReason, DlStrategy, MessageId, Parcel, Queue, Rules, Story, When};

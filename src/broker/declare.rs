@@ -1,10 +1,11 @@
 //! Queues, exchanges and bindings are made and removed, and policies set.
 
+use super::Broker;
 use super::places::PlaceKind;
 use super::policies::Policy;
-use super::{Broker, Ground};
 use crate::command::effects::Effects;
 use crate::command::error::Error;
+use crate::command::ground::Ground;
 use crate::store::{Big, Store};
 use std::sync::Arc;
 use weir_structs::exchange::{Binding, Exchange, ExchangeOptions, Target};

@@ -2,10 +2,11 @@
 //!
 //! What is taken is *unacked* until it is settled, by its id or by a receipt that also says which of its hand-outs is meant.
 
+use super::Broker;
 use super::consumers::consumer_holding;
 use super::dead::Buried;
-use super::{Broker, Ground};
 use crate::command::error::Error;
+use crate::command::ground::Ground;
 use weir_structs::number::parse_u64;
 use weir_structs::queue::{DeathReason, Due, Holder, HolderId, Message, MessageId, Next, Paused, Queue, State};
 

@@ -10,9 +10,10 @@
 //!  MQ.EFFECT MARK queue id                    everything up to here has been handed out, perhaps
 //! ```
 
-use super::{Broker, Ground, message_id};
+use super::{Broker, message_id};
 use crate::command::args::Words;
 use crate::command::error::Error;
+use crate::command::ground::Ground;
 use weir_structs::number::format_u64;
 use weir_structs::pieces::BigPieces;
 use weir_structs::queue::{MessageId, Parcel, ParcelPool, Queue};

@@ -36,8 +36,9 @@ pub use publish::{Publication, Published, Refusal};
 pub use schedules::{Schedule, Times};
 pub use totals::{Happened, Totals};
 
-use crate::command::effects::{Effects, EventClass};
+use crate::command::effects::Effects;
 use crate::command::error::Error;
+use crate::command::ground::{Ground, now_ms};
 use crate::store::{BrokerChange, Key, Store, ValueRef};
 use hashbrown::HashMap;
 use places::Places;
@@ -48,11 +49,6 @@ use weir_structs::pieces::BigPieces;
 use weir_structs::queue::{Figures, MessageId, Queue};
 use weir_structs::stream::NodeLimits;
 
-/// Unix time in ms, which is above 1970.
-pub fn now_ms(store: &Store) -> u64 {
-    u64::try_from(store.now_ms()).unwrap_or_default()
-}
-
 /// An id of a message as clients and files write it.
 ///
 /// # Errors
@@ -61,23 +57,7 @@ pub fn message_id(word: &[u8]) -> Result<MessageId, Error> {
     MessageId::parse(word).ok_or(Error::MQ_INVALID_ID)
 }
 
-/// What the broker works on.
-#[derive(Debug)]
-pub struct Ground<'g> {
-    /// All databases.
-    pub store: &'g mut Store,
-    /// Where it says what it changed.
-    pub effects: &'g mut Effects,
-    /// The database.
-    pub db: usize,
-}
-
 impl Ground<'_> {
-    /// Unix time in ms.
-    pub fn now_ms(&self) -> u64 {
-        now_ms(self.store)
-    }
-
     /// The queue at a key, to be looked at.
     ///
     /// # Errors
@@ -100,10 +80,6 @@ impl Ground<'_> {
             Some(ValueRef::Exchange(exchange)) => Ok(Some(exchange)),
             Some(_) => Err(Error::WRONG_TYPE),
         }
-    }
-
-    fn event(&mut self, name: &'static str, key: &[u8]) {
-        self.effects.event(EventClass::MODULE, name, key, self.db);
     }
 }
 

@@ -7,8 +7,9 @@
 //! ```
 
 use super::dead::Buried;
-use super::{Broker, ForChannel, Ground};
+use super::{Broker, ForChannel};
 use crate::command::error::Error;
+use crate::command::ground::Ground;
 use crate::command::stream::append_fields;
 use hashbrown::HashSet;
 use weir_structs::exchange::Target;

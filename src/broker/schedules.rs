@@ -5,9 +5,10 @@
 //! which nobody was there are left out.
 
 use super::publish::Publication;
-use super::{Broker, Ground, Pair, now_ms};
+use super::{Broker, Pair};
 use crate::command::effects::Effects;
 use crate::command::error::Error;
+use crate::command::ground::{Ground, now_ms};
 use crate::store::Store;
 use croner::Cron;
 use croner::parser::{CronParser, Seconds};

@@ -2,9 +2,10 @@
 //!
 //! Every queue knows when something in it is due first; the places keep one alarm for each queue that has such a moment.
 
+use super::Broker;
 use super::places::PlaceKind;
-use super::{Broker, Ground, now_ms};
 use crate::command::effects::Effects;
+use crate::command::ground::{Ground, now_ms};
 use crate::store::Store;
 use std::sync::Arc;
 

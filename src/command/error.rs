@@ -89,6 +89,61 @@ impl Error {
         Error::new(format!("PRECONDITION inequivalent arg '{argument}'"))
     }
 
+    /// What is no path, and why.
+    pub fn cfg_path(why: &str) -> Error {
+        Error::new(format!("CFGPATH {why}"))
+    }
+
+    /// More than there may be of something.
+    pub fn cfg_limit(what: &str) -> Error {
+        Error::new(format!("CFGLIMIT {what}"))
+    }
+
+    /// A path is not as the writer thought: the revision of its last change, 0 if there is none.
+    pub fn cfg_cas(modified: u64) -> Error {
+        Error::new(format!("CFGCAS {modified}"))
+    }
+
+    /// What has happened up to this revision is not known any more.
+    pub fn cfg_compacted(revision: u64) -> Error {
+        Error::new(format!("CFGCOMPACTED {revision}"))
+    }
+
+    /// A revision beyond the last one, which is this.
+    pub fn cfg_future(revision: u64) -> Error {
+        Error::new(format!("CFGFUTURE {revision}"))
+    }
+
+    /// Revisions are counted in another epoch, which is this.
+    pub fn cfg_epoch(epoch: u64) -> Error {
+        Error::new(format!("CFGEPOCH {epoch}"))
+    }
+
+    /// Something is wrong with a lease.
+    pub fn cfg_lease(what: &str) -> Error {
+        Error::new(format!("CFGLEASE {what}"))
+    }
+
+    /// Something is wrong with a lock or an election.
+    pub fn cfg_lock(what: &str) -> Error {
+        Error::new(format!("CFGLOCK {what}"))
+    }
+
+    /// Labels that cannot be.
+    pub fn cfg_labels(what: &str) -> Error {
+        Error::new(format!("CFGLABELS {what}"))
+    }
+
+    /// Something is wrong with a release.
+    pub fn cfg_release(what: &str) -> Error {
+        Error::new(format!("CFGRELEASE {what}"))
+    }
+
+    /// A text is not in the format that it is said to be in.
+    pub fn cfg_format(what: &str) -> Error {
+        Error::new(format!("CFGFORMAT {what}"))
+    }
+
     /// A condition of a command does not hold.
     pub fn mq_precondition(why: &str) -> Error {
         Error::new(format!("PRECONDITION {why}"))
@@ -368,6 +423,24 @@ impl Error {
         Error::fixed("OOM command not allowed: messages take more than 'mq-maxmemory'.");
     /// A command that needs pushes, of a client of RESP2.
     pub const MQ_NO_PROTO: Error = Error::fixed("NOPROTO pushed messages need RESP3: HELLO 3");
+
+    /// A request of the registry that is to push, of a client of RESP2.
+    pub const CFG_NO_PROTO: Error = Error::fixed("NOPROTO pushed events need RESP3: HELLO 3, or use CFG.POLL");
+    /// A lease that there is not, or not any more.
+    pub const CFG_NO_LEASE: Error = Error::fixed("CFGLEASE no such lease");
+    /// A store that there is not.
+    pub const CFG_NO_STORE: Error = Error::fixed("CFGSTORE no such store");
+    /// A store that promises what no file can keep.
+    pub const CFG_NO_FILE: Error =
+        Error::fixed("CFGNODURABLE a durable store needs the append-only file: set appendonly yes");
+    /// A record of changes of a store that this server has not written.
+    pub const CFG_EFFECT: Error = Error::fixed("ERR this change does not fit the store");
+    /// A path that one command changes twice.
+    pub const CFG_TWICE: Error = Error::fixed("ERR duplicate path in one transaction");
+    /// More of something than one command may name.
+    pub const CFG_TOO_MANY: Error = Error::fixed("CFGLIMIT too many operations in one transaction");
+    /// A value that is too long for its store.
+    pub const CFG_VALUE_TOO_LONG: Error = Error::fixed("CFGLIMIT value is longer than the store allows");
 
     /// A connection from elsewhere to a server that nobody has secured.
     pub const PROTECTED_MODE: Error = Error::fixed(

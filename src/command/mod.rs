@@ -14,6 +14,7 @@ pub mod effects;
 pub mod error;
 pub mod generic;
 pub mod geo;
+pub mod ground;
 pub mod hash;
 pub mod hyperloglog;
 mod kept_words;

@@ -310,6 +310,14 @@ bitflags::bitflags! {
         const MQWRITE = 1 << 22;
         /// `@mqread`: taking messages and settling them, and looking.
         const MQREAD = 1 << 23;
+        /// `@cfgread`: reading the registry and observing it.
+        const CFGREAD = 1 << 24;
+        /// `@cfgwrite`: changing paths, drafts, leases and locks.
+        const CFGWRITE = 1 << 25;
+        /// `@cfgpublish`: making drafts what everybody sees, and taking that back.
+        const CFGPUBLISH = 1 << 26;
+        /// `@cfgadmin`: settings of a store, its history, and who sees what.
+        const CFGADMIN = 1 << 27;
     }
 }
 
@@ -335,6 +343,7 @@ pub enum Group {
     Bitmap,
     Sentinel,
     Broker,
+    Registry,
 }
 
 impl Group {
@@ -359,6 +368,7 @@ impl Group {
             Group::Bitmap => "bitmap",
             Group::Sentinel => "sentinel",
             Group::Broker => "broker",
+            Group::Registry => "registry",
         }
     }
 }

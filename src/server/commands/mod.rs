@@ -24,6 +24,7 @@ mod migrate;
 pub(super) mod mq;
 mod persistence;
 mod pubsub;
+mod row_parts;
 mod scripting;
 mod transaction;
 

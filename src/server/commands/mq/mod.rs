@@ -25,9 +25,10 @@ mod subscribe;
 
 pub(super) use rows::COMMANDS;
 
-use crate::broker::{Broker, Ground, PlaceKind, Receipt};
+use crate::broker::{Broker, PlaceKind, Receipt};
 use crate::command::args::Words;
 use crate::command::error::Error;
+use crate::command::ground::Ground;
 use crate::command::reply::Reply;
 use crate::server::ServerCx;
 use weir_structs::glob::GlobPattern;

@@ -14,9 +14,7 @@ use crate::command::spec::{
 };
 use crate::command::table::Row;
 use crate::server::ServerFn;
-
-/// The first version of Weir.
-const SINCE: &str = "1.0.0";
+use crate::server::commands::row_parts::{self, flag, int, option, text};
 
 const READS: Flags = Flags::READONLY;
 const READS_FAST: Flags = Flags::READONLY.union(Flags::FAST);
@@ -61,42 +59,11 @@ const EXCHANGE: KeySpec =
 
 /// A row's facts, with the categories that follow from its flags.
 const fn spec(name: &'static str, arity: i16, flags: Flags, own: Acl) -> Spec {
-    let mut acl = own.union(if flags.contains(Flags::FAST) { Acl::FAST } else { Acl::SLOW });
-    if flags.contains(Flags::WRITE) {
-        acl = acl.union(Acl::WRITE);
-    }
-    if flags.contains(Flags::READONLY) {
-        acl = acl.union(Acl::READ);
-    }
-    if flags.contains(Flags::BLOCKING) {
-        acl = acl.union(Acl::BLOCKING);
-    }
-    if flags.contains(Flags::ADMIN) {
-        acl = acl.union(Acl::ADMIN).union(Acl::DANGEROUS);
-    }
-    Spec::new(name, arity, flags, acl, Group::Broker, SINCE)
+    row_parts::spec(name, arity, flags, own, Group::Broker)
 }
 
 const fn container(name: &'static str, summary: &'static str) -> Spec {
-    spec(name, -2, Flags::empty(), Acl::empty()).doc("Depends on the subcommand.", summary)
-}
-
-const fn text(name: &'static str) -> Arg {
-    Arg::new(name, ArgKind::String)
-}
-
-const fn int(name: &'static str) -> Arg {
-    Arg::new(name, ArgKind::Integer)
-}
-
-/// A word that may stand there.
-const fn flag(name: &'static str, word: &'static str) -> Arg {
-    Arg::word(name, word).optional()
-}
-
-/// A value that may stand there behind its word.
-const fn option(arg: Arg, word: &'static str) -> Arg {
-    arg.token(word).optional()
+    row_parts::container(name, Group::Broker, summary)
 }
 
 const fn headers() -> Arg {
