@@ -9,6 +9,7 @@ use super::user::User;
 use crate::command::args::is;
 use crate::command::spec::{Acl, ChannelArgs, DatabaseArgs, Flags, KeyFlags, Spec};
 use weir_resp::Argv;
+use weir_structs::glob::GlobPattern;
 
 bitflags::bitflags! {
     /// What may be done with keys.
@@ -23,7 +24,7 @@ bitflags::bitflags! {
 
 impl Access {
     /// What a command needs that does this with a key. Nothing where it only looks whether and what it is.
-    fn needed(flags: KeyFlags) -> Access {
+    pub fn needed(flags: KeyFlags) -> Access {
         let mut access = Access::empty();
         access.set(Access::READ, flags.contains(KeyFlags::ACCESS));
         access.set(Access::WRITE, flags.intersects(KeyFlags::INSERT | KeyFlags::DELETE | KeyFlags::UPDATE));
@@ -78,32 +79,90 @@ impl Reason {
 }
 
 /// A call was refused.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Denied {
     /// Why.
     pub reason: Reason,
     /// Because of which argument; 0, the name, where it is none in particular.
     pub at: usize,
+    /// What the argument means, where it is a part of something.
+    pub object: Option<Box<[u8]>>,
+}
+
+impl Denied {
+    fn new(reason: Reason, at: usize) -> Denied {
+        Denied { reason, at, object: None }
+    }
+
+    /// What is refused.
+    pub fn object<'d>(&'d self, argv: Argv<'d>) -> &'d [u8] {
+        self.object.as_deref().unwrap_or_else(|| argv.at(self.at))
+    }
+}
+
+/// Something that a call uses and patterns for keys are asked about.
+pub trait Name: Copy {
+    /// Which argument it is, or the most telling one of several.
+    fn at(&self) -> usize;
+
+    /// What is done with it.
+    fn access(&self) -> Access;
+
+    /// What patterns are compared with; `scratch` is there to put it together.
+    fn text<'t>(&'t self, argv: Argv<'t>, scratch: &'t mut Vec<u8>) -> &'t [u8];
+
+    /// Whether a pattern allows it, `text` being its text.
+    fn is_meant_by(&self, pattern: &GlobPattern, text: &[u8]) -> bool;
+
+    /// What a refusal names, if it is not the argument.
+    fn object(&self) -> Option<Box<[u8]>>;
+}
+
+/// A key: its place among the arguments, and what is done with it.
+impl Name for (usize, KeyFlags) {
+    #[inline]
+    fn at(&self) -> usize {
+        self.0
+    }
+
+    #[inline]
+    fn access(&self) -> Access {
+        Access::needed(self.1)
+    }
+
+    #[inline]
+    fn text<'t>(&'t self, argv: Argv<'t>, _: &'t mut Vec<u8>) -> &'t [u8] {
+        argv.at(self.0)
+    }
+
+    #[inline]
+    fn is_meant_by(&self, pattern: &GlobPattern, text: &[u8]) -> bool {
+        pattern.matches(text)
+    }
+
+    fn object(&self) -> Option<Box<[u8]>> {
+        None
+    }
 }
 
 impl User {
-    /// Whether this user may make a call with these keys (the place of each among the arguments, and what is done with it).
+    /// Whether this user may make a call with these keys, or what stands in the place of keys.
     ///
     /// # Errors
     /// The reason that is told; see above.
     #[inline]
-    pub fn check(&self, call: Call<'_>, keys: impl Iterator<Item = (usize, KeyFlags)> + Clone) -> Result<(), Denied> {
+    pub fn check<N: Name>(&self, call: Call<'_>, keys: impl Iterator<Item = N> + Clone) -> Result<(), Denied> {
         let mut told: Option<Denied> = None;
         for selector in self.all_selectors() {
             match selector.check(call, keys.clone()) {
                 Ok(()) => return Ok(()),
                 Err(denied) => {
-                    let further = told.is_none_or(|told| (denied.reason, denied.at) > (told.reason, told.at));
+                    let further = told.as_ref().is_none_or(|told| (denied.reason, denied.at) > (told.reason, told.at));
                     told = if further { Some(denied) } else { told };
                 }
             }
         }
-        Err(told.unwrap_or(Denied { reason: Reason::Command, at: 0 }))
+        Err(told.unwrap_or(Denied::new(Reason::Command, 0)))
     }
 
     /// Whether one selector allows the call and, besides, the reading of every key: for calls that read keys whose names
@@ -125,7 +184,7 @@ impl User {
 
 impl Selector {
     #[inline]
-    fn check(&self, call: Call<'_>, mut keys: impl Iterator<Item = (usize, KeyFlags)>) -> Result<(), Denied> {
+    fn check<N: Name>(&self, call: Call<'_>, mut keys: impl Iterator<Item = N>) -> Result<(), Denied> {
         if let Databases::Some(list) = &self.databases {
             check_databases(list, call)?;
         }
@@ -133,12 +192,12 @@ impl Selector {
             || call.spec.flags.contains(Flags::NO_AUTH)
             || self.allows_first_arg(call.id, call.argv.get(1));
         if !allowed {
-            return Err(Denied { reason: Reason::Command, at: 0 });
+            return Err(Denied::new(Reason::Command, 0));
         }
         if let Patterns::Some(patterns) = &self.keys
-            && let Some((at, _)) = keys.find(|&(at, flags)| !allows_key(patterns, call.argv.at(at), flags))
+            && let Some(name) = keys.find(|name| !allows(patterns, name, call.argv))
         {
-            return Err(Denied { reason: Reason::Key, at });
+            return Err(Denied { object: name.object(), ..Denied::new(Reason::Key, name.at()) });
         }
         if let Patterns::Some(_) = &self.channels {
             self.check_channels(call)?;
@@ -159,23 +218,24 @@ impl Selector {
             }
         };
         match places.find(|&at| !self.allows_channel(call.argv.at(at), as_pattern)) {
-            Some(at) => Err(Denied { reason: Reason::Channel, at }),
+            Some(at) => Err(Denied::new(Reason::Channel, at)),
             None => Ok(()),
         }
     }
 }
 
 #[inline]
-fn allows_key(patterns: &[KeyPattern], key: &[u8], flags: KeyFlags) -> bool {
-    let needed = Access::needed(flags);
-    patterns.iter().any(|one| one.access.contains(needed) && one.pattern.glob.matches(key))
+fn allows(patterns: &[KeyPattern], name: &impl Name, argv: Argv<'_>) -> bool {
+    let (needed, mut scratch) = (name.access(), Vec::new());
+    let text = name.text(argv, &mut scratch);
+    patterns.iter().any(|one| one.access.contains(needed) && name.is_meant_by(&one.pattern.glob, text))
 }
 
 /// A database that an argument names, and the one that the command works on if it touches data at all. What is no database
 /// is left to the command.
 fn check_databases(allowed: &[u32], call: Call<'_>) -> Result<(), Denied> {
     let allows = |index: usize| u32::try_from(index).is_ok_and(|index| allowed.binary_search(&index).is_ok());
-    let denied = |at: usize| Err(Denied { reason: Reason::Database, at });
+    let denied = |at: usize| Err(Denied::new(Reason::Database, at));
     let named_and_refused = |at: usize| {
         let index = crate::command::args::int(call.argv.at(at)).ok().and_then(|index| usize::try_from(index).ok());
         index.is_some_and(|index| index < call.databases && !allows(index))

@@ -135,12 +135,15 @@ impl Spec {
         self.keys.iter().any(|key| !key.flags.contains(KeyFlags::NOT_KEY))
     }
 
-    /// Place of the only key and what is done with it, where that is the same for every call that has one.
+    /// Place of the only key and what is done with it, where that is the same for every call that has one, and the key is
+    /// all that permissions are asked for.
     pub fn only_key(&self) -> Option<(usize, KeyFlags)> {
         let vague = KeyFlags::NOT_KEY.union(KeyFlags::INCOMPLETE).union(KeyFlags::VARIABLE_FLAGS);
         match self.keys {
             [KeySpec { flags, begin: BeginSearch::Index(at), find: FindKeys::Range { last: 0, .. }, .. }]
-                if !flags.intersects(vague) && !self.flags.contains(Flags::FOREIGN_KEYS) =>
+                if !flags.intersects(vague)
+                    && !self.flags.contains(Flags::FOREIGN_KEYS)
+                    && self.group != Group::Registry =>
             {
                 Some((usize::from(*at), *flags))
             }

@@ -9,6 +9,9 @@
 //! backwards are [`NoKeys`], and the work is bounded by the number of arguments.
 
 mod broker;
+mod registry;
+
+pub(super) use registry::names_of;
 
 use super::table::Command;
 use crate::command::args::{int, is};
@@ -121,7 +124,11 @@ type Resolver = fn(Argv<'_>, &mut Vec<KeyUse>);
 
 /// Subcommands of the broker have names that other commands have too.
 fn resolvers(group: Group) -> &'static [(&'static str, Resolver)] {
-    if group == Group::Broker { broker::RESOLVERS } else { RESOLVERS }
+    match group {
+        Group::Broker => broker::RESOLVERS,
+        Group::Registry => registry::RESOLVERS,
+        _ => RESOLVERS,
+    }
 }
 
 const RESOLVERS: &[(&str, Resolver)] = &[

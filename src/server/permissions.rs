@@ -7,12 +7,12 @@
 use super::Server;
 use super::client::{Client, ClientFlags, Slot};
 use super::gates::Armed;
-use super::keys::find_keys;
+use super::keys::{find_keys, names_of};
 use super::scripting::Caller;
 use super::table::{Command, catalog};
 use crate::acl::{self, Call, Context, Denied, Event, Reason, User, UserId, Users};
 use crate::command::error::Error;
-use crate::command::spec::Flags;
+use crate::command::spec::{Flags, Group};
 use crate::config::{AclPubsubDefault, Config};
 use crate::pubsub::Kind;
 use weir_resp::Argv;
@@ -57,7 +57,7 @@ pub(super) fn all_channels(config: &Config) -> bool {
 }
 
 /// Why a call was refused, as its client is told, without the code in front.
-pub(super) fn refusal_text(user: &User, command: &Command, denied: Denied) -> String {
+pub(super) fn refusal_text(user: &User, command: &Command, denied: &Denied) -> String {
     match denied.reason {
         Reason::Command | Reason::Auth | Reason::Certificate => {
             let name = String::from_utf8_lossy(user.name());
@@ -176,6 +176,9 @@ impl Server {
         if let Some(key) = command.only_key.filter(|&(at, _)| at < argv.len()) {
             return user.check(call, std::iter::once(key));
         }
+        if command.spec.group == Group::Registry && user.asks_for_keys() {
+            return user.check(call, names_of(command, argv).iter().copied());
+        }
         self.found_keys.clear();
         if command.has_keys() && user.asks_for_keys() {
             // Where the arguments do not have the form of the command, it is the command that says so.
@@ -199,11 +202,11 @@ impl Server {
         context: Context,
         command: &'static Command,
         argv: Argv<'_>,
-        denied: Denied,
+        denied: &Denied,
     ) {
         let object = match denied.reason {
             Reason::Command => command.full_name.as_bytes(),
-            _ => argv.at(denied.at),
+            _ => denied.object(argv),
         };
         let username = self.users.get(self.user_of(slot)).name().to_vec();
         self.note_refusal(slot, running, denied.reason, context, object, &username);
@@ -265,8 +268,8 @@ impl Server {
     ) -> Result<(), Error> {
         let user = self.user_of(slot);
         let Err(denied) = self.acl_check(user, command, argv, db) else { return Ok(()) };
-        let error = Error::no_permission(&refusal_text(self.users.get(user), command, denied));
-        self.note_denied(slot, Some((command, argv.payload_bytes())), self.context_of(slot), command, argv, denied);
+        let error = Error::no_permission(&refusal_text(self.users.get(user), command, &denied));
+        self.note_denied(slot, Some((command, argv.payload_bytes())), self.context_of(slot), command, argv, &denied);
         Err(error)
     }
 
@@ -284,7 +287,7 @@ impl Server {
         let (user, db) = (self.user_of(slot), self.clients.get(slot).map_or(0, |client| client.db));
         let Err(denied) = self.acl_check(user, command, argv, db) else { return Ok(()) };
         let running = Some((exec.command, exec.argv.payload_bytes()));
-        self.note_denied(slot, running, Context::Multi, command, argv, denied);
+        self.note_denied(slot, running, Context::Multi, command, argv, &denied);
         let error = Error::rules_changed(match denied.reason {
             Reason::Command => "no permission to execute the command or subcommand",
             Reason::Key => "no permission to touch the specified keys",

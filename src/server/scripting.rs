@@ -402,9 +402,9 @@ impl Server {
         }
         let (user, db) = (self.user_of(slot), self.clients.get(slot).map_or(0, |client| client.db));
         if let Err(denied) = self.acl_check(user, command, argv, db) {
-            let error = Error::script_denied(&refusal_text(self.users.get(user), command, denied));
+            let error = Error::script_denied(&refusal_text(self.users.get(user), command, &denied));
             let running = self.scripts.running.as_ref().map(|running| (running.command, argv.payload_bytes()));
-            self.note_denied(slot, running, Context::Lua, command, argv, denied);
+            self.note_denied(slot, running, Context::Lua, command, argv, &denied);
             return refuse(error);
         }
         if flags.contains(Flags::WRITE)

@@ -130,6 +130,43 @@ impl GlobPattern {
         }
     }
 
+    /// Whether it ends with a star and matches `beginning`, and so every text that begins with that.
+    pub fn matches_all_from(&self, beginning: &[u8]) -> bool {
+        let ends_with_star = match &self.shape {
+            Shape::All | Shape::Prefix(_) => true,
+            Shape::Literal(_) => false,
+            Shape::General { pattern, .. } => last_is_star(pattern),
+        };
+        ends_with_star && self.matches(beginning)
+    }
+
+    /// Whether a text that begins with `beginning` may match. A class of nothing behind there is not seen.
+    pub fn may_match_from(&self, beginning: &[u8]) -> bool {
+        let text = |bytes: &[u8]| {
+            let len = bytes.len().min(beginning.len());
+            bytes.get(..len).zip(beginning.get(..len)).is_some_and(|(a, b)| self.equal(a, b))
+        };
+        match &self.shape {
+            Shape::All => true,
+            Shape::Literal(bytes) => bytes.len() >= beginning.len() && text(bytes),
+            Shape::Prefix(bytes) => text(bytes),
+            Shape::General { pattern, .. } => {
+                let mut p = 0;
+                for &byte in beginning {
+                    match pattern.get(p) {
+                        Some(b'*') => return true,
+                        Some(_) => match element(pattern, p, byte, self.nocase) {
+                            (true, next) => p = next,
+                            (false, _) => return false,
+                        },
+                        None => return false,
+                    }
+                }
+                true
+            }
+        }
+    }
+
     /// Whether it is `*`, so that nothing need be compared.
     pub fn is_all(&self) -> bool {
         matches!(self.shape, Shape::All)
@@ -210,6 +247,16 @@ impl GlobEnds {
     }
 }
 
+/// Whether the last element of a pattern is a star: not an escaped one, and none inside a class.
+fn last_is_star(pattern: &[u8]) -> bool {
+    let (mut p, mut star) = (0, false);
+    while let Some(&byte) = pattern.get(p) {
+        star = byte == b'*';
+        p = if star { p + 1 } else { element(pattern, p, 0, false).1 };
+    }
+    star
+}
+
 /// Compares `byte` with the element that starts at `p`, which is not a star; also says where the next one starts.
 fn element(pattern: &[u8], p: usize, byte: u8, nocase: bool) -> (bool, usize) {
     match &pattern[p..] {
@@ -272,6 +319,62 @@ mod tests {
         let compiled = GlobPattern::new(pattern.as_bytes(), false);
         let everything = pattern == "*";
         assert_eq!(compiled.matches(text.as_bytes()), expected || everything, "compiled {pattern:?} on {text:?}");
+    }
+
+    #[test]
+    fn a_pattern_that_ends_with_a_star_takes_all_that_begins_as_it_matches() {
+        for (pattern, beginning, all, some) in [
+            ("*", "", true, true),
+            ("*", "x", true, true),
+            ("cfg:/app/*", "cfg:/app/", true, true),
+            ("cfg:/app/*", "cfg:/app/db", true, true),
+            ("cfg:/app/*", "cfg:/app", false, true),
+            ("cfg:/app/*", "cfg:/apple", false, false),
+            ("cfg:/app/*", "cfg:/", false, true),
+            ("cfg:/app/*", "cfg2:/", false, false),
+            ("cfg:/app", "cfg:/app", false, true),
+            ("cfg:/app", "cfg:/", false, true),
+            ("cfg:/app", "cfg:/app/", false, false),
+            ("c?g:/*/db*", "cfg:/app/db/", true, true),
+            ("c?g:/*/db*", "cfg:/app/", false, true),
+            ("c?g:/*/db", "cfg:/app/db", false, true),
+            ("c?g:/*/db\\*", "cfg:/app/db", false, true),
+            ("c?g:/*/db\\*", "cfg:/app/db*", false, true),
+            ("cfg:/[ab]*", "cfg:/a", true, true),
+            ("cfg:/[ab*", "cfg:/a", false, true),
+            ("cfg:/[ab\\]*", "cfg:/a", false, true),
+            ("cfg:/[ab*]", "cfg:/*", false, true),
+            ("cfg:/[ab*]", "cfg:/*x", false, false),
+            ("cfg:/a\\\\*", "cfg:/a\\", true, true),
+            ("cfg:/a\\*", "cfg:/a*", false, true),
+            ("?fg:/a**", "cfg:/a", true, true),
+        ] {
+            let compiled = GlobPattern::new(pattern.as_bytes(), false);
+            assert_eq!(compiled.matches_all_from(beginning.as_bytes()), all, "{pattern} {beginning}");
+            assert_eq!(compiled.may_match_from(beginning.as_bytes()), some, "{pattern} {beginning}");
+        }
+    }
+
+    /// What is claimed of all texts holds for those that there are.
+    #[test]
+    fn claims_about_beginnings_hold_for_every_text() {
+        let mut seed = 3u64;
+        let mut next = move |bound: usize| {
+            seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (seed >> 33) as usize % bound
+        };
+        for _ in 0..30_000 {
+            let pattern: Vec<u8> = (0..next(8)).map(|_| b"ab*?[]^\\-*"[next(10)]).collect();
+            let compiled = GlobPattern::new(&pattern, false);
+            let mut text: Vec<u8> = (0..1 + next(3)).map(|_| b"ab*]"[next(4)]).collect();
+            let (all, some) = (compiled.matches_all_from(&text), compiled.may_match_from(&text));
+            for _ in 0..8 {
+                let matches = compiled.matches(&text);
+                assert!(!all || matches, "{} {}", pattern.escape_ascii(), text.escape_ascii());
+                assert!(!matches || some, "{} {}", pattern.escape_ascii(), text.escape_ascii());
+                text.push(b"ab*]"[next(4)]);
+            }
+        }
     }
 
     /// Each row was answered by `KEYS` of a Redis 8.0.6.

@@ -353,14 +353,14 @@ fn dryrun_command(cx: &mut ServerCx<'_>) -> Result<(), Error> {
     let db = cx.client().db;
     match cx.server.acl_check(id, command, argv, db) {
         Ok(()) => cx.reply.ok(),
-        Err(denied) => cx.reply.bulk(&explained(cx.server.users.get(id), command, argv, denied)),
+        Err(denied) => cx.reply.bulk(&explained(cx.server.users.get(id), command, argv, &denied)),
     }
     Ok(())
 }
 
 /// What is refused, in more words than its client is told.
-fn explained(user: &User, command: &Command, argv: Argv<'_>, denied: Denied) -> Vec<u8> {
-    let object = argv.at(denied.at);
+fn explained(user: &User, command: &Command, argv: Argv<'_>, denied: &Denied) -> Vec<u8> {
+    let object = denied.object(argv);
     let (before, after): (&[u8], &[u8]) = match denied.reason {
         Reason::Key => (b"access the '", b"' key"),
         Reason::Channel => (b"access the '", b"' channel"),

@@ -30,7 +30,7 @@ const CHANGED: KeyFlags = KeyFlags::RW.union(KeyFlags::UPDATE);
 const TAKEN: KeyFlags = KeyFlags::RW.union(KeyFlags::ACCESS);
 
 /// Options with their numbers of values.
-type Options = &'static [(&'static str, usize)];
+pub(super) type Options = &'static [(&'static str, usize)];
 
 const DECLARE: Options = &[
     ("TYPE", 1),
@@ -69,7 +69,7 @@ const REDRIVE: Options = &[("TO", 1), ("COUNT", 1), ("REASON", 1)];
 const SCHEDULE: Options = &[("CRON", 1), ("EVERY", 1), ("ZONE", 1)];
 
 /// Where the words of options stand, from an argument on.
-fn words(argv: Argv<'_>, from: usize, options: Options) -> impl Iterator<Item = usize> {
+pub(super) fn words(argv: Argv<'_>, from: usize, options: Options) -> impl Iterator<Item = usize> {
     let mut at = from;
     std::iter::from_fn(move || {
         let word = argv.get(at)?;
@@ -80,7 +80,7 @@ fn words(argv: Argv<'_>, from: usize, options: Options) -> impl Iterator<Item = 
 }
 
 /// The argument at a place, if there is one.
-fn push(argv: Argv<'_>, found: &mut Vec<KeyUse>, at: usize, flags: KeyFlags) {
+pub(super) fn push(argv: Argv<'_>, found: &mut Vec<KeyUse>, at: usize, flags: KeyFlags) {
     if at < argv.len() {
         found.push(KeyUse { at, flags });
     }
@@ -152,7 +152,7 @@ fn push_copies(argv: Argv<'_>, found: &mut Vec<KeyUse>, from: usize, to: usize) 
 }
 
 /// A number among the arguments; 0 if there is none.
-fn number(argv: Argv<'_>, at: usize) -> usize {
+pub(super) fn number(argv: Argv<'_>, at: usize) -> usize {
     argv.get(at).and_then(|number| int(number).ok()).and_then(|number| usize::try_from(number).ok()).unwrap_or(0)
 }
 
