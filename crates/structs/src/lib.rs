@@ -17,6 +17,7 @@
 //!  packed        small collections as one run of bytes
 //!  intset        small sets of integers: sorted bytes
 //!  queue         queues of messages that are handed out and settled
+//!  tree          stores of paths with revisions, history and leases
 //!  list          sequences that are pushed to and popped from at both ends
 //!  lzf           compression of lists' chunks and of strings in files
 //!  rank_tree     members of a collection in order, with their ranks
@@ -61,6 +62,7 @@ pub mod sizes;
 pub mod slab;
 pub mod snapshot_walk;
 pub mod stream;
+pub mod tree;
 pub mod value;
 mod widest;
 pub mod zset;
@@ -81,6 +83,7 @@ pub(crate) fn prefetch(address: *const u8) {
 #[cfg(test)]
 pub(crate) mod testing {
     /// Repeatable random numbers (splitmix64).
+    #[derive(Debug)]
     pub(crate) struct Rng(u64);
 
     impl Rng {
