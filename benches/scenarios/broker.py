@@ -17,59 +17,17 @@ load; processor time is that of the broker's process with all its threads.
 
 import argparse
 import os
-import shutil
 import statistics
-import subprocess
-import tempfile
-import time
-from measured_server import Failed, Server, free_port, print_table, run
+from measured_server import Failed, Foreign, Server, build_load, figures_of, print_table, run, run_script
 
-HERE = os.path.dirname(os.path.abspath(__file__))
-ROOT = os.path.dirname(os.path.dirname(HERE))
 RUN_SECONDS_MAX = 900
-REST_SECONDS = 1.0
+SCRIPT = "rabbitmq.sh"
 SIZE = 128
 PERSISTED = ["--appendonly", "yes", "--appendfsync", "everysec"]
 WEIR, RABBIT, QUORUM = "Weir", "RabbitMQ", "RabbitMQ, quorum"
 
 # What is sent through, for one that takes 35,000 a second; more for Weir, so that it takes as long about.
 MORE_FOR_WEIR = 5
-
-
-class Rabbit:
-    """A RabbitMQ node in a folder of its own, with the face of a `Server`."""
-
-    name = RABBIT
-
-    def __init__(self):
-        self.directory = tempfile.mkdtemp(prefix="measured-rabbitmq-")
-        self.port = None
-        for _ in range(5):
-            self.port = free_port()
-            done = script("start", self.directory, self.port)
-            if done.returncode == 0:
-                break
-        else:
-            shutil.rmtree(self.directory, ignore_errors=True)
-            raise Failed(done.stderr.strip())
-        with open(os.path.join(self.directory, "pid")) as pid:
-            self.pid = int(pid.read())
-        # Its start goes on a little after it listens.
-        time.sleep(REST_SECONDS)
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        script("stop", self.directory)
-        shutil.rmtree(self.directory, ignore_errors=True)
-
-    processor_ns = Server.processor_ns
-    rss_bytes = Server.rss_bytes
-
-
-def script(*words):
-    return subprocess.run([os.path.join(HERE, "rabbitmq.sh"), *map(str, words)], capture_output=True, text=True)
 
 
 def main():
@@ -83,9 +41,9 @@ def main():
     parser.add_argument("--queues", type=int, default=1_000_000, help="for Weir; RabbitMQ has a two-hundredth")
     parser.add_argument("--without-rabbitmq", action="store_true", help="Weir alone")
     options = parser.parse_args()
-    load = build_load()
+    load = build_load("weir-broker-load", "broker_load")
     if not options.without_rabbitmq:
-        version = script("get")
+        version = run_script(SCRIPT, "get")
         if version.returncode != 0:
             raise Failed(version.stderr.strip())
         print(f"beside {version.stdout.strip()}")
@@ -95,13 +53,6 @@ def main():
         if scenario is None:
             raise Failed(f"there is no scenario '{name}', only {', '.join(SCENARIOS)}")
         scenario(bench, options)
-
-
-def build_load():
-    built = subprocess.run(["cargo", "build", "--release", "--package", "weir-broker-load"], cwd=ROOT)
-    if built.returncode != 0:
-        raise Failed("the load does not build")
-    return os.path.join(os.environ.get("CARGO_TARGET_DIR", os.path.join(ROOT, "target")), "release", "broker_load")
 
 
 class Bench:
@@ -128,22 +79,13 @@ class Bench:
 
     def once(self, column, scenario, words):
         is_weir = column.startswith(WEIR)
-        with Server(WEIR, self.weir, options=PERSISTED) if is_weir else Rabbit() as server:
+        with Server(WEIR, self.weir, options=PERSISTED) if is_weir else Foreign(RABBIT, SCRIPT) as server:
             command = [self.load, scenario, "weir" if is_weir else "rabbitmq", str(server.port)]
             command += [f"{name.replace('_', '-')}={value}" for name, value in words.items()]
             rss, spent, children = server.rss_bytes(), server.processor_ns(), os.times()
-            try:
-                done = subprocess.run(command, capture_output=True, text=True, timeout=RUN_SECONDS_MAX)
-            except subprocess.TimeoutExpired:
-                raise Failed(f"{scenario} on {column} takes more than {RUN_SECONDS_MAX} s") from None
+            figures = figures_of(command, RUN_SECONDS_MAX)
             spent = server.processor_ns() - spent
             after = os.times()
-            if done.returncode != 0:
-                raise Failed(f"{scenario} on {column}: {done.stderr.strip()}")
-            figures = {}
-            for pair in done.stdout.split():
-                name, _, value = pair.partition("=")
-                figures[name] = float(value)
             things = words.get("messages" if scenario != "queues" else "queues")
             figures["processor-us"] = spent / 1000 / things
             load = after.children_user + after.children_system - children.children_user - children.children_system

@@ -17,10 +17,13 @@ import sys
 import tempfile
 import time
 
+HERE = os.path.dirname(os.path.abspath(__file__))
+ROOT = os.path.dirname(os.path.dirname(HERE))
 START_SECONDS_MAX = 10
 STOP_SECONDS_MAX = 20
 CALL_SECONDS_MAX = 120
 RECEIVE_BYTES = 1 << 18
+FOREIGN_REST_SECONDS = 1.0
 
 
 class Failed(Exception):
@@ -114,6 +117,64 @@ class Server:
                 if line.startswith("VmRSS"):
                     return int(line.split()[1]) * 1024
         raise Failed(f"{self.name} has ended")
+
+
+class Foreign:
+    """A server of another kind in a folder of its own, with the face of a `Server`, started and ended by a script."""
+
+    def __init__(self, name, script, words=(), files=None):
+        """`script start WORDS DIRECTORY PORT` starts it; `files` are put into its folder before, by name."""
+        self.name, self.script = name, script
+        self.directory = tempfile.mkdtemp(prefix="measured-foreign-")
+        for file, content in (files or {}).items():
+            with open(os.path.join(self.directory, file), "w", encoding="utf-8") as to:
+                to.write(content)
+        for _ in range(5):
+            self.port = free_port()
+            done = run_script(script, "start", *words, self.directory, self.port)
+            if done.returncode == 0:
+                break
+        else:
+            shutil.rmtree(self.directory, ignore_errors=True)
+            raise Failed(done.stderr.strip())
+        with open(os.path.join(self.directory, "pid"), encoding="ascii") as pid:
+            self.pid = int(pid.read())
+        # Its start goes on a little after it listens.
+        time.sleep(FOREIGN_REST_SECONDS)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        run_script(self.script, "stop", self.directory)
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+    processor_ns = Server.processor_ns
+    rss_bytes = Server.rss_bytes
+
+
+def run_script(name, *words):
+    """Runs one of the scripts beside this file."""
+    return subprocess.run([os.path.join(HERE, name), *map(str, words)], stdin=subprocess.DEVNULL, capture_output=True, text=True)
+
+
+def build_load(package, program):
+    """Builds a load generator of the workspace; its path."""
+    if subprocess.run(["cargo", "build", "--release", "--package", package], cwd=ROOT).returncode != 0:
+        raise Failed("the load does not build")
+    return os.path.join(os.environ.get("CARGO_TARGET_DIR", os.path.join(ROOT, "target")), "release", program)
+
+
+def figures_of(command, seconds_max):
+    """Runs a load generator; the figures that it prints as `NAME=VALUE`."""
+    told = " ".join(command[1:])
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=seconds_max)
+    except subprocess.TimeoutExpired:
+        raise Failed(f"{told} takes more than {seconds_max} s") from None
+    if done.returncode != 0:
+        raise Failed(f"{told}: {done.stderr.strip()}")
+    return {name: float(value) for name, _, value in (pair.partition("=") for pair in done.stdout.split())}
 
 
 class Connection:

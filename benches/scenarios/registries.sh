@@ -13,12 +13,12 @@
 #         DATA/options, where there is one, is added to what it is started with: words of etcd's command line, or lines of
 #         ZooKeeper's zoo.cfg. DATA/java, where there is one, holds words for Java
 #
-# etcd uses PORT + 1 too, on 127.0.0.1 like PORT: for other members, of which there are none. Both have their defaults but for
-# addresses, the level of the log, and what a server for ten thousand clients of one machine needs (ZooKeeper allows 60).
+# Both have their defaults but for addresses, the level of the log, and what a server for ten thousand clients of one machine
+# needs (ZooKeeper allows 60).
 set -euo pipefail
 
 usage() {
-  sed -n '2,19s/^# \{0,1\}//p' "$0" >&2
+  sed -n '2,18s/^# \{0,1\}//p' "$0" >&2
   exit 2
 }
 
@@ -98,19 +98,28 @@ get_zookeeper() {
     "$("$dir/java" -version 2>&1 | sed -n '1s/.*"\(.*\)".*/\1/p')" > "$dir/version"
 }
 
+# Whether it answers as one that takes requests; it listens earlier.
+serves() {
+  case $name in
+    etcd) asks "$1" 'GET /health HTTP/1.0\r\n\r\n' '"health":"true"' ;;
+    zookeeper) asks "$1" 'srvr' '^Mode: ' ;;
+  esac
+}
+
+# Says something to a port, and whether the answer holds what it is to hold.
+asks() { (exec 3<> "/dev/tcp/127.0.0.1/$1" && printf "$2" >&3 && timeout 2 cat <&3 | grep -q "$3") 2> /dev/null; }
+
 listens() { (exec 3<> "/dev/tcp/127.0.0.1/$1") 2> /dev/null; }
 
 start() {
-  local port=$1 taken
+  local port=$1
   [ -e "$dir/ready" ] || get > /dev/null
-  for taken in "$port" $((port + 1)); do
-    if listens "$taken"; then fail "port $taken is taken"; fi
-  done
+  if listens "$port"; then fail "port $port is taken"; fi
   ulimit -n "$(ulimit -H -n)"
   "start_$name" "$port"
   for _ in $(seq 600); do
     if ! kill -0 "$(cat "$data/pid")" 2> /dev/null; then break; fi
-    if listens "$port"; then return; fi
+    if serves "$port"; then return; fi
     sleep 0.1
   done
   tail -n 40 "$data/log" >&2
@@ -119,11 +128,12 @@ start() {
 }
 
 start_etcd() {
-  local at=http://127.0.0.1:$1 peer=http://127.0.0.1:$(($1 + 1)) extra=()
+  local at=http://127.0.0.1:$1 peer=http://127.0.0.1:1 extra=()
   if [ -e "$data/options" ]; then read -r -a extra < "$data/options" || true; fi
-  # Snapshots of all that is measured, and the history of it, are to fit: more than the 2 GB of the default.
+  # Other members, of which there are none, would be heard on any port. All that is measured and its history are to fit,
+  # which takes more than the 2 GB of the default.
   "$dir/etcd" --name measured --data-dir "$data/etcd" --listen-client-urls "$at" --advertise-client-urls "$at" \
-    --listen-peer-urls "$peer" --initial-advertise-peer-urls "$peer" --initial-cluster "measured=$peer" \
+    --listen-peer-urls http://127.0.0.1:0 --initial-advertise-peer-urls "$peer" --initial-cluster "measured=$peer" \
     --log-level warn --quota-backend-bytes 8000000000 "${extra[@]}" > "$data/log" 2>&1 < /dev/null &
   echo $! > "$data/pid"
 }
