@@ -14,7 +14,7 @@ const COUNT_DEFAULT: u64 = 10;
 /// Buckets a step may visit, for each element it may look at.
 const BUCKETS_PER_ELEMENT: u64 = 10;
 /// Types that SCAN can be asked for.
-const TYPES: &[&str] = &["string", "list", "set", "zset", "hash", "stream", "mq.queue", "mq.exchange"];
+const TYPES: &[&str] = &["string", "list", "set", "zset", "hash", "stream", "mq.queue", "mq.exchange", "cfg.store"];
 
 /// What is walked, which says what options there are.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -13,5 +13,6 @@ pub(super) fn type_name(entry: EntryRef<'_>) -> &'static str {
         Kind::Stream => "stream",
         Kind::Queue => "mq.queue",
         Kind::Exchange => "mq.exchange",
+        Kind::Tree => "cfg.store",
     }
 }

@@ -3,7 +3,8 @@
 //! They are values of keys, and any command may put one somewhere or remove it: so the store notes it at its choke points.
 //! Who has none pays for a comparison.
 
-use super::{Big, Env, Kind};
+use super::registry::is_of_registry;
+use super::{Big, Env, Kind, RegistryChange};
 use weir_structs::exchange::Target;
 use weir_structs::queue::Figures;
 
@@ -57,6 +58,9 @@ impl Env {
     pub(super) fn note_value(&mut self, kind: Kind, db: usize, name: &[u8]) {
         if is_of_broker(kind) {
             self.broker_changes.push(BrokerChange::Appeared { db, name: name.into() });
+        } else if is_of_registry(kind) {
+            self.has_had_trees = true;
+            self.registry_changes.push(RegistryChange::Appeared { db, name: name.into() });
         }
     }
 
@@ -71,6 +75,7 @@ impl Env {
                 let destinations = exchange.bindings().map(|bound| (bound.target, bound.name.into())).collect();
                 self.broker_changes.push(BrokerChange::GoneExchange { uid: exchange.uid(), destinations });
             }
+            Big::Tree(tree) => self.registry_changes.push(RegistryChange::Gone { uid: tree.uid() }),
             _ => {}
         }
     }

@@ -36,6 +36,8 @@ pub(super) struct Meta {
     pub(super) memory_sizes: Sizes,
     /// Keys that hold queues and exchanges.
     pub(super) broker_keys: usize,
+    /// Keys that hold stores of the registry.
+    pub(super) registry_keys: usize,
     /// While there is a snapshot: how far it has come.
     pub(super) walk: Option<Box<KeyWalk>>,
 }
@@ -49,6 +51,7 @@ impl Meta {
             sizes: Sizes::default(),
             memory_sizes: Sizes::default(),
             broker_keys: 0,
+            registry_keys: 0,
             walk: None,
         }
     }

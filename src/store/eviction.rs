@@ -13,6 +13,7 @@
 use super::broker::is_of_broker;
 use super::db::{Db, Key};
 use super::expiry::Deadlines;
+use super::registry::is_of_registry;
 use super::{AccessClock, EntryRef, Env, Store};
 use rand::rngs::SmallRng;
 use rand::{RngCore, SeedableRng};
@@ -170,7 +171,7 @@ impl Store {
         if evictor.lots_left == 0 || evictor.lots.is_empty() {
             evictor.lots.clear();
             let sizes = self.databases[..self.used].iter().map(|db| match scope {
-                EvictionScope::All => db.keys.len().saturating_sub(db.meta.broker_keys),
+                EvictionScope::All => db.keys.len().saturating_sub(db.meta.broker_keys + db.meta.registry_keys),
                 EvictionScope::Volatile => db.meta.expires(),
             });
             evictor.lots.extend(sizes.enumerate().filter(|&(_, size)| size > 0));
@@ -326,9 +327,10 @@ impl Db<'_> {
     }
 }
 
-/// Whether an entry may go at all. What is in queues was acknowledged, and is kept.
+/// Whether an entry may go at all. What is in queues was acknowledged, and is kept; so is configuration.
 fn may_go(entry: EntryRef<'_>, scope: EvictionScope) -> bool {
-    (scope == EvictionScope::All || entry.expire_at().is_some()) && !is_of_broker(entry.kind())
+    let kind = entry.kind();
+    (scope == EvictionScope::All || entry.expire_at().is_some()) && !is_of_broker(kind) && !is_of_registry(kind)
 }
 
 /// What decides how soon an entry goes.

@@ -12,6 +12,7 @@ mod db;
 mod eviction;
 mod expiry;
 mod loaded;
+mod registry;
 mod sequence;
 mod snapshot;
 mod versions;
@@ -23,6 +24,7 @@ pub use db::{Db, Key, Removal, ValueMut, Write};
 pub use eviction::{Eviction, EvictionOrder, EvictionScope};
 pub use expiry::ExpiryProgress;
 pub use loaded::{LoadedKey, Room};
+pub use registry::RegistryChange;
 pub use sequence::Sequence;
 pub use snapshot::{Access, KeyHead, Recorder, SnapshotStep};
 pub use versions::Version;
@@ -175,6 +177,9 @@ struct Env {
     rng: rand::rngs::SmallRng,
     capture: Option<Box<snapshot::Capture>>,
     broker_changes: Vec<BrokerChange>,
+    registry_changes: Vec<RegistryChange>,
+    /// Whether there ever was a store of the registry.
+    has_had_trees: bool,
     /// Keys that must keep their names, by database and position.
     held_names: HashSet<(usize, u64)>,
 }
@@ -337,6 +342,8 @@ impl Store {
                 rng: rand::SeedableRng::seed_from_u64(random_seed),
                 capture: None,
                 broker_changes: Vec::new(),
+                registry_changes: Vec::new(),
+                has_had_trees: false,
                 held_names: HashSet::new(),
             },
             list_apart_from: None,
@@ -496,6 +503,7 @@ impl Store {
         let count = keys.len();
         self.env.changed.note_flush();
         self.env.broker_changes.push(BrokerChange::Flushed { db: index });
+        self.env.note_databases(RegistryChange::Flushed { db: index });
         meta.touched_where(|position| has_position(keys, position));
         let (deadlines, names) = meta.flushed(self.env.now_ms);
         if !names.is_empty() {
@@ -533,6 +541,7 @@ impl Store {
         std::mem::swap(&mut low.meta.versions, &mut high.meta.versions);
         std::mem::swap(&mut low.meta.awaited, &mut high.meta.awaited);
         self.env.broker_changes.push(BrokerChange::Swapped { a, b });
+        self.env.note_databases(RegistryChange::Swapped { a, b });
         // A key that neither had and has is as it was.
         let (low_keys, high_keys) = (&low.keys, &high.keys);
         let changed = |position| has_position(low_keys, position) || has_position(high_keys, position);

@@ -152,6 +152,7 @@ fn is_big(entry: EntryRef<'_>) -> bool {
         super::ValueRef::Stream(it) => it.items(),
         super::ValueRef::Queue(it) => it.items(),
         super::ValueRef::Exchange(it) => it.items(),
+        super::ValueRef::Tree(it) => it.items(),
         super::ValueRef::Str(_) | super::ValueRef::Packed(..) => return false,
     };
     pieces > AT_ONCE_ITEMS || entry.memory_bytes() > AT_ONCE_BYTES

@@ -20,6 +20,7 @@ use weir_structs::number::format_i64;
 use weir_structs::queue::{MessageId, Queue, State};
 use weir_structs::set::SetRef;
 use weir_structs::stream::{Stream, StreamId};
+use weir_structs::tree::{Span, Tree, Version};
 use weir_structs::zset::ZsetRef;
 
 /// Bytes that are told of anything.
@@ -145,6 +146,8 @@ fn value_text(entry: EntryRef<'_>) -> String {
         put_queue(&mut text, queue);
     } else if let ValueRef::Exchange(exchange) = entry.value() {
         put_exchange(&mut text, exchange);
+    } else if let ValueRef::Tree(tree) = entry.value() {
+        put_tree(&mut text, tree);
     } else {
         match entry.str() {
             Some(StrView::Int(int)) => text.push_str(&shown(&format_i64(int))),
@@ -215,6 +218,36 @@ fn put_queue(text: &mut String, queue: &Queue) {
             message.reason,
             message.story,
         );
+    }
+}
+
+/// What a store tells that asks for all of it; when leases end is a question of when they were heard of.
+fn put_tree(text: &mut String, tree: &Tree) {
+    let put_version = |text: &mut String, path: &[u8], version: Option<&Version>| {
+        let _ = write!(text, " {}=", shown(path));
+        match version {
+            Some(version) => {
+                let numbers =
+                    [version.create(), version.modified(), version.version(), version.lease(), version.flags()];
+                let _ = write!(text, "{} {numbers:?}", shown(version.value()));
+            }
+            None => text.push_str("deleted"),
+        }
+    };
+    let (revision, compacted) = (tree.revision(), tree.compacted());
+    let _ = write!(text, "store {revision} compacted {compacted} {:?}:", tree.options());
+    for (path, version) in tree.span(Span::Prefix(b"\0"), None).chain(tree.span(Span::Prefix(b""), None)) {
+        put_version(text, path, Some(version));
+    }
+    for change in tree.changes(0) {
+        let _ = write!(text, " {} at {}:", change.revision, change.time_ms);
+        for event in change.events {
+            put_version(text, &event.path, event.after.as_ref());
+        }
+    }
+    for (id, lease) in tree.leases() {
+        let paths: Vec<_> = lease.paths().map(|path| shown(path)).collect();
+        let _ = write!(text, " lease {id} {} {} {paths:?}", lease.ttl_ms(), lease.conn());
     }
 }
 

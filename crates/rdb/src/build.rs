@@ -355,6 +355,7 @@ impl Visitor for Builder {
         self.broker = Some(match kind {
             ModuleType::Queue => BigPieces::queue(),
             ModuleType::Exchange => BigPieces::exchange(),
+            ModuleType::Tree => BigPieces::tree(),
         });
         Ok(())
     }

@@ -69,7 +69,7 @@ pub fn code_of(entry: EntryRef<'_>, dialect: Dialect) -> u8 {
         ValueRef::Set(_) => code::SET,
         ValueRef::Zset(_) => code::ZSET_BINARY,
         ValueRef::Stream(_) => code::STREAM_3,
-        ValueRef::Queue(_) | ValueRef::Exchange(_) => code::MODULE,
+        ValueRef::Queue(_) | ValueRef::Exchange(_) | ValueRef::Tree(_) => code::MODULE,
     }
 }
 
@@ -102,6 +102,11 @@ pub fn put_value(to: &mut Draft, entry: EntryRef<'_>, dialect: Dialect) {
                 exchange.encode(&mut |piece| module::put_piece(to, piece));
                 module::put_end(to);
             }
+            ValueRef::Tree(tree) => {
+                put_frozen_head(to, FrozenHead::Tree, dialect);
+                tree.encode(&mut |piece| module::put_piece(to, piece));
+                module::put_end(to);
+            }
             _ => {}
         }
     }
@@ -116,7 +121,7 @@ pub fn code_of_frozen(head: FrozenHead, dialect: Dialect) -> u8 {
         FrozenHead::Zset { .. } => code::ZSET_BINARY,
         FrozenHead::List { .. } => code::LIST_OF_LISTPACKS,
         FrozenHead::Stream { .. } => code::STREAM_3,
-        FrozenHead::Queue | FrozenHead::Exchange => code::MODULE,
+        FrozenHead::Queue | FrozenHead::Exchange | FrozenHead::Tree => code::MODULE,
     }
 }
 
@@ -136,12 +141,13 @@ pub fn put_frozen_head(to: &mut Draft, head: FrozenHead, dialect: Dialect) {
         FrozenHead::Stream { blocks } => to.length(blocks as u64),
         FrozenHead::Queue => to.length(module::QUEUE),
         FrozenHead::Exchange => to.length(module::EXCHANGE),
+        FrozenHead::Tree => to.length(module::TREE),
     }
 }
 
 /// Adds what comes behind the last part of a big collection.
 pub fn put_frozen_end(to: &mut Draft, head: FrozenHead) {
-    if matches!(head, FrozenHead::Queue | FrozenHead::Exchange) {
+    if matches!(head, FrozenHead::Queue | FrozenHead::Exchange | FrozenHead::Tree) {
         module::put_end(to);
     }
 }

@@ -18,6 +18,8 @@ pub enum ModuleType {
     Queue,
     /// An exchange of the broker.
     Exchange,
+    /// A store of the registry.
+    Tree,
 }
 
 impl ModuleType {
@@ -25,6 +27,7 @@ impl ModuleType {
         match id {
             QUEUE => Some(ModuleType::Queue),
             EXCHANGE => Some(ModuleType::Exchange),
+            TREE => Some(ModuleType::Tree),
             _ => None,
         }
     }
@@ -52,6 +55,8 @@ const fn id(name: &[u8; 9], version: u64) -> u64 {
 pub(crate) const QUEUE: u64 = id(b"weir-mq-q", 1);
 /// An exchange of the broker.
 pub(crate) const EXCHANGE: u64 = id(b"weir-mq-x", 1);
+/// A store of the registry.
+pub(crate) const TREE: u64 = id(b"weir-cfg-", 1);
 
 /// Adds the next piece of a value.
 pub(crate) fn put_piece(to: &mut Draft, piece: &[u8]) {

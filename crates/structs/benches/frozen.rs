@@ -188,6 +188,7 @@ fn each_freeze(big: &mut Big) {
         Big::Stream(it) => it.freeze(1),
         Big::Queue(it) => it.freeze(1),
         Big::Exchange(it) => it.freeze(1),
+        Big::Tree(it) => it.freeze(1),
     }
 }
 

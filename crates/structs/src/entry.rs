@@ -83,6 +83,8 @@ pub enum Kind {
     Queue = 14,
     /// A pointer to an exchange of the broker.
     Exchange = 15,
+    /// A pointer to a store of the registry.
+    Tree = 16,
 }
 
 impl Kind {
@@ -105,6 +107,7 @@ impl Kind {
             13 => Kind::Stream,
             14 => Kind::Queue,
             15 => Kind::Exchange,
+            16 => Kind::Tree,
             other => unreachable!("no such kind: {other}"),
         }
     }
@@ -297,6 +300,7 @@ impl<'a> EntryRef<'a> {
                 Kind::Stream => ValueRef::Stream(self.big_as().as_ref()),
                 Kind::Queue => ValueRef::Queue(self.big_as().as_ref()),
                 Kind::Exchange => ValueRef::Exchange(self.big_as().as_ref()),
+                Kind::Tree => ValueRef::Tree(self.big_as().as_ref()),
                 kind => match (PackedKind::of(kind), self.str()) {
                     (Some(packed), _) => ValueRef::Packed(packed, self.payload()),
                     (None, Some(string)) => ValueRef::Str(string),
@@ -332,6 +336,7 @@ impl<'a> EntryRef<'a> {
             ValueRef::Stream(it) => OwnedValue::Big(it.clone().into()),
             ValueRef::Queue(it) => OwnedValue::Big(it.clone().into()),
             ValueRef::Exchange(it) => OwnedValue::Big(it.clone().into()),
+            ValueRef::Tree(it) => OwnedValue::Big(it.clone().into()),
         };
         crate::keyspace::TakenValue { value, expire_at: self.expire_at(), clock: self.clock() }
     }
@@ -359,6 +364,7 @@ impl<'a> EntryRef<'a> {
             ValueRef::Stream(it) => Owned::of(it),
             ValueRef::Queue(it) => Owned::of(it),
             ValueRef::Exchange(it) => Owned::of(it),
+            ValueRef::Tree(it) => Owned::of(it),
         })
     }
 

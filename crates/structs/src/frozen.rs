@@ -59,6 +59,8 @@ pub enum FrozenHead {
     Queue,
     /// An exchange of the broker.
     Exchange,
+    /// A store of the registry.
+    Tree,
 }
 
 /// A part of a frozen collection.
@@ -86,7 +88,7 @@ pub enum FrozenPart<'a> {
     Elements(ListPart<'a>),
     /// A part of a stream.
     Stream(StreamPart<'a>),
-    /// The next piece of a queue or an exchange, as it encodes itself.
+    /// The next piece of a queue, an exchange or a store, as it encodes itself.
     Piece(&'a [u8]),
 }
 

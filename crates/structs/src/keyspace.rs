@@ -29,6 +29,7 @@ use crate::queue::Queue;
 use crate::set::Set;
 use crate::slab::Slab;
 use crate::stream::Stream;
+use crate::tree::Tree;
 use crate::value::{Big, Collection, PackedKind};
 use crate::zset::Zset;
 
@@ -844,6 +845,11 @@ impl EntryMut<'_> {
 
     /// The exchange that this entry owns, to be changed.
     pub fn exchange_mut(&mut self) -> Option<BigMut<'_, Exchange>> {
+        self.big_mut()
+    }
+
+    /// The store of the registry that this entry owns, to be changed.
+    pub fn tree_mut(&mut self) -> Option<BigMut<'_, Tree>> {
         self.big_mut()
     }
 

@@ -33,6 +33,7 @@
 
 pub mod arena;
 pub mod bits;
+mod bytes;
 pub mod crc64;
 pub mod decimal;
 pub mod dict;

@@ -1,7 +1,8 @@
-//! Queues and exchanges that come in pieces, as they encode themselves: out of a snapshot, or out of commands.
+//! Queues, exchanges and stores that come in pieces, as they encode themselves: out of a snapshot, or out of commands.
 
 use crate::exchange::ExchangeBuilder;
 use crate::queue::{ParcelPool, QueueBuilder};
+use crate::tree::TreeBuilder;
 use crate::value::Big;
 
 /// One that is being put together. Its first piece is the head.
@@ -14,6 +15,8 @@ enum Pieces {
     Queue(Box<QueueBuilder>),
     NewExchange,
     Exchange(Box<ExchangeBuilder>),
+    NewTree,
+    Tree(Box<TreeBuilder>),
 }
 
 impl BigPieces {
@@ -27,13 +30,20 @@ impl BigPieces {
         BigPieces(Pieces::NewExchange)
     }
 
+    /// The same of a store of the registry.
+    pub fn tree() -> BigPieces {
+        BigPieces(Pieces::NewTree)
+    }
+
     /// Takes the next piece, whose bytes may be anything. `None` if it does not belong there; what is here is of no use then.
     pub fn take(&mut self, piece: &[u8], parcels: &mut ParcelPool) -> Option<()> {
         match &mut self.0 {
             Pieces::Queue(queue) => queue.piece_with(piece, parcels).ok()?,
             Pieces::Exchange(exchange) => exchange.piece(piece).ok()?,
+            Pieces::Tree(tree) => tree.piece(piece).ok()?,
             Pieces::NewQueue => self.0 = Pieces::Queue(Box::new(QueueBuilder::new(piece).ok()?)),
             Pieces::NewExchange => self.0 = Pieces::Exchange(Box::new(ExchangeBuilder::new(piece).ok()?)),
+            Pieces::NewTree => self.0 = Pieces::Tree(Box::new(TreeBuilder::new(piece).ok()?)),
         }
         Some(())
     }
@@ -43,7 +53,8 @@ impl BigPieces {
         match self.0 {
             Pieces::Queue(queue) => queue.finish().ok().map(Big::from),
             Pieces::Exchange(exchange) => exchange.finish().ok().map(Big::from),
-            Pieces::NewQueue | Pieces::NewExchange => None,
+            Pieces::Tree(tree) => tree.finish().ok().map(Big::from),
+            Pieces::NewQueue | Pieces::NewExchange | Pieces::NewTree => None,
         }
     }
 }

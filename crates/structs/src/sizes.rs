@@ -37,7 +37,7 @@ impl SizedType {
             Kind::SetInts | Kind::SetPacked | Kind::Set => SizedType::Set,
             Kind::ZsetPacked | Kind::Zset => SizedType::Zset,
             Kind::HashPacked | Kind::Hash => SizedType::Hash,
-            Kind::Stream | Kind::Queue | Kind::Exchange => return None,
+            Kind::Stream | Kind::Queue | Kind::Exchange | Kind::Tree => return None,
         })
     }
 }
@@ -116,7 +116,7 @@ fn size_of_value(value: &ValueRef<'_>) -> u64 {
         ValueRef::Set(it) => it.len() as u64,
         ValueRef::Zset(it) => it.len(),
         ValueRef::List(it) => it.len() as u64,
-        ValueRef::Stream(_) | ValueRef::Queue(_) | ValueRef::Exchange(_) => 0,
+        ValueRef::Stream(_) | ValueRef::Queue(_) | ValueRef::Exchange(_) | ValueRef::Tree(_) => 0,
     }
 }
 
@@ -126,7 +126,7 @@ fn big_len(big: &Big) -> u64 {
         Big::Set(it) => it.len() as u64,
         Big::Zset(it) => it.len(),
         Big::List(it) => it.len() as u64,
-        Big::Stream(_) | Big::Queue(_) | Big::Exchange(_) => 0,
+        Big::Stream(_) | Big::Queue(_) | Big::Exchange(_) | Big::Tree(_) => 0,
     }
 }
 

@@ -14,6 +14,7 @@ use crate::members::Members;
 use crate::queue::Queue;
 use crate::set::Set;
 use crate::stream::Stream;
+use crate::tree::Tree;
 use crate::zset::Zset;
 
 /// A small collection's type and layout.
@@ -79,6 +80,8 @@ pub enum ValueRef<'a> {
     Queue(&'a Queue),
     /// An exchange of the broker.
     Exchange(&'a Exchange),
+    /// A store of the registry.
+    Tree(&'a Tree),
 }
 
 impl<'a> ValueRef<'a> {
@@ -127,7 +130,7 @@ macro_rules! collections {
     )* };
 }
 
-collections!(Hash, Set, Zset, List, Stream, Queue, Exchange);
+collections!(Hash, Set, Zset, List, Stream, Queue, Exchange, Tree);
 
 /// A big collection without an entry.
 #[derive(Clone, Debug)]
@@ -146,6 +149,8 @@ pub enum Big {
     Queue(Box<Queue>),
     /// An exchange of the broker.
     Exchange(Box<Exchange>),
+    /// A store of the registry.
+    Tree(Box<Tree>),
 }
 
 /// The same expression for whichever collection it is.
@@ -159,6 +164,7 @@ macro_rules! each {
             Big::Stream($it) => $what,
             Big::Queue($it) => $what,
             Big::Exchange($it) => $what,
+            Big::Tree($it) => $what,
         }
     };
 }
@@ -206,6 +212,7 @@ impl Big {
                 Kind::Stream => Big::Stream(Box::from_raw(std::ptr::with_exposed_provenance_mut(address))),
                 Kind::Queue => Big::Queue(Box::from_raw(std::ptr::with_exposed_provenance_mut(address))),
                 Kind::Exchange => Big::Exchange(Box::from_raw(std::ptr::with_exposed_provenance_mut(address))),
+                Kind::Tree => Big::Tree(Box::from_raw(std::ptr::with_exposed_provenance_mut(address))),
                 other => unreachable!("not a big kind: {other:?}"),
             }
         }
@@ -222,4 +229,4 @@ macro_rules! into_big {
     )* };
 }
 
-into_big!(Hash, Set, Zset, List, Stream, Queue, Exchange);
+into_big!(Hash, Set, Zset, List, Stream, Queue, Exchange, Tree);

@@ -98,6 +98,7 @@ pub fn encoding_name(entry: EntryRef<'_>) -> &'static str {
         Kind::Stream => "stream",
         Kind::Queue => "queue",
         Kind::Exchange => "exchange",
+        Kind::Tree => "tree",
     }
 }
 

@@ -54,8 +54,8 @@ struct Big {
     expire_at: Option<i64>,
     portion: Portion,
     deadlines: Vec<(Box<[u8]>, i64)>,
-    /// Of a queue or an exchange: which of them.
-    kind: Option<&'static [u8]>,
+    /// Of what comes in pieces: what puts them together.
+    effect: Option<PieceCommand>,
     stream: StreamInParts,
 }
 
@@ -107,6 +107,41 @@ fn command(to: &mut Vec<u8>, words: &[&[u8]]) {
     words.iter().for_each(|word| reply_bytes::bulk(to, word));
 }
 
+/// The commands that put together again what is given in pieces.
+#[derive(Clone, Copy, Debug)]
+struct PieceCommand {
+    name: &'static [u8],
+    /// What is put together, where the command has to be told.
+    kind: Option<&'static [u8]>,
+}
+
+impl PieceCommand {
+    const QUEUE: PieceCommand = PieceCommand { name: b"MQ.EFFECT", kind: Some(b"QUEUE") };
+    const EXCHANGE: PieceCommand = PieceCommand { name: b"MQ.EFFECT", kind: Some(b"EXCHANGE") };
+    const TREE: PieceCommand = PieceCommand { name: b"CFG.EFFECT", kind: None };
+
+    fn of(head: FrozenHead) -> Option<PieceCommand> {
+        match head {
+            FrozenHead::Queue => Some(PieceCommand::QUEUE),
+            FrozenHead::Exchange => Some(PieceCommand::EXCHANGE),
+            FrozenHead::Tree => Some(PieceCommand::TREE),
+            _ => None,
+        }
+    }
+
+    fn piece(self, to: &mut Vec<u8>, key: &[u8], piece: &[u8]) {
+        match self.kind {
+            Some(kind) => command(to, &[self.name, b"PIECE", key, kind, piece]),
+            None => command(to, &[self.name, b"PIECE", key, piece]),
+        }
+    }
+
+    /// That was all.
+    fn whole(self, to: &mut Vec<u8>, key: &[u8]) {
+        command(to, &[self.name, b"WHOLE", key]);
+    }
+}
+
 impl<S: TakeDrafts> CommandEncoder<S> {
     /// Begins with the libraries of functions and other commands, and with the time if `stamped_s` (Unix time in seconds) says so.
     pub(in crate::persist) fn new(
@@ -156,13 +191,14 @@ impl<S: TakeDrafts> Recorder for CommandEncoder<S> {
     }
 
     fn begin_big(&mut self, key: KeyHead<'_>, head: FrozenHead) {
+        let effect = PieceCommand::of(head);
         let name = match head {
             FrozenHead::Hash { .. } => "HMSET",
             FrozenHead::Set { .. } => "SADD",
             FrozenHead::Zset { .. } => "ZADD",
             FrozenHead::List { .. } => "RPUSH",
             FrozenHead::Stream { .. } => "XADD",
-            FrozenHead::Queue | FrozenHead::Exchange => "MQ.EFFECT",
+            FrozenHead::Queue | FrozenHead::Exchange | FrozenHead::Tree => "",
         };
         self.big = Some(Big {
             db: key.db,
@@ -170,11 +206,7 @@ impl<S: TakeDrafts> Recorder for CommandEncoder<S> {
             expire_at: key.expire_at,
             portion: Portion::new(name),
             deadlines: Vec::new(),
-            kind: match head {
-                FrozenHead::Queue => Some(b"QUEUE"),
-                FrozenHead::Exchange => Some(b"EXCHANGE"),
-                _ => None,
-            },
+            effect,
             stream: StreamInParts::default(),
         });
     }
@@ -199,7 +231,9 @@ impl<S: TakeDrafts> Recorder for CommandEncoder<S> {
             FrozenPart::Piece(piece) => {
                 let mut to = Vec::new();
                 self.select(big.db, &mut to);
-                command(&mut to, &[b"MQ.EFFECT", b"PIECE", &big.name, big.kind.unwrap_or_default(), piece]);
+                if let Some(effect) = big.effect {
+                    effect.piece(&mut to, &big.name, piece);
+                }
                 self.take(&to);
                 self.big = Some(big);
                 return;
@@ -225,8 +259,8 @@ impl<S: TakeDrafts> Recorder for CommandEncoder<S> {
         self.put_portion(&mut big);
         let mut to = Vec::new();
         self.select(big.db, &mut to);
-        if big.kind.is_some() {
-            command(&mut to, &[b"MQ.EFFECT", b"WHOLE", &big.name]);
+        if let Some(effect) = big.effect {
+            effect.whole(&mut to, &big.name);
         }
         put_deadline(&mut to, &big.name, big.expire_at);
         self.take(&to);
@@ -313,12 +347,16 @@ fn put_entry(to: &mut Vec<u8>, key: &[u8], entry: EntryRef<'_>) {
         match entry.value() {
             ValueRef::Stream(stream) => put_stream(to, key, stream),
             ValueRef::Queue(queue) => {
-                queue.encode(&mut |piece| command(to, &[b"MQ.EFFECT", b"PIECE", key, b"QUEUE", piece]));
-                command(to, &[b"MQ.EFFECT", b"WHOLE", key]);
+                queue.encode(&mut |piece| PieceCommand::QUEUE.piece(to, key, piece));
+                PieceCommand::QUEUE.whole(to, key);
             }
             ValueRef::Exchange(exchange) => {
-                exchange.encode(&mut |piece| command(to, &[b"MQ.EFFECT", b"PIECE", key, b"EXCHANGE", piece]));
-                command(to, &[b"MQ.EFFECT", b"WHOLE", key]);
+                exchange.encode(&mut |piece| PieceCommand::EXCHANGE.piece(to, key, piece));
+                PieceCommand::EXCHANGE.whole(to, key);
+            }
+            ValueRef::Tree(tree) => {
+                tree.encode(&mut |piece| PieceCommand::TREE.piece(to, key, piece));
+                PieceCommand::TREE.whole(to, key);
             }
             _ => {}
         }

@@ -30,6 +30,7 @@ const HASH: u32 = 4;
 const STREAM: u32 = 6;
 const QUEUE: u32 = 7;
 const EXCHANGE: u32 = 8;
+const TREE: u32 = 9;
 
 impl DataDigest {
     /// Of all databases. Keys whose time has come do not count.
@@ -86,6 +87,9 @@ impl DataDigest {
         } else if let ValueRef::Exchange(exchange) = entry.value() {
             self.chain(&EXCHANGE.to_be_bytes());
             exchange.encode(&mut |piece| self.chain(piece));
+        } else if let ValueRef::Tree(tree) = entry.value() {
+            self.chain(&TREE.to_be_bytes());
+            tree.encode_contents(&mut |piece| self.chain(piece));
         } else {
             self.chain(&STRING.to_be_bytes());
             match entry.str() {

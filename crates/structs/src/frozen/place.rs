@@ -15,6 +15,7 @@ macro_rules! each_value {
             ValueRef::Stream($it) => $what,
             ValueRef::Queue($it) => $what,
             ValueRef::Exchange($it) => $what,
+            ValueRef::Tree($it) => $what,
             ValueRef::Str(_) | ValueRef::Packed(..) => $otherwise,
         }
     };
@@ -31,6 +32,7 @@ macro_rules! each_entry {
             ValueRef::Stream(_) => $entry.stream_mut().map_or($otherwise, |mut $it| $what),
             ValueRef::Queue(_) => $entry.queue_mut().map_or($otherwise, |mut $it| $what),
             ValueRef::Exchange(_) => $entry.exchange_mut().map_or($otherwise, |mut $it| $what),
+            ValueRef::Tree(_) => $entry.tree_mut().map_or($otherwise, |mut $it| $what),
             ValueRef::Str(_) | ValueRef::Packed(..) => $otherwise,
         }
     };

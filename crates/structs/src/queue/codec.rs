@@ -16,12 +16,12 @@ use std::collections::HashMap;
 
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::bytes::{Reader, put_bytes, put_varint};
 use super::dedup::Remembered;
 use super::head::{Head, put_head};
 use super::meta::{Meta, put_meta, read_meta};
 use super::record::Record;
 use super::{Corrupt, MessageId, Parcel, Queue, Rules};
+use crate::bytes::{Reader, put_bytes, put_varint};
 
 /// A piece is complete when it is this long.
 pub(super) const PIECE_BYTES: usize = 64 * 1024;

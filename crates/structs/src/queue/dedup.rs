@@ -10,8 +10,8 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::bytes::{Reader, put_bytes, put_varint};
 use super::{DedupWindow, MessageId};
+use crate::bytes::{Reader, put_bytes, put_varint};
 
 /// Ids that are forgotten at most when one comes.
 const FORGOTTEN_MAX: usize = 3;

@@ -1,7 +1,7 @@
 //! What a queue is beside its messages, as bytes: what it was told, and how far its ids have come.
 
-use super::bytes::{Reader, put_bytes, put_option, put_varint};
 use super::{Corrupt, DedupWindow, DlStrategy, MessageId, Overflow, Paused, QueueOptions, Retry, RetryWhich};
+use crate::bytes::{Reader, put_bytes, put_option, put_varint};
 
 /// The layout of everything that this module and those beside it write.
 const VERSION: u8 = 1;

@@ -7,9 +7,9 @@
 //! What is usual is left out: a plain ready message has two bytes. Who has a message that was handed out is not said:
 //! it is ready where these bytes are read, and may have been handed out before.
 
-use super::bytes::{Reader, put_bytes, put_option, put_varint};
 use super::record::{NEVER, Record};
 use super::{Corrupt, Death, DeathReason, FirstDeath, MessageId, Parcel, State, Story};
+use crate::bytes::{Reader, put_bytes, put_option, put_varint};
 
 const PRIORITY: u8 = 1;
 const EXPIRES: u8 = 2;

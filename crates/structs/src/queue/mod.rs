@@ -11,7 +11,6 @@
 //! A queue knows no keys, no exchanges and no clients, and has no clock: times come as parameters, and what is due is
 //! asked for ([`Queue::first_due`]) and done by whoever asks.
 
-mod bytes;
 mod change;
 mod codec;
 mod dedup;

@@ -15,7 +15,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::bytes::{Reader, put_bytes, put_varint, varint_len};
+use crate::bytes::{Reader, put_bytes, put_varint, varint_len};
 
 /// Lengths of exchange and routing key take 8 bytes each, not one.
 const WIDE: u8 = 1;

@@ -10,7 +10,7 @@
 //! of history costs one link. Events and whole blocks go at the front only, so that a link to what is gone is one to a number below the
 //! first.
 //!
-//! What must stay true: a path has at most one event in a revision ; nothing leads to an event but
+//! What must stay true: a path has at most one event in a revision (but see [`History::split`]); nothing leads to an event but
 //! later ones of its path and the number that the tree keeps for it.
 
 use std::collections::VecDeque;
@@ -102,6 +102,12 @@ impl History {
         self.blocks.front().map_or(self.next, |block| block.first)
     }
 
+    /// What the next event will have.
+    #[inline]
+    pub(super) fn next(&self) -> EventNumber {
+        self.next
+    }
+
     /// Heap bytes, about.
     pub(super) fn memory_bytes(&self) -> usize {
         self.bytes
@@ -180,6 +186,11 @@ impl History {
     #[inline]
     pub(super) fn is_open(&self, number: EventNumber, revision: Revision) -> bool {
         number >= self.open_from && number >= self.first() && self.last_revision() == Some(revision)
+    }
+
+    /// Further writes of the revision become events of their own.
+    pub(super) fn split(&mut self) {
+        self.open_from = self.next;
     }
 
     fn block_at(&self, number: EventNumber) -> Option<usize> {

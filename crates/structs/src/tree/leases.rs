@@ -123,6 +123,11 @@ impl Leases {
         }
     }
 
+    /// How many paths are attached.
+    pub(super) fn attached(&self) -> usize {
+        self.attached
+    }
+
     /// Heap bytes, about. O(1).
     pub(super) fn memory_bytes(&self) -> usize {
         self.by_id.len() * LEASE_BYTES + self.attached * PATH_BYTES

@@ -13,6 +13,8 @@
 //! A store knows no clients and has no clock: revisions and times come as parameters, and whoever writes has checked what
 //! he writes. Values and paths are shared by the tree, its history and whoever was given them.
 
+mod codec;
+mod frozen;
 mod history;
 mod leases;
 mod options;
@@ -21,6 +23,7 @@ mod value;
 mod version;
 mod walk;
 
+pub use codec::{Corrupt, TreeBuilder};
 pub use history::{Change, Event};
 pub use leases::Lease;
 pub use options::TreeOptions;

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::Arc;
 
+use super::frozen::Frozen;
 use super::history::{EventNumber, History};
 use super::leases::Leases;
 use super::version::Numbers;
@@ -51,25 +52,26 @@ pub(super) struct Slot {
     pub(super) last: EventNumber,
 }
 
-/// The value of a store. A clone has no uid.
+/// The value of a store. A clone has no uid, and is not frozen.
 #[derive(Debug)]
 pub struct Tree {
     epoch: u64,
     uid: u64,
     options: Box<TreeOptions>,
-    revision: Revision,
+    pub(super) revision: Revision,
     compacted: Revision,
     pub(super) live: BTreeMap<Arc<[u8]>, Slot>,
     /// Paths that are not there any more, with their last events.
     pub(super) gone: BTreeMap<Arc<[u8]>, EventNumber>,
     /// How many of those that are there are hidden.
-    hidden: usize,
+    pub(super) hidden: usize,
     pub(super) history: History,
     /// What was compacted and is not yet freed, and the number of its next event.
     over: Option<(EventNumber, std::vec::IntoIter<Event>)>,
     pub(super) leases: Leases,
     /// Of paths and versions.
-    bytes: usize,
+    pub(super) bytes: usize,
+    pub(super) frozen: Option<Box<Frozen>>,
 }
 
 impl Tree {
@@ -88,6 +90,7 @@ impl Tree {
             over: None,
             leases: Leases::default(),
             bytes: 0,
+            frozen: None,
         }
     }
 
@@ -124,6 +127,10 @@ impl Tree {
     /// The last revision; 0: none yet.
     pub fn revision(&self) -> Revision {
         self.revision
+    }
+
+    pub(super) fn set_revision(&mut self, revision: Revision) {
+        self.revision = revision;
     }
 
     /// Up to which revision the history is forgotten; 0: nothing is.
@@ -203,40 +210,48 @@ impl Tree {
 
     fn put(&mut self, when: (Revision, u64), path: &[u8], value: &[u8], lease: LeaseId, flags: u64) {
         let (revision, _) = when;
-        self.revision = revision;
         let lease = if lease != 0 && self.leases.get(lease).is_some() { lease } else { 0 };
-        if let Some((path, slot)) = self.live.range_mut::<[u8], _>(one(path)).next() {
-            let Numbers { create, modified, version, lease: old_lease, .. } = slot.version.numbers();
-            let version = version + u64::from(modified != revision);
-            let new = Version::new(value, Numbers { create, modified: revision, version, lease, flags });
-            self.bytes += new.memory_bytes();
-            let old = std::mem::replace(&mut slot.version, new.clone());
-            if self.history.is_open(slot.last, revision) {
-                self.bytes -= old.memory_bytes();
-                if let Some(event) = self.history.event_mut(slot.last) {
-                    event.after = Some(new);
-                }
-            } else {
-                let event = Event { path: path.clone(), after: Some(new), before: Some(old) };
-                slot.last = self.history.push(when, event, slot.last);
+        let Some((path, slot)) = slot_mut(&mut self.live, path) else {
+            return self.create(when, path, value, lease, flags);
+        };
+        self.revision = revision;
+        let Numbers { create, modified, version, lease: old_lease, .. } = slot.version.numbers();
+        let version = version + u64::from(modified != revision);
+        let new = Version::new(value, Numbers { create, modified: revision, version, lease, flags });
+        self.bytes += new.memory_bytes();
+        let old = std::mem::replace(&mut slot.version, new.clone());
+        if self.history.is_open(slot.last, revision) {
+            self.bytes -= old.memory_bytes();
+            Frozen::save_event(&mut self.frozen, &self.history, slot.last);
+            if let Some(event) = self.history.event_mut(slot.last) {
+                event.after = Some(new);
             }
-            if lease != old_lease {
-                self.leases.detach(old_lease, path);
-                self.leases.attach(lease, path);
-            }
-            return;
+        } else {
+            let event = Event { path: path.clone(), after: Some(new), before: Some(old) };
+            slot.last = self.history.push(when, event, slot.last);
         }
+        if lease != old_lease {
+            self.leases.detach(old_lease, path);
+            self.leases.attach(lease, path);
+        }
+    }
+
+    /// Puts a path that is not there.
+    pub(super) fn create(&mut self, when: (Revision, u64), path: &[u8], value: &[u8], lease: LeaseId, flags: u64) {
+        let (revision, _) = when;
+        self.revision = revision;
         let new = Version::new(value, Numbers { create: revision, modified: revision, version: 1, lease, flags });
         self.bytes += new.memory_bytes();
         let (path, prev) = match self.gone.remove_entry(path) {
             Some(known) => known,
             None => {
-                self.bytes += PATH_BYTES + path.len();
+                self.count_path(path);
                 (path.into(), 0)
             }
         };
         let mut last = prev;
         if self.history.is_open(prev, revision) {
+            Frozen::save_event(&mut self.frozen, &self.history, prev);
             if let Some(event) = self.history.event_mut(prev) {
                 event.after = Some(new.clone());
             }
@@ -248,7 +263,11 @@ impl Tree {
         self.live.insert(path, Slot { version: new, last });
     }
 
-    fn delete(&mut self, when: (Revision, u64), path: &[u8]) -> bool {
+    pub(super) fn count_path(&mut self, path: &[u8]) {
+        self.bytes += PATH_BYTES + path.len();
+    }
+
+    pub(super) fn delete(&mut self, when: (Revision, u64), path: &[u8]) -> bool {
         let Some((path, Slot { version: old, last })) = self.live.remove_entry(path) else { return false };
         let (revision, _) = when;
         self.revision = revision;
@@ -261,6 +280,7 @@ impl Tree {
             return true;
         }
         self.bytes -= old.memory_bytes();
+        Frozen::save_event(&mut self.frozen, &self.history, last);
         match self.history.event_mut(last) {
             Some(event) if event.before.is_some() => {
                 event.after = None;
@@ -273,6 +293,7 @@ impl Tree {
 
     /// A path that was created in the revision that is being written is gone again.
     fn take_back(&mut self, path: Arc<[u8]>, number: EventNumber) {
+        Frozen::save_event(&mut self.frozen, &self.history, self.history.next() - 1);
         match self.history.take_back(number) {
             Some(prev) => {
                 self.gone.insert(path, prev);
@@ -318,8 +339,12 @@ impl Tree {
         is_new
     }
 
-    /// Frees about so many events of what was compacted. Says whether there is more to do.
+    /// Frees about so many events of what was compacted. Says whether there is more to do. While the store is frozen nothing
+    /// is freed, and there is nothing to do.
     pub fn tidy(&mut self, steps: usize) -> bool {
+        if self.frozen.is_some() {
+            return false;
+        }
         for _ in 0..steps {
             if self.over.is_none() {
                 let first = self.history.first();
@@ -362,9 +387,13 @@ impl Tree {
         (beyond > self.compacted).then_some(beyond)
     }
 
-    /// Grants a lease. Says `false` if there is one of that number, or it is 0.
+    /// Grants a lease. Says `false` if there is one of that number, or it is 0 or above [`REVISION_MAX`].
     pub fn grant(&mut self, id: LeaseId, ttl_ms: u64, conn: bool, due_ms: u64) -> bool {
-        self.leases.grant(id, ttl_ms, conn, due_ms)
+        let is_granted = id <= REVISION_MAX && self.leases.grant(id, ttl_ms, conn, due_ms);
+        if let Some(frozen) = self.frozen.as_mut().filter(|_| is_granted) {
+            frozen.save_lease(id, None);
+        }
+        is_granted
     }
 
     /// A lease.
@@ -395,14 +424,23 @@ impl Tree {
     /// Forgets a lease. Paths that are attached to it stay, and are under no lease, without a revision: whoever wants them
     /// gone deletes them before. Says `false` if there is none of that number. O(its paths).
     pub fn forget_lease(&mut self, id: LeaseId) -> bool {
+        if let Some(frozen) = &mut self.frozen
+            && let Some(lease) = self.leases.get(id)
+        {
+            frozen.save_lease(id, Some((lease.ttl_ms, lease.conn)));
+        }
         let Some(paths) = self.leases.forget(id) else { return false };
         for path in paths {
             let Some(slot) = self.live.get_mut(&path) else { continue };
             let free = slot.version.with_lease(0);
+            Frozen::save_event(&mut self.frozen, &self.history, slot.last);
             if let Some(event) = self.history.event_mut(slot.last) {
                 event.after = Some(free.clone());
             }
-            slot.version = free;
+            let attached = std::mem::replace(&mut slot.version, free);
+            if let Some(frozen) = &mut self.frozen {
+                frozen.save_path(&path, slot.last, attached);
+            }
         }
         true
     }
@@ -419,7 +457,8 @@ impl Tree {
 
     /// Heap bytes, about. O(1).
     pub fn memory_bytes(&self) -> usize {
-        self.bytes + self.history.memory_bytes() + self.leases.memory_bytes() + size_of::<TreeOptions>()
+        let frozen = self.frozen.as_ref().map_or(0, |frozen| frozen.memory_bytes());
+        self.bytes + self.history.memory_bytes() + self.leases.memory_bytes() + size_of::<TreeOptions>() + frozen
     }
 
     /// Bytes that the global allocator does not know of: none.
@@ -448,11 +487,16 @@ impl Clone for Tree {
             over: self.over.clone(),
             leases: self.leases.clone(),
             bytes: self.bytes,
+            frozen: None,
         }
     }
 }
 
-/// The bounds of one path.
-fn one(path: &[u8]) -> (Bound<&[u8]>, Bound<&[u8]>) {
-    (Bound::Included(path), Bound::Included(path))
+/// A path that is there, with the bytes that all share.
+#[inline]
+pub(super) fn slot_mut<'t>(
+    live: &'t mut BTreeMap<Arc<[u8]>, Slot>,
+    path: &[u8],
+) -> Option<(&'t Arc<[u8]>, &'t mut Slot)> {
+    live.range_mut::<[u8], _>((Bound::Included(path), Bound::Included(path))).next()
 }

@@ -42,8 +42,30 @@ impl<'t> Spanned<'t> {
         }
     }
 
-    /// The next path in one direction, with what it is or was.
+    /// All paths above one, or from the first on, those included that were not there before the event `above`.
+    pub(super) fn all(tree: &'t Tree, behind: Option<&[u8]>, above: EventNumber) -> Spanned<'t> {
+        let from = behind.map_or(Bound::Unbounded, |path| Bound::Excluded(Cow::Owned(path.to_vec())));
+        let bounds = (from, Bound::Unbounded);
+        Spanned {
+            live: Ends::new(between(&tree.live, &bounds)),
+            past: Some((above, Ends::new(between(&tree.gone, &bounds)))),
+            tree,
+            bounds,
+            children: None,
+        }
+    }
+
+    /// The next path in one direction that is or was there, with what it is or was.
     fn step<const BACK: bool>(&mut self) -> Option<(&'t Arc<[u8]>, &'t Version)> {
+        loop {
+            if let (path, Some(version)) = self.step_any::<BACK>()? {
+                return Some((path, version));
+            }
+        }
+    }
+
+    /// The next path in one direction, with what it is or was, if it was there.
+    pub(super) fn step_any<const BACK: bool>(&mut self) -> Option<(&'t Arc<[u8]>, Option<&'t Version>)> {
         loop {
             let live = self.live.peek::<BACK>().map(|(path, _)| path);
             let gone = self.past.as_mut().and_then(|(_, gone)| gone.peek::<BACK>()).map(|(path, _)| path);
@@ -72,9 +94,7 @@ impl<'t> Spanned<'t> {
                 let here = Bound::Excluded(Cow::Borrowed(&path[..]));
                 if BACK { self.bounds.1 = here } else { self.bounds.0 = here }
             }
-            if let Some(version) = state {
-                return Some((path, version));
-            }
+            return Some((path, state));
         }
     }
 
@@ -106,10 +126,7 @@ impl DoubleEndedIterator for Spanned<'_> {
 }
 
 /// What of a map lies between bounds; nothing if the lower one is not below the upper one.
-pub(super) fn between<'t, T>(
-    map: &'t BTreeMap<Arc<[u8]>, T>,
-    (from, to): &Bounds<'_>,
-) -> btree_map::Range<'t, Arc<[u8]>, T> {
+fn between<'t, T>(map: &'t BTreeMap<Arc<[u8]>, T>, (from, to): &Bounds<'_>) -> btree_map::Range<'t, Arc<[u8]>, T> {
     let is_empty = match (from, to) {
         (Bound::Unbounded, _) | (_, Bound::Unbounded) => false,
         (Bound::Included(from), Bound::Included(to)) => from > to,

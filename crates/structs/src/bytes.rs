@@ -1,10 +1,10 @@
-//! Numbers and runs of bytes as the codecs of this module write them.
+//! Numbers and runs of bytes as codecs of queues and stores write them.
 //!
 //! A number is a varint: seven bits a byte, the low ones first, the eighth bit set in all but the last byte. A run of
 //! bytes is its length and the bytes. Readers take any bytes: they say `None` where a writer would not have gone on so.
 
 /// Appends a number.
-pub(super) fn put_varint(to: &mut Vec<u8>, mut number: u64) {
+pub(crate) fn put_varint(to: &mut Vec<u8>, mut number: u64) {
     while number >= 0x80 {
         to.push(number as u8 | 0x80);
         number >>= 7;
@@ -13,18 +13,18 @@ pub(super) fn put_varint(to: &mut Vec<u8>, mut number: u64) {
 }
 
 /// How many bytes [`put_varint`] appends.
-pub(super) fn varint_len(number: u64) -> usize {
+pub(crate) fn varint_len(number: u64) -> usize {
     (64 - (number | 1).leading_zeros() as usize).div_ceil(7)
 }
 
 /// Appends a run of bytes.
-pub(super) fn put_bytes(to: &mut Vec<u8>, bytes: &[u8]) {
+pub(crate) fn put_bytes(to: &mut Vec<u8>, bytes: &[u8]) {
     put_varint(to, bytes.len() as u64);
     to.extend_from_slice(bytes);
 }
 
 /// Appends whether there is something, and what.
-pub(super) fn put_option<T>(to: &mut Vec<u8>, what: Option<T>, put: impl FnOnce(&mut Vec<u8>, T)) {
+pub(crate) fn put_option<T>(to: &mut Vec<u8>, what: Option<T>, put: impl FnOnce(&mut Vec<u8>, T)) {
     to.push(u8::from(what.is_some()));
     if let Some(what) = what {
         put(to, what);
@@ -33,27 +33,27 @@ pub(super) fn put_option<T>(to: &mut Vec<u8>, what: Option<T>, put: impl FnOnce(
 
 /// Reads from the front of some bytes.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Reader<'a>(&'a [u8]);
+pub(crate) struct Reader<'a>(&'a [u8]);
 
 impl<'a> Reader<'a> {
-    pub(super) fn new(bytes: &'a [u8]) -> Reader<'a> {
+    pub(crate) fn new(bytes: &'a [u8]) -> Reader<'a> {
         Reader(bytes)
     }
 
     /// Whether nothing is left.
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
     /// A byte.
-    pub(super) fn byte(&mut self) -> Option<u8> {
+    pub(crate) fn byte(&mut self) -> Option<u8> {
         let (&byte, rest) = self.0.split_first()?;
         self.0 = rest;
         Some(byte)
     }
 
     /// A number. The shortest way to write it is the only one that is read.
-    pub(super) fn varint(&mut self) -> Option<u64> {
+    pub(crate) fn varint(&mut self) -> Option<u64> {
         let mut number = 0_u64;
         for shift in (0..64).step_by(7) {
             let byte = self.byte()?;
@@ -70,20 +70,20 @@ impl<'a> Reader<'a> {
     }
 
     /// So many bytes.
-    pub(super) fn take(&mut self, len: u64) -> Option<&'a [u8]> {
+    pub(crate) fn take(&mut self, len: u64) -> Option<&'a [u8]> {
         let (bytes, rest) = self.0.split_at_checked(usize::try_from(len).ok()?)?;
         self.0 = rest;
         Some(bytes)
     }
 
     /// A run of bytes.
-    pub(super) fn bytes(&mut self) -> Option<&'a [u8]> {
+    pub(crate) fn bytes(&mut self) -> Option<&'a [u8]> {
         let len = self.varint()?;
         self.take(len)
     }
 
     /// A byte that is 0 or 1.
-    pub(super) fn flag(&mut self) -> Option<bool> {
+    pub(crate) fn flag(&mut self) -> Option<bool> {
         match self.byte()? {
             0 => Some(false),
             1 => Some(true),
@@ -92,7 +92,7 @@ impl<'a> Reader<'a> {
     }
 
     /// What [`put_option`] wrote.
-    pub(super) fn option<T>(&mut self, read: impl FnOnce(&mut Reader<'a>) -> Option<T>) -> Option<Option<T>> {
+    pub(crate) fn option<T>(&mut self, read: impl FnOnce(&mut Reader<'a>) -> Option<T>) -> Option<Option<T>> {
         match self.flag()? {
             true => Some(Some(read(self)?)),
             false => Some(None),
