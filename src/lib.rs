@@ -16,6 +16,7 @@ pub mod net;
 pub mod persist;
 pub mod process;
 pub mod pubsub;
+pub mod registry;
 pub mod script;
 pub mod server;
 pub mod stats;

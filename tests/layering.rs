@@ -26,12 +26,13 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("check", &["disk", "persist"]),
     ("script", &["command", "config"]),
     ("broker", &["command", "store"]),
+    ("registry", &["command", "store"]),
     ("acl", &["command", "config"]),
     (
         "server",
         &[
-            "acl", "broker", "command", "config", "disk", "logging", "migrate", "persist", "pubsub", "script", "stats",
-            "store", "tls", "tracking",
+            "acl", "broker", "command", "config", "disk", "logging", "migrate", "persist", "pubsub", "registry",
+            "script", "stats", "store", "tls", "tracking",
         ],
     ),
     ("net", &["command", "config", "server", "store", "tls"]),

@@ -220,23 +220,33 @@ impl Server {
             return None;
         }
         client.flags.remove(ClientFlags::CONFIRMS);
-        let (accepted, synced) = (self.append_only.log.accepted(), self.append_only.log.synced());
-        (self.append_only.state == State::On && synced < accepted).then_some(accepted)
+        let until = self.append_only.confirms_until;
+        (self.append_only.state == State::On && self.append_only.log.synced() < until).then_some(until)
     }
 
     /// What a client has published, or will have by the end of its command, is to be on disk before it is told of that.
     ///
     /// # Errors
-    /// There is no append-only file.
-    pub(super) fn confirm_on_disk(&mut self, slot: Slot) -> Result<(), Error> {
+    /// `without_file`, if there is no append-only file.
+    pub(super) fn confirm_on_disk(&mut self, slot: Slot, without_file: Error) -> Result<(), Error> {
         if self.append_only.state != State::On {
-            return Err(Error::MQ_NO_FILE);
+            return Err(without_file);
         }
         if let Some(client) = self.clients.get_mut(slot) {
             client.flags.insert(ClientFlags::CONFIRMS);
         }
         self.append_only.confirming = true;
         Ok(())
+    }
+
+    /// A client is told of what others want to be on disk before they are told: so does it.
+    pub(super) fn confirm_what_waits(&mut self, slot: Slot) {
+        let waits = self.append_only.log.synced() < self.append_only.confirms_until;
+        if (self.append_only.confirming || waits)
+            && let Some(client) = self.clients.get_mut(slot)
+        {
+            client.flags.insert(ClientFlags::CONFIRMS);
+        }
     }
 
     /// Up to this position everything is on disk. Replies that wait for more never go if the server cannot go on.

@@ -411,7 +411,7 @@ impl Server {
         waiter.ticks = waiter.ticks.wrapping_add(elapsed);
         let again = self.effects.block.take();
         self.propagate(slot, db, argv);
-        self.end_feed_unit();
+        self.end_unit();
         let tracks = self.clients.get(slot).is_some_and(|client| client.flags.contains(ClientFlags::REMEMBERS));
         if tracks {
             self.remember_keys(slot, command, argv, None);

@@ -32,9 +32,15 @@ impl Server {
         (broker, Ground { store, effects, db })
     }
 
-    /// After each command: what it did to queues and exchanges as keys.
+    /// After each command: what it did to values of Weir's own types as keys.
     #[inline]
-    pub(super) fn note_broker_changes(&mut self) {
+    pub(super) fn note_layer_changes(&mut self) {
+        self.note_broker_changes();
+        self.note_registry_changes();
+    }
+
+    #[inline]
+    fn note_broker_changes(&mut self) {
         if self.store.has_broker_changes() {
             self.broker.note_changes(&mut self.store, &mut self.effects);
         }
@@ -78,7 +84,7 @@ impl Server {
         if !alarmed && !self.broker_is_busy() {
             return;
         }
-        if !self.broker_may_work() {
+        if !self.layers_may_work() {
             return;
         }
         let mut frames: HashMap<u64, Output> = HashMap::new();
@@ -113,7 +119,7 @@ impl Server {
 
     /// When the broker is to be looked after next, in Unix ms.
     pub(super) fn broker_alarm_ms(&self) -> Option<i64> {
-        if !self.broker_may_work() {
+        if !self.layers_may_work() {
             return None;
         }
         if self.broker_is_busy() {
@@ -123,7 +129,7 @@ impl Server {
     }
 
     /// Whether anything may change without a client's command. While a feed is run, what was due when is in the feed.
-    fn broker_may_work(&self) -> bool {
+    pub(super) fn layers_may_work(&self) -> bool {
         let repeats = self.store.holds_deadlines();
         !repeats
             && !self.is_migrating()
@@ -217,10 +223,12 @@ impl Server {
         Ok(())
     }
 
-    /// Data were loaded: queues and exchanges are where they are, and what was in use then is not any more.
-    pub(super) fn broker_loaded(&mut self) {
-        self.note_broker_changes();
+    /// Data were loaded: queues, exchanges and stores are where they are, and what was in use then is not any more.
+    /// `from_append_only`: from files that what must be on disk is in.
+    pub(super) fn layers_loaded(&mut self, from_append_only: bool) {
+        self.note_layer_changes();
         self.effects.clear();
+        self.registry.loaded(&mut self.store, from_append_only);
         self.broker.loaded(&mut self.store);
     }
 

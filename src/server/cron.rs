@@ -150,7 +150,7 @@ impl Server {
         if let Some(timer_ms) = self.waiters.next_timer_ms() {
             next_ms = next_ms.min(timer_ms);
         }
-        if let Some(alarm_ms) = self.broker_alarm_ms() {
+        for alarm_ms in [self.broker_alarm_ms(), self.registry_alarm_ms()].into_iter().flatten() {
             next_ms = next_ms.min(alarm_ms);
         }
         if self.background.pending() > 0 {

@@ -224,7 +224,7 @@ impl Server {
             self.log_command(slot, command, argv, &done);
         }
         self.propagate(slot, db, argv);
-        self.end_feed_unit();
+        self.end_unit();
         if flags.contains(ClientFlags::REMEMBERS) {
             self.remember_keys(slot, command, argv, planned.key);
         }
@@ -390,7 +390,7 @@ impl Server {
         let mut out = Output::default();
         let result = self.invoke(Call { slot, db, resp: Resp::V2, command, argv, key: None }, &mut out);
         self.effects.may_block = may_block;
-        self.note_broker_changes();
+        self.note_layer_changes();
         self.effects.clear();
         if self.scripts.just_suspended() {
             self.suspension_noted();
@@ -488,7 +488,7 @@ impl Server {
         let argv = job.batch.command(planned.index);
         let db = self.clients.get(slot).map_or(0, |client| client.db);
         self.propagate(slot, db, argv);
-        self.end_feed_unit();
+        self.end_unit();
         if self.clients.get(slot).is_some_and(|client| client.flags.contains(ClientFlags::REMEMBERS)) {
             self.remember_keys(slot, command, argv, planned.key);
         }

@@ -231,7 +231,7 @@ pub(super) struct SnapshotUse {
 pub(super) struct SnapshotLoad {
     path: PathBuf,
     loader: Loader,
-    replace: bool,
+    how: SnapshotUse,
     used_memory_then: u64,
     bytes: u64,
 }
@@ -250,7 +250,7 @@ impl SnapshotLoad {
             keep_expired: how.keep_expired,
         };
         let loader = Loader::open(&path, &server.store, reading).map_err(|error| cannot_load(&path, &error))?;
-        Ok(loader.map(|loader| SnapshotLoad { path, loader, replace: how.replace, used_memory_then: 0, bytes: 0 }))
+        Ok(loader.map(|loader| SnapshotLoad { path, loader, how, used_memory_then: 0, bytes: 0 }))
     }
 
     /// Where the snapshot ends, once all of it has been read.
@@ -283,12 +283,12 @@ impl SnapshotLoad {
         let Loaded { keys, expired, bytes, empty, functions, commands, had_modules } = self.loader.take_loaded();
         self.bytes = bytes;
         for code in functions {
-            server.load_library(&code, self.replace).map_err(|error| {
+            server.load_library(&code, self.how.replace).map_err(|error| {
                 format!("a library of functions in the snapshot is refused: {}", String::from_utf8_lossy(error.text()))
             })?;
         }
         server.repeat_commands(&commands)?;
-        server.broker_loaded();
+        server.layers_loaded(self.how.keep_expired);
         if had_modules {
             tracing::warn!("data of modules in the snapshot were passed over: there are no modules here");
         }
@@ -311,7 +311,7 @@ impl Load for SnapshotLoad {
                     if keys > 0 {
                         delay(server, delay_us);
                     }
-                    server.note_broker_changes();
+                    server.note_layer_changes();
                     if slice.is_over(server) {
                         return Ok(Progress::Unfinished);
                     }

@@ -245,7 +245,7 @@ impl Server {
                 unreachable!("names that came in one batch fit into another");
             }
             self.propagate(slot, running.db, batch.command(0));
-            self.end_feed_unit();
+            self.end_unit();
         }
         if !self.waiters.is_empty() {
             self.serve_waiters();

@@ -37,6 +37,7 @@ pub mod permissions;
 mod propagate;
 mod publish;
 mod redact;
+mod registry;
 mod repeat;
 pub mod running;
 mod scripting;
@@ -56,6 +57,7 @@ use crate::command::reply::Reply;
 use crate::config::{Apply, Config, OutputBufferLimit};
 use crate::disk::Disk;
 use crate::pubsub::PubSub;
+use crate::registry::Registry;
 use crate::script::functions::Functions;
 use crate::store::{LazyFree, Store};
 use crate::tls::Acceptor;
@@ -131,6 +133,8 @@ pub struct Server {
     pub store: Store,
     /// Queues and exchanges, and who is sent what is in them.
     pub broker: Broker,
+    /// Stores of configuration, and who observes them.
+    pub registry: Registry,
     /// Who subscribes to what.
     pub pubsub: PubSub,
     /// Settings in force.
@@ -215,6 +219,7 @@ impl Server {
         let mut server = Server {
             store: Store::new(config.databases as usize, hash_seed, random_seed, now_ms),
             broker: Broker::default(),
+            registry: Registry::default(),
             calls: hashbrown::HashMap::new(),
             pubsub: PubSub::new(hash_seed.rotate_left(17)),
             names: Names::new(&config),

@@ -16,7 +16,7 @@ impl Server {
     /// After each command of a client, which has run on database `db`.
     #[inline]
     pub(super) fn propagate(&mut self, by: Slot, db: usize, argv: Argv<'_>) {
-        self.note_broker_changes();
+        self.note_layer_changes();
         self.dirty += self.effects.dirty;
         if self.feed.is_wanted() {
             self.feed_command(db, argv);
@@ -32,7 +32,7 @@ impl Server {
 
     /// After something that the server has done by itself in database `db`.
     pub(super) fn propagate_own(&mut self, db: usize) {
-        self.note_broker_changes();
+        self.note_layer_changes();
         self.dirty += self.effects.dirty;
         if self.feed.is_wanted() {
             self.feed_own(db);
@@ -40,13 +40,14 @@ impl Server {
         self.tell_changes(None);
         self.tell_events();
         self.effects.clear();
-        self.end_feed_unit();
+        self.end_unit();
         self.publish_for_broker();
     }
 
     /// After the last command of a turn.
     pub(super) fn settle(&mut self) {
         self.tend_broker();
+        self.tend_registry();
         // What has expired or was evicted between commands.
         self.feed_departures();
         self.tell_changes(None);

@@ -257,7 +257,7 @@ impl AofLoad {
         if let Some(slot) = self.slot.take() {
             server.clients.remove(slot);
         }
-        server.broker_loaded();
+        server.layers_loaded(true);
         if self.errors > ERRORS_TOLD {
             tracing::warn!("{} commands of the append-only file were answered with an error", self.errors);
         }

@@ -573,7 +573,7 @@ impl Server {
             let bytes = exec_batch.command_bytes(0);
             self.finish_late(slot, exec, exec_began, &exec_batch, bytes, out.len(), None);
         }
-        self.end_feed_unit();
+        self.end_unit();
         self.serve_waiters();
         let Some(client) = self.clients.get_mut(slot) else { return };
         client.flags.remove(ClientFlags::BLOCKED);

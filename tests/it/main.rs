@@ -23,6 +23,7 @@ mod loading;
 mod migrate;
 mod protocol;
 mod pubsub;
+mod registry;
 mod scripts;
 mod slow_and_hostile;
 mod snapshots;

@@ -18,10 +18,14 @@ use crate::server::table::{Command, commands};
 use crate::server::{REDIS_VERSION, Server, ServerCx, VALKEY_VERSION};
 use crate::stats::histogram::format_percentiles;
 use crate::stats::process::{self, CpuTimeOf, format_bytes_human};
-use crate::store::{SizedType, Sizes};
+use crate::store::{SizedType, Sizes, ValueRef};
 use std::fmt::{Display, Write};
 use std::time::Duration;
 use weir_structs::queue::DeathReason;
+use weir_structs::tree::Tree;
+
+/// Stores of the registry that INFO has a line for.
+const CFG_STORES_SHOWN: usize = 100;
 
 /// `INFO`.
 pub(super) const COMMANDS: &[Row<ServerFn>] = &[Row::new(
@@ -79,7 +83,7 @@ const fn section(title: &'static str, shown: Shown, write: fn(&Server, &mut Fiel
     Section { title, shown, write }
 }
 
-const SECTIONS: [Section; 20] = [
+const SECTIONS: [Section; 21] = [
     section("Server", Shown::Always, server),
     section("TLS", Shown::WithAll, tls),
     section("Clients", Shown::Always, clients),
@@ -98,6 +102,7 @@ const SECTIONS: [Section; 20] = [
     section("Scripting Engines", Shown::WithAll, scripting_engines),
     section("Keyspace", Shown::Always, keyspace),
     section("Mq", Shown::WithAll, mq),
+    section("Cfg", Shown::WithAll, cfg),
     section("Keysizes", Shown::Always, key_sizes),
     section("Debug", Shown::Never, debug),
 ];
@@ -513,6 +518,38 @@ fn mq(server: &Server, fields: &mut Fields) {
     fields.put("mq_expired", happened.expired);
     fields.put("mq_dropped", happened.dropped);
     fields.put("mq_policies", server.broker.policies().count());
+}
+
+fn cfg(server: &Server, fields: &mut Fields) {
+    let trees = || {
+        server.registry.all().filter_map(|(db, name)| {
+            match server.store.view(db, server.store.key(name)).map(|entry| entry.value()) {
+                Some(ValueRef::Tree(tree)) => Some((db, name, tree)),
+                _ => None,
+            }
+        })
+    };
+    let sum = |of: fn(&Tree) -> usize| trees().map(|(.., tree)| of(tree)).sum::<usize>();
+    fields.put("cfg_stores", trees().count());
+    fields.put("cfg_keys", sum(Tree::len));
+    fields.put("cfg_leases", sum(Tree::lease_count));
+    fields.put("cfg_memory", sum(Tree::memory_bytes));
+    let mut shown: Vec<_> = trees().collect();
+    shown.sort_unstable_by_key(|(db, name, _)| (*db, *name));
+    for (at, (db, name, tree)) in shown.into_iter().take(CFG_STORES_SHOWN).enumerate() {
+        fields.put(
+            &format!("cfg_store_{at}"),
+            format_args!(
+                "db={db},revision={},compacted={},epoch={},keys={},leases={},name={}",
+                tree.revision(),
+                tree.compacted(),
+                tree.epoch(),
+                tree.len(),
+                tree.lease_count(),
+                name.escape_ascii(),
+            ),
+        );
+    }
 }
 
 fn scripting_engines(server: &Server, fields: &mut Fields) {

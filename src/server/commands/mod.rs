@@ -4,6 +4,7 @@
 
 mod acl;
 mod admin;
+mod cfg;
 mod client;
 mod client_filter;
 mod client_tracking;
@@ -35,6 +36,10 @@ use crate::command::table::Row;
 pub const FAMILIES: &[&[Row<ServerFn>]] = &[
     acl::COMMANDS,
     admin::COMMANDS,
+    cfg::put::ROWS,
+    cfg::read::ROWS,
+    cfg::store::ROWS,
+    cfg::txn::ROWS,
     client::COMMANDS,
     cluster::COMMANDS,
     command::COMMANDS,

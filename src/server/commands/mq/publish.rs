@@ -44,7 +44,7 @@ fn publish(cx: &mut ServerCx<'_>, publication: &Publication<'_>, options: &PubOp
     }
     cx.server.check_broker_memory(publication.body.len())?;
     match options.confirm {
-        Some(Confirm::Fsync) => cx.server.confirm_on_disk(cx.slot)?,
+        Some(Confirm::Fsync) => cx.server.confirm_on_disk(cx.slot, Error::MQ_NO_FILE)?,
         Some(Confirm::Replicas(1.., _)) => return Err(Error::MQ_NO_REPLICAS),
         None | Some(Confirm::Replicas(0, _)) => {}
     }

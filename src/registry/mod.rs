@@ -1,0 +1,407 @@
+//! The registry: what all stores of configuration have in common.
+//!
+//! ```text
+//!  PUT, DEL, TXN, publish ──► Writer ──► Tree, under the revision of the unit ──► record in the feed
+//!                                                  │
+//!            the unit (command, transaction, script) is over: the revision is whole
+//!                                                  ▼
+//!                       observers, polls, waiting locks ◄── history, from each one's cursor on
+//! ```
+//!
+//! A store is the value of a key ([`weir_structs::tree`]): paths, their history, leases. This room knows where stores are, who
+//! observes them and who waits for a lock; it reaches keys through the broker's way, the store of the server, says what it
+//! changed in [`Effects`](crate::command::effects::Effects), and knows neither clients nor connections but by number: whoever
+//! drives it takes frames and wake-ups out and delivers them.
+//!
+//! What must stay true: every write goes through [`Registry::write`], so that it has the revision of its unit and is in the feed
+//! with it; nobody is told of a revision before it is whole.
+
+mod effect;
+mod options;
+mod places;
+mod writer;
+
+pub use options::options;
+pub use writer::Writer;
+
+use crate::command::effects::{Effects, EventClass};
+use crate::command::error::Error;
+use crate::command::ground::{Ground, now_ms};
+use crate::store::{RegistryChange, Store, ValueRef};
+use hashbrown::HashMap;
+use places::{At, Opened, Places};
+use weir_structs::number::format_u64;
+use weir_structs::pieces::BigPieces;
+use weir_structs::tree::{self, LeaseId, Revision, Tree, Version};
+use writer::Done;
+
+/// Epochs are random numbers of so many bits, which are exact in a floating-point number too.
+const EPOCH_BITS: u32 = 53;
+/// A history that is cut by age is looked at so many times while it is as old as it may be, at least a second apart.
+const TRIMS_PER_AGE: u64 = 64;
+const TRIM_MS_MIN: u64 = 1_000;
+/// Pieces of history that are freed in one go.
+const TIDY_STEPS: usize = 512;
+
+impl Ground<'_> {
+    /// The store at a key, to be looked at.
+    ///
+    /// # Errors
+    /// There is something else.
+    pub fn tree(&self, name: &[u8]) -> Result<Option<&Tree>, Error> {
+        match self.store.view(self.db, self.store.key(name)).map(|entry| entry.value()) {
+            None => Ok(None),
+            Some(ValueRef::Tree(tree)) => Ok(Some(tree)),
+            Some(_) => Err(Error::WRONG_TYPE),
+        }
+    }
+}
+
+/// Whether these bytes are a path.
+///
+/// # Errors
+/// They are not, and why.
+pub fn check_path(path: &[u8]) -> Result<(), Error> {
+    tree::check_path(path).map_err(|error| Error::cfg_path(error.text()))
+}
+
+/// The same of the beginning of paths: a path, with a `/` behind it perhaps, or `/` alone.
+///
+/// # Errors
+/// They are not, and why.
+pub fn check_prefix(prefix: &[u8]) -> Result<(), Error> {
+    if prefix == b"/" { Ok(()) } else { check_path(prefix.strip_suffix(b"/").unwrap_or(prefix)) }
+}
+
+/// Whether a store takes a value.
+///
+/// # Errors
+/// It is too long.
+pub fn check_value(tree: &Tree, value: &[u8]) -> Result<(), Error> {
+    if value.len() as u64 > tree.options().value_max { Err(Error::CFG_VALUE_TOO_LONG) } else { Ok(()) }
+}
+
+/// Whether a path may be attached to a lease.
+///
+/// # Errors
+/// There is no such lease, or the path is attached to another.
+pub fn check_lease(tree: &Tree, path: &[u8], lease: LeaseId) -> Result<(), Error> {
+    if lease == 0 {
+        return Ok(());
+    }
+    if tree.lease(lease).is_none() {
+        return Err(Error::CFG_NO_LEASE);
+    }
+    match tree.get(path).map(Version::lease) {
+        None | Some(0) => Ok(()),
+        Some(other) if other == lease => Ok(()),
+        Some(other) => Err(Error::cfg_lease(&format!("path is attached to lease {other}"))),
+    }
+}
+
+/// Whether a store can still tell what was there at a revision.
+///
+/// # Errors
+/// It cannot, or the revision has not come yet.
+pub fn check_revision(tree: &Tree, at: Revision) -> Result<(), Error> {
+    if at > tree.revision() {
+        Err(Error::cfg_future(tree.revision()))
+    } else if at < tree.compacted() {
+        Err(Error::cfg_compacted(tree.compacted()))
+    } else {
+        Ok(())
+    }
+}
+
+/// Everything that is not in a store.
+#[derive(Debug, Default)]
+pub struct Registry {
+    places: Places,
+    /// Stores with a revision that is not whole yet.
+    open: Vec<Opened>,
+    /// Stores whose epoch is new and not in the feed.
+    news: Vec<u64>,
+    /// Stores that have forgotten history which is not freed yet.
+    untidy: Vec<u64>,
+    /// What is being put together from the pieces of a file.
+    unfinished: HashMap<(usize, Box<[u8]>), BigPieces>,
+}
+
+impl Registry {
+    /// Lets `change` write to a store, which is made if it is missing, as a part of the revision of the unit. `change` looks at
+    /// everything before it writes: an error changes nothing.
+    ///
+    /// # Errors
+    /// What `change` says; there is something else at the key.
+    pub fn write<R>(
+        &mut self,
+        ground: &mut Ground<'_>,
+        name: &[u8],
+        change: impl FnOnce(&mut Writer<'_>) -> Result<R, Error>,
+    ) -> Result<R, Error> {
+        let now_ms = ground.now_ms();
+        let is_open = self.places.get_mut(ground.db, name).is_some_and(|place| place.is_open);
+        let key = ground.store.key(name);
+        let Ground { store, effects, db } = ground;
+        let writer = |tree: &mut Tree| {
+            let revision = if is_open { tree.revision() } else { tree.revision() + 1 };
+            if revision >= effect::NUMBER_MAX {
+                return (Done::default(), Err(Error::cfg_limit("there are no revisions left")));
+            }
+            let mut writer = Writer { tree, effects, store: name, revision, now_ms, done: Done::default() };
+            let result = change(&mut writer);
+            (writer.done, result.map(|result| (result, revision)))
+        };
+        let (uid, done, result) = if let Some(mut entry) = store.db(*db).get_mut(key) {
+            entry.try_change(|value| {
+                let Some(mut tree) = value.tree_mut() else {
+                    return (false, (0, Done::default(), Err(Error::WRONG_TYPE)));
+                };
+                let (done, result) = writer(&mut tree);
+                (done.any(), (tree.uid(), done, result))
+            })
+        } else {
+            let mut tree = Tree::new(new_epoch(store));
+            let (done, result) = writer(&mut tree);
+            let uid = if done.any() { self.settle_new(ground, name, tree) } else { 0 };
+            (uid, done, result)
+        };
+        if done.any() {
+            ground.effects.changed(done.puts + done.deletions + done.others);
+            self.tell(ground, name, done);
+        }
+        let (result, revision) = result?;
+        if done.in_revision() {
+            self.open(uid, revision);
+        }
+        Ok(result)
+    }
+
+    fn tell(&self, ground: &mut Ground<'_>, name: &[u8], done: Done) {
+        if !ground.effects.wants(EventClass::MODULE) {
+            return;
+        }
+        if done.puts > 0 {
+            ground.event("cfg.put", name);
+        }
+        if done.deletions > 0 {
+            ground.event("cfg.del", name);
+        }
+        if done.others > 0 {
+            ground.event("cfg.set", name);
+        }
+    }
+
+    /// Puts a store at a key. Gives its number.
+    fn settle_new(&mut self, ground: &mut Ground<'_>, name: &[u8], mut tree: Tree) -> u64 {
+        let uid = self.places.new_uid();
+        tree.set_uid(uid);
+        let key = ground.store.key(name);
+        ground.store.db(ground.db).put_big(key, tree.into());
+        self.places.put(uid, ground.db, name);
+        uid
+    }
+
+    /// Something was written to a store in the unit that is not over.
+    fn open(&mut self, uid: u64, revision: Revision) {
+        let Some((db, name)) = self.places.at(uid).cloned() else { return };
+        let Some(place) = self.places.get_mut(db, &name) else { return };
+        if !std::mem::replace(&mut place.is_open, true) {
+            self.open.push(Opened { uid, revision });
+        }
+    }
+
+    /// Whether the unit has done something that is to be seen to when it is over.
+    #[inline]
+    pub fn is_open(&self) -> bool {
+        !self.open.is_empty() || !self.news.is_empty()
+    }
+
+    /// The unit is over: what it wrote is whole.
+    pub fn seal(&mut self, store: &mut Store) {
+        let now_ms = now_ms(store);
+        for Opened { uid, .. } in std::mem::take(&mut self.open) {
+            let Some((db, name)) = self.places.at(uid).cloned() else { continue };
+            if let Some(place) = self.places.get_mut(db, &name) {
+                place.is_open = false;
+            }
+            let Some(ValueRef::Tree(tree)) = store.view(db, store.key(&name)).map(|entry| entry.value()) else {
+                continue;
+            };
+            self.plan_trim(uid, tree, now_ms);
+        }
+    }
+
+    /// Says into the feed which epoch a store has that came from elsewhere. Gives its database; `None` if there is none left.
+    pub fn tell_epoch(&mut self, store: &Store, effects: &mut Effects) -> Option<usize> {
+        loop {
+            let uid = self.news.pop()?;
+            let Some((db, name)) = self.places.at(uid) else { continue };
+            if let Some(ValueRef::Tree(tree)) = store.view(*db, store.key(name)).map(|entry| entry.value()) {
+                effects.feed_as(&[b"CFG.EFFECT", b"EPOCH", name, &format_u64(tree.epoch())]);
+                return Some(*db);
+            }
+        }
+    }
+
+    /// Decides when the history of a store is to be looked at.
+    fn plan_trim(&mut self, uid: u64, tree: &Tree, now_ms: u64) {
+        let age_ms = tree.options().history_ms;
+        if tree.beyond(now_ms).is_some() {
+            self.places.set_trim(uid, now_ms);
+        } else if age_ms > 0 && tree.revision() > tree.compacted() {
+            self.places.set_trim(uid, now_ms.saturating_add((age_ms / TRIMS_PER_AGE).max(TRIM_MS_MIN)));
+        }
+    }
+
+    /// When there is something to do next, in Unix ms; at once if there is work.
+    pub fn next_alarm_ms(&self) -> Option<u64> {
+        if self.untidy.is_empty() { self.places.next_trim_ms() } else { Some(0) }
+    }
+
+    /// Does one thing that is due. Gives the database that it was done in, for the feed.
+    pub fn run_due(&mut self, store: &mut Store, effects: &mut Effects) -> Option<usize> {
+        if let Some((uid, (db, name))) = self.places.take_trim(now_ms(store)) {
+            let mut ground = Ground { store, effects, db };
+            let now_ms = ground.now_ms();
+            let beyond = ground.tree(&name).ok().flatten().and_then(|tree| tree.beyond(now_ms));
+            if let Some(to) = beyond {
+                // A store that was just found is there.
+                let _ = self.compact(&mut ground, &name, to);
+            }
+            if let Ok(Some(tree)) = ground.tree(&name) {
+                self.plan_trim(uid, tree, now_ms);
+            }
+            return Some(db);
+        }
+        let uid = *self.untidy.last()?;
+        if !self.tidy(store, uid) {
+            self.untidy.pop();
+        }
+        Some(0)
+    }
+
+    /// Frees a part of what a store has forgotten. Says whether there is more.
+    fn tidy(&mut self, store: &mut Store, uid: u64) -> bool {
+        let Some((db, name)) = self.places.at(uid).cloned() else { return false };
+        let key = store.key(&name);
+        let Some(mut entry) = store.db(db).get_mut(key) else { return false };
+        let mut value = entry.value_mut_unheard();
+        value.tree_mut().is_some_and(|mut tree| tree.tidy(TIDY_STEPS))
+    }
+
+    /// Forgets the history of a store up to a revision.
+    ///
+    /// # Errors
+    /// There is no such store, or something else; the revision has not come yet, or was forgotten before.
+    pub fn compact(&mut self, ground: &mut Ground<'_>, name: &[u8], to: Revision) -> Result<(), Error> {
+        let Some(tree) = ground.tree(name)? else { return Err(Error::CFG_NO_STORE) };
+        if to > tree.revision() {
+            return Err(Error::cfg_future(tree.revision()));
+        }
+        if to <= tree.compacted() {
+            return Err(Error::cfg_compacted(tree.compacted()));
+        }
+        self.write(ground, name, |writer| {
+            writer.compact(to);
+            Ok(())
+        })?;
+        self.note_untidy(ground, name);
+        Ok(())
+    }
+
+    fn note_untidy(&mut self, ground: &Ground<'_>, name: &[u8]) {
+        if let Ok(Some(tree)) = ground.tree(name)
+            && !self.untidy.contains(&tree.uid())
+        {
+            self.untidy.push(tree.uid());
+        }
+    }
+
+    /// Takes note of stores that have appeared or gone, by whatever command. `keep_epochs`: they come out of files of this server.
+    pub fn note_changes(&mut self, store: &mut Store, keep_epochs: bool) {
+        for change in store.take_registry_changes() {
+            match change {
+                RegistryChange::Appeared { db, name } => self.note_appeared(store, db, &name, keep_epochs),
+                RegistryChange::Gone { uid } => {
+                    if let Some(at) = self.places.remove(uid) {
+                        self.note_gone(&at);
+                    }
+                }
+                RegistryChange::Flushed { db } => {
+                    for name in self.places.flush(db) {
+                        self.note_gone(&(db, name));
+                    }
+                }
+                RegistryChange::Swapped { a, b } => self.places.swap(a, b),
+            }
+        }
+        for db in 0..self.places.databases() {
+            store.set_registry_keys(db, self.places.in_database(db));
+        }
+    }
+
+    fn note_appeared(&mut self, store: &mut Store, db: usize, name: &[u8], keep_epoch: bool) {
+        let key = store.key(name);
+        let epoch = new_epoch(store);
+        let Some(mut entry) = store.db(db).get_mut(key) else { return };
+        let mut value = entry.value_mut_unheard();
+        let Some(mut tree) = value.tree_mut() else { return };
+        if tree.uid() == 0 {
+            // It comes from elsewhere: what was told of it there may be otherwise here.
+            tree.set_uid(self.places.new_uid());
+            if !keep_epoch {
+                tree.set_epoch(epoch);
+                self.news.push(tree.uid());
+            }
+        }
+        if let Some(before) = self.places.put(tree.uid(), db, name) {
+            self.note_gone(&before);
+        }
+    }
+
+    /// There is no store, or another one, at a key where there was one.
+    fn note_gone(&mut self, at: &At) {
+        self.open.retain(|opened| self.places.at(opened.uid).is_some_and(|known| known != at));
+    }
+
+    /// Data were loaded: leases start anew, and so does the counting of revisions where what was told may not be in the file.
+    /// `kept_all`: the file is one that durable stores wait for.
+    pub fn loaded(&mut self, store: &mut Store, kept_all: bool) {
+        self.open.clear();
+        self.news.clear();
+        self.unfinished.clear();
+        let now_ms = now_ms(store);
+        let all: Vec<(u64, At)> = self.places.all().map(|(uid, at)| (uid, at.clone())).collect();
+        for (uid, (db, name)) in all {
+            let (key, epoch) = (store.key(&name), new_epoch(store));
+            let Some(mut entry) = store.db(db).get_mut(key) else { continue };
+            let mut value = entry.value_mut_unheard();
+            let Some(mut tree) = value.tree_mut() else { continue };
+            tree.renew_leases(now_ms);
+            if !(tree.options().durable && kept_all) {
+                tree.set_epoch(epoch);
+                self.news.push(uid);
+            }
+            self.plan_trim(uid, &tree, now_ms);
+            if let Some(place) = self.places.get_mut(db, &name) {
+                place.is_open = false;
+            }
+        }
+    }
+
+    /// Number of stores.
+    pub fn stores(&self) -> usize {
+        self.places.len()
+    }
+
+    /// All stores, in no order, with their databases and names.
+    pub fn all(&self) -> impl Iterator<Item = (usize, &[u8])> {
+        self.places.all().map(|(_, (db, name))| (*db, &**name))
+    }
+}
+
+/// A number that no store has had, as far as chance can tell.
+fn new_epoch(store: &mut Store) -> u64 {
+    (store.random_u64() >> (u64::BITS - EPOCH_BITS)).max(1)
+}
