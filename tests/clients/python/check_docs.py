@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Runs every example of docs/broker.md and compares what comes back with what stands there.
+"""Runs every example of pages of docs/ and compares what comes back with what stands there.
 
-    check_broker_docs.py HOST PORT [--password PASSWORD]
+    check_docs.py HOST PORT [--password PASSWORD] PAGE ...
 
 Prints one line an example and closes with `N passed, N failed`. It flushes all databases of the server it is given.
 
@@ -11,8 +11,9 @@ reply; what the server sends by itself stands behind the reply to the command th
 that begin with `#> ` are what the program has printed. `redis.Redis()` there is a client of the server under test.
 
 All blocks below one heading of the second level belong together: they run in order, with the same clients and variables,
-on a server without data. A line of three dots stands for any lines. An id (`1780000000000-0`) or a time in milliseconds in the page is
-another one in reality: the first time that an id is expected the real one takes its place, also in the commands behind it.
+on a server without data. A line of three dots stands for any lines. An id (`1780000000000-0`), an epoch (sixteen digits, 45 first) or a time in
+milliseconds in the page is another one in reality: the first time that an id or an epoch is expected the real one takes its place, also in
+the commands behind it.
 """
 
 import argparse
@@ -27,10 +28,9 @@ import types
 
 import redis
 
-PAGE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "..", "docs", "broker.md")
 REPLY_SECONDS_MAX = 15.0
 PUSH_SECONDS_MAX = 5.0
-ID = re.compile(r"\b1[78]\d{11}-\d+")
+ID = re.compile(r"\b1[78]\d{11}-\d+|\b45\d{14}\b")
 TIME = re.compile(r"\b1[78]\d{11}\b(?!-\d)")
 
 
@@ -67,7 +67,7 @@ def blocks_of(path):
 
 
 class Names:
-    """Which ids of the server stand for those of the page."""
+    """Which ids and epochs of the server stand for those of the page."""
 
     def __init__(self):
         self.real = {}
@@ -88,7 +88,8 @@ class Names:
             elif text in ids:
                 parts.append(f"(?P=id{ids.index(text)})")
             else:
-                parts.append(rf"(?P<id{len(ids)}>\d{{13}}-\d+)")
+                real = r"\d{13}-\d+" if "-" in text else r"\d{1,16}"
+                parts.append(f"(?P<id{len(ids)}>{real})")
                 ids.append(text)
             at = found.end()
         parts.append(re.escape(expected[at:]))
@@ -244,8 +245,8 @@ def quoted(value):
 class Section:
     """What the blocks of a section share."""
 
-    def __init__(self, options):
-        self.options = options
+    def __init__(self, options, page):
+        self.options, self.page = options, page
         self.names = Names()
         self.conversations = {}
         self.module = types.SimpleNamespace(**{name: getattr(redis, name) for name in dir(redis) if not name.startswith("__")})
@@ -299,29 +300,24 @@ class Section:
         try:
             with contextlib.redirect_stdout(printed):
                 # The page is a part of this repository.
-                exec(compile("\n" * block.number + program, "docs/broker.md", "exec"), self.variables)
+                exec(compile("\n" * block.number + program, self.page, "exec"), self.variables)
         finally:
             sys.modules["redis"] = modules
         self.names.compare(expected, printed.getvalue().splitlines(), f"line {block.number}")
 
 
-def main():
-    parser = argparse.ArgumentParser(description="Runs the examples of docs/broker.md.")
-    parser.add_argument("host")
-    parser.add_argument("port", type=int)
-    parser.add_argument("--password")
-    parser.add_argument("--page", default=PAGE)
-    options = parser.parse_args()
-    blocks = [block for block in blocks_of(options.page) if block.kind in ("redis-cli", "redis-cli -3", "python")]
+def check(options, page):
+    """Runs all blocks of a page; how many were right and how many wrong."""
+    blocks = [block for block in blocks_of(page) if block.kind in ("redis-cli", "redis-cli -3", "python")]
     passed = failed = 0
     section, name = None, None
     for block in blocks:
         if block.section != name:
             if section is not None:
                 section.close()
-            section, name = Section(options), block.section
+            section, name = Section(options, page), block.section
             section.client().flushall()
-        where = f"docs: {block.section}: {block.kind} at line {block.number}"
+        where = f"docs: {os.path.basename(page)}: {block.section}: {block.kind} at line {block.number}"
         try:
             section.run(block)
         except Exception as error:
@@ -333,6 +329,21 @@ def main():
     if section is not None:
         section.client().flushall()
         section.close()
+    return passed, failed
+
+
+def main():
+    parser = argparse.ArgumentParser(description="Runs the examples of pages of docs/.")
+    parser.add_argument("host")
+    parser.add_argument("port", type=int)
+    parser.add_argument("pages", nargs="+", metavar="PAGE")
+    parser.add_argument("--password")
+    options = parser.parse_intermixed_args()
+    passed = failed = 0
+    for page in options.pages:
+        right, wrong = check(options, page)
+        # A page without examples is not the one that was meant.
+        passed, failed = passed + right, failed + wrong + (right + wrong == 0)
     print(f"{passed} passed, {failed} failed")
     return 1 if failed or not passed else 0
 
