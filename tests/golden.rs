@@ -57,6 +57,7 @@ transcripts! {
     bitmap_bits: "bitmap-bits.txt",
     bitmap_fields: "bitmap-fields.txt",
     broker_command: "broker-command.txt",
+    broker_counters: "broker-counters.txt",
     client: "client.txt",
     client_flow: "client-flow.txt",
     client_list: "client-list.txt",

@@ -21,7 +21,7 @@ use hashbrown::HashMap;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
-use weir_structs::queue::{DeathReason, Holder, Message, MessageId, Next, Paused, Queue};
+use weir_structs::queue::{DeathReason, Holder, Left, Message, MessageId, Next, Paused, Queue};
 
 /// What a client asks for that wants to be sent messages.
 #[derive(Clone, Copy, Debug)]
@@ -362,6 +362,7 @@ impl Broker {
         let (mut gone, mut taken): (Vec<MessageId>, Vec<MessageId>) = (Vec::new(), Vec::new());
         let mut more = true;
         let mut mark = None;
+        let mut redelivered = 0;
         for _ in 0..max {
             let Some(number) = self.next_in_line(ground.db, uid) else {
                 more = false;
@@ -384,7 +385,6 @@ impl Broker {
                     Next::Expired(id) => return (false, Step::Expired(id)),
                     Next::Ready(id) => id,
                 };
-                queue.counters_mut().delivered += 1;
                 let bytes = queue.message(id).map_or(0, |message| message.parcel.body().len() as u64);
                 if !noack {
                     let before = queue.mark();
@@ -392,11 +392,19 @@ impl Broker {
                     queue.hand_out(id, holder, lease_ms.map(|ms| now_ms.saturating_add(ms)), now_ms);
                     mark = Some(queue.mark()).filter(|mark| *mark > before).or(mark);
                 }
+                let mut again = 0;
                 if let Some(message) = queue.message(id) {
+                    again = u64::from(message.redelivered);
+                    let message = if noack { message.as_handed_out() } else { message };
                     give(client, Delivery::Message { tag: &tag, queue: name, message: &message });
                 }
+                redelivered += again;
+                let counters = queue.counters_mut();
+                counters.delivered += 1;
+                counters.redelivered += again;
                 if noack {
                     queue.remove(id);
+                    queue.counters_mut().count_left(Left::Acked, 1);
                     gone.push(id);
                 } else {
                     taken.push(id);
@@ -426,8 +434,9 @@ impl Broker {
         }
         let count = gone.len() + taken.len();
         if count > 0 {
-            self.happened.delivered += count as u64;
-            self.happened.acked += gone.len() as u64;
+            self.happened.messages.delivered += count as u64;
+            self.happened.messages.redelivered += redelivered;
+            self.happened.messages.count_left(Left::Acked, gone.len() as u64);
             ground.effects.changed(count as u64);
             ground.event("mq.deliver", name);
             self.feed_end(ground, name, &gone);

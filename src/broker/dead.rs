@@ -6,7 +6,7 @@ use crate::command::error::Error;
 use crate::command::ground::Ground;
 use std::collections::BTreeSet;
 use weir_structs::exchange::Target;
-use weir_structs::queue::{Death, DeathReason, DlStrategy, MessageId, Parcel, Queue, Rules, Story, When};
+use weir_structs::queue::{Death, DeathReason, DlStrategy, Left, MessageId, Parcel, Queue, Rules, Story, When};
 
 /// A dead letter that nobody took is offered again after so many ms.
 pub(super) const OFFER_AGAIN_MS: u64 = 1_000;
@@ -103,17 +103,12 @@ impl Broker {
         let now_ms = ground.now_ms();
         let Some(queue) = ground.queue(name)? else { return Ok(Buried::Left) };
         let Some(message) = queue.message(id) else { return Ok(Buried::Left) };
-        if reason == DeathReason::Expired {
-            self.happened.expired += 1;
-        }
         let ttl_ms = message.expires_ms.map(|at| at.saturating_sub(message.parcel.ts_ms()));
         let (parcel, priority, story) = (message.parcel, message.priority, message.story);
         let life = Incoming { parcel, priority, ttl_ms, when: When::Now, idmp: None, story };
         let Some(dying) = Dying::new(name, queue.rules(), life, (reason, note), now_ms) else {
-            self.take_out(ground, name, id)?;
-            if reason != DeathReason::Expired {
-                self.happened.dropped += 1;
-            }
+            let how = if reason == DeathReason::Expired { Left::Expired } else { Left::Dropped };
+            self.take_out(ground, name, id, how)?;
             return Ok(Buried::Left);
         };
         let taken = self.send_on(ground, &dying)?;
@@ -128,20 +123,18 @@ impl Broker {
                 Ok(Buried::Retained)
             }
             (sent, _) => {
-                self.take_out(ground, name, id)?;
-                match sent {
-                    Sent::On => {
-                        self.happened.dead_lettered[reason as usize] += 1;
-                        ground.event("mq.deadletter", name);
-                    }
-                    Sent::InCircles | Sent::Nowhere => self.happened.dropped += 1,
+                let goes_on = sent == Sent::On;
+                self.take_out(ground, name, id, if goes_on { Left::DeadLettered(reason) } else { Left::Dropped })?;
+                if goes_on {
+                    ground.event("mq.deadletter", name);
                 }
                 Ok(Buried::Left)
             }
         }
     }
 
-    /// A message dies before it has been in its queue: its publisher is refused, and it goes to the dead letter exchange.
+    /// A message dies before it has been in its queue: its publisher is refused, and it goes to the dead letter exchange. If
+    /// that takes it, it counts as one that came and went.
     pub(super) fn bury_unborn(
         &mut self,
         ground: &mut Ground<'_>,
@@ -150,14 +143,14 @@ impl Broker {
     ) -> Result<(), Error> {
         let now_ms = ground.now_ms();
         let Some(queue) = ground.queue(name)? else { return Ok(()) };
-        let Some(dying) = Dying::new(name, queue.rules(), incoming, (DeathReason::MaxLen, None), now_ms) else {
-            self.happened.dropped += 1;
-            return Ok(());
-        };
+        let dying = Dying::new(name, queue.rules(), incoming, (DeathReason::MaxLen, None), now_ms);
+        let Some(dying) = dying else { return Ok(()) };
         if self.send_on(ground, &dying)? == Sent::On {
-            self.happened.dead_lettered[DeathReason::MaxLen as usize] += 1;
-        } else {
-            self.happened.dropped += 1;
+            self.count(ground, name, |counters| {
+                counters.published += 1;
+                counters.count_left(Left::DeadLettered(DeathReason::MaxLen), 1);
+            })?;
+            ground.event("mq.deadletter", name);
         }
         Ok(())
     }
@@ -230,7 +223,7 @@ impl Broker {
             let put = self.put_in(ground, &target, incoming)?;
             self.feed_puts(ground);
             if let PutIn::In(_) = put {
-                self.take_out(ground, name, id)?;
+                self.take_out(ground, name, id, Left::Redriven)?;
                 moved += 1;
             }
         }
@@ -254,16 +247,24 @@ impl Broker {
     }
 
     /// Takes a message out of its queue for good.
-    pub(super) fn take_out(&mut self, ground: &mut Ground<'_>, name: &[u8], id: MessageId) -> Result<bool, Error> {
+    pub(super) fn take_out(
+        &mut self,
+        ground: &mut Ground<'_>,
+        name: &[u8],
+        id: MessageId,
+        how: Left,
+    ) -> Result<bool, Error> {
         let key = ground.store.key(name);
         self.release(ground, name, id)?;
         let removed = self.change(ground, key, |queue| {
             let removed = queue.remove(id).is_some();
+            queue.counters_mut().count_left(how, u64::from(removed));
             (removed, removed)
         })?;
         if removed != Some(true) {
             return Ok(false);
         }
+        self.happened.messages.count_left(how, 1);
         ground.effects.changed(1);
         self.feed_end(ground, name, &[id]);
         Ok(true)

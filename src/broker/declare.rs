@@ -217,12 +217,17 @@ impl Broker {
 
     /// A publisher was told that its message went nowhere.
     pub fn count_returned(&mut self) {
-        self.happened.returned += 1;
+        self.happened.unroutable += 1;
     }
 
     /// What has happened since the start.
     pub fn happened(&self) -> super::Happened {
         self.happened
+    }
+
+    /// Counts anew what happens; queues keep their own counts.
+    pub fn reset_happened(&mut self) {
+        self.happened = super::Happened::default();
     }
 
     /// How many queues, exchanges there are, and what is in all queues.

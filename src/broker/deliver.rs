@@ -8,7 +8,7 @@ use super::dead::Buried;
 use crate::command::error::Error;
 use crate::command::ground::Ground;
 use weir_structs::number::parse_u64;
-use weir_structs::queue::{DeathReason, Due, Holder, HolderId, Message, MessageId, Next, Paused, Queue, State};
+use weir_structs::queue::{DeathReason, Due, Holder, HolderId, Left, Message, MessageId, Next, Paused, Queue, State};
 
 /// Which message a client speaks of: in the text `id` or `id@acquired`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -155,8 +155,8 @@ impl Broker {
             let HandedOut { gone, taken, redelivered } = out;
             let count = gone.len() + taken.len();
             if count > 0 {
-                self.happened.delivered += count as u64;
-                self.happened.redelivered += redelivered;
+                self.happened.messages.delivered += count as u64;
+                self.happened.messages.redelivered += redelivered;
                 ground.effects.changed(count as u64);
                 ground.event("mq.get", name);
                 if feeds {
@@ -168,7 +168,7 @@ impl Broker {
                         self.feed_set(ground, name, &taken)?;
                     }
                 }
-                self.happened.acked += gone.len() as u64;
+                self.happened.messages.count_left(Left::Acked, gone.len() as u64);
                 self.used(ground, name);
             }
             match expired {
@@ -199,12 +199,12 @@ impl Broker {
                 queue.remove(id);
                 gone.push(id);
             });
-            queue.counters_mut().acked += gone.len() as u64;
+            queue.counters_mut().count_left(Left::Acked, gone.len() as u64);
             (!gone.is_empty(), settled)
         })?;
         let settled = settled.ok_or_else(|| Error::mq_no_queue(name))?;
         if !gone.is_empty() {
-            self.happened.acked += gone.len() as u64;
+            self.happened.messages.count_left(Left::Acked, gone.len() as u64);
             ground.effects.changed(gone.len() as u64);
             ground.event("mq.ack", name);
             self.feed_end(ground, name, &gone);
@@ -264,6 +264,7 @@ impl Broker {
             (true, Some(over))
         })?;
         let Some(Some(over)) = over else { return Ok(()) };
+        self.happened.messages.returned += 1;
         ground.effects.changed(1);
         ground.event("mq.nack", name);
         match if how == Nack::Fatal { Some(DeathReason::Rejected) } else { over } {
@@ -286,8 +287,7 @@ impl Broker {
             let Some(queue) = ground.queue(name)? else { return Ok(()) };
             let older = if queue.newer_value(id).is_some() { Some(id) } else { queue.older_value(id) };
             let Some(older) = older else { return Ok(()) };
-            self.take_out(ground, name, older)?;
-            self.happened.dropped += 1;
+            self.take_out(ground, name, older, Left::Dropped)?;
             if older == id {
                 return Ok(());
             }
@@ -349,14 +349,16 @@ impl Broker {
                 if let Some(message) = queue.message(receipt.id) {
                     give(&message);
                 }
+                queue.counters_mut().delivered += 1;
+                queue.counters_mut().redelivered += 1;
                 (true, ())
             })?;
             claimed.push(receipt.id);
         }
         ground.effects.feed_nothing();
         if !claimed.is_empty() {
-            self.happened.delivered += claimed.len() as u64;
-            self.happened.redelivered += claimed.len() as u64;
+            self.happened.messages.delivered += claimed.len() as u64;
+            self.happened.messages.redelivered += claimed.len() as u64;
             ground.effects.changed(claimed.len() as u64);
             if ground.queue(name)?.is_some_and(|queue| queue.rules().track) {
                 self.feed_set(ground, name, &claimed)?;
@@ -382,7 +384,7 @@ impl Broker {
             return Ok(false);
         }
         if !commit {
-            return self.take_out(ground, name, id);
+            return self.take_out(ground, name, id, Left::Dropped);
         }
         let key = ground.store.key(name);
         let place = self.change(ground, key, |queue| (true, queue.commit(id, now_ms)))?;
@@ -402,14 +404,15 @@ impl Broker {
     pub fn purge(&mut self, ground: &mut Ground<'_>, name: &[u8], max: usize) -> Result<usize, Error> {
         let key = ground.store.key(name);
         let gone = self.change(ground, key, |queue| {
-            let gone: Vec<MessageId> = queue.purge(max).into_iter().collect();
+            let gone = queue.purge(max);
+            queue.counters_mut().count_left(Left::Dropped, gone.len() as u64);
             (!gone.is_empty(), gone)
         })?;
         let gone = gone.ok_or_else(|| Error::mq_no_queue(name))?;
         if !gone.is_empty() {
             ground.effects.changed(gone.len() as u64);
             self.feed_end(ground, name, &gone);
-            self.happened.dropped += gone.len() as u64;
+            self.happened.messages.count_left(Left::Dropped, gone.len() as u64);
         }
         Ok(gone.len())
     }
@@ -419,7 +422,8 @@ impl Broker {
         let key = ground.store.key(name);
         match due {
             Due::Fire => {
-                let fired = self.change(ground, key, |queue| (true, queue.fire(id)))?;
+                let now_ms = ground.now_ms();
+                let fired = self.change(ground, key, |queue| (true, queue.fire(id, now_ms)))?;
                 if let Some(Some(place)) = fired {
                     self.feed_fired(ground, name, &[(id, place)]);
                     ground.effects.changed(1);
@@ -454,7 +458,7 @@ struct HandedOut {
     gone: Vec<MessageId>,
     /// Others.
     taken: Vec<MessageId>,
-    /// How many of those had been handed out before.
+    /// How many of all had been handed out before.
     redelivered: u64,
 }
 
@@ -514,13 +518,17 @@ fn hand_out(
             }
             None => {
                 if let Some(message) = queue.message(id) {
-                    give(&message);
+                    out.redelivered += u64::from(message.redelivered);
+                    give(&message.as_handed_out());
                 }
                 queue.remove(id);
                 out.gone.push(id);
             }
         }
     }
+    let counters = queue.counters_mut();
+    counters.redelivered += out.redelivered;
+    counters.count_left(Left::Acked, out.gone.len() as u64);
     if let Some(holder) = holder.filter(|_| out.taken.is_empty()) {
         queue.forget_holder(holder);
     }

@@ -46,7 +46,7 @@ use policies::Policies;
 use std::sync::Arc;
 use weir_structs::exchange::{Exchange, Sieve, Target};
 use weir_structs::pieces::BigPieces;
-use weir_structs::queue::{Figures, MessageId, Queue};
+use weir_structs::queue::{Counters, Figures, MessageId, Queue};
 use weir_structs::stream::NodeLimits;
 
 /// An id of a message as clients and files write it.
@@ -161,12 +161,36 @@ impl Broker {
                     place.rules_epoch = policies.epoch();
                 }
             }
-            let before = queue.figures();
+            let (before, front_ms) = (queue.figures(), queue.front_ms());
             let (changed, result) = change(&mut queue);
             places.totals.moved(before, queue.figures());
+            if queue.front_ms() != front_ms {
+                places.set_front(uid, queue.front_ms());
+            }
             places.alarm(uid, queue.first_due().map(|(ms, ..)| ms));
             (changed, Ok(Some(result)))
         })
+    }
+
+    /// Counts something that happened in a queue, there and among all.
+    fn count(&mut self, ground: &mut Ground<'_>, name: &[u8], count: impl Fn(&mut Counters)) -> Result<(), Error> {
+        count(&mut self.happened.messages);
+        let key = ground.store.key(name);
+        self.change(ground, key, |queue| {
+            count(queue.counters_mut());
+            (false, ())
+        })?;
+        Ok(())
+    }
+
+    /// When a block of a stream is full that an exchange adds messages to.
+    pub fn set_stream_limits(&mut self, limits: NodeLimits) {
+        self.stream_limits = limits;
+    }
+
+    /// Since when the ready message has been waiting that waits the longest, in Unix ms. O(number of databases).
+    pub fn front_ms(&self) -> Option<u64> {
+        self.databases.iter().filter_map(Places::first_front_ms).min()
     }
 
     /// Takes note of queues and exchanges that have appeared or gone, by whatever command. What follows from that is done:
@@ -243,6 +267,7 @@ impl Broker {
             }
             let (uid, figures) = (queue.uid(), queue.figures());
             let due = queue.first_due().map(|(ms, ..)| ms);
+            let front_ms = queue.front_ms();
             let epoch = self.policies.epoch();
             let expires_ms = queue.rules().expires_ms;
             let places = self.places(db);
@@ -253,6 +278,7 @@ impl Broker {
             if let Some(place) = places.get_mut(uid) {
                 place.rules_epoch = epoch;
             }
+            places.set_front(uid, front_ms);
             places.alarm(uid, due);
             places.alarm(uid, expires_ms.map(|ms| now_ms.saturating_add(ms)));
         } else if let Some(mut exchange) = value.exchange_mut() {

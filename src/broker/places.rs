@@ -19,6 +19,8 @@ pub(super) struct Place {
     pub(super) kind: PlaceKind,
     /// When somebody is to look at it next, in Unix ms.
     alarm_ms: Option<u64>,
+    /// Since when its foremost message has been waiting, in Unix ms.
+    front_ms: Option<u64>,
     /// The state of the policies that its rules come from.
     pub(super) rules_epoch: u64,
     /// When it was last used, in Unix ms: that is what EXPIRES counts from.
@@ -78,6 +80,8 @@ pub(super) struct Places {
     /// Exchanges that have bindings to a queue or to an exchange.
     sources: BTreeMap<Destination, Names>,
     alarms: BTreeSet<(u64, u64)>,
+    /// Queues with ready messages, by how long the foremost has been waiting.
+    fronts: BTreeSet<(u64, u64)>,
     /// What is in all queues.
     pub(super) totals: Totals,
 }
@@ -141,6 +145,7 @@ impl Places {
                 name: Arc::clone(&name),
                 kind,
                 alarm_ms: None,
+                front_ms: None,
                 rules_epoch: 0,
                 used_ms: now_ms,
                 owner: None,
@@ -157,6 +162,9 @@ impl Places {
         let place = self.by_uid.remove(&uid)?;
         if let Some(ms) = place.alarm_ms {
             self.alarms.remove(&(ms, uid));
+        }
+        if let Some(ms) = place.front_ms {
+            self.fronts.remove(&(ms, uid));
         }
         let names = self.names_mut(place.kind);
         if names.get(&place.name) == Some(&uid) {
@@ -175,6 +183,20 @@ impl Places {
             }
             self.alarms.insert((at_ms, uid));
         }
+    }
+
+    /// Since when the foremost message of a queue has been waiting, if there is one.
+    pub(super) fn set_front(&mut self, uid: u64, front_ms: Option<u64>) {
+        let Some(place) = self.by_uid.get_mut(&uid) else { return };
+        if let Some(before) = std::mem::replace(&mut place.front_ms, front_ms) {
+            self.fronts.remove(&(before, uid));
+        }
+        self.fronts.extend(front_ms.map(|ms| (ms, uid)));
+    }
+
+    /// Since when the message has been waiting that waits the longest.
+    pub(super) fn first_front_ms(&self) -> Option<u64> {
+        self.fronts.first().map(|(ms, _)| *ms)
     }
 
     /// When somebody is to look at a place next.

@@ -13,7 +13,9 @@ use crate::command::ground::Ground;
 use crate::command::stream::append_fields;
 use hashbrown::HashSet;
 use weir_structs::exchange::Target;
-use weir_structs::queue::{DeathReason, Envelope, MessageId, NewMessage, Overflow, Parcel, Paused, Queue, Story, When};
+use weir_structs::queue::{
+    DeathReason, Envelope, Left, MessageId, NewMessage, Overflow, Parcel, Paused, Queue, Story, When,
+};
 
 /// So many moves of messages from one full queue to the next one follow from each other at most; what is left stays where
 /// it is, and is tried again later.
@@ -62,6 +64,11 @@ pub enum Refusal {
 }
 
 impl Refusal {
+    /// Whether the publisher is not to wait.
+    fn is_final(&self) -> bool {
+        !matches!(self, Refusal::Wait(_))
+    }
+
     /// The error for the publisher.
     pub fn error(&self) -> Error {
         match self {
@@ -215,7 +222,9 @@ impl Broker {
                     && let Some(refusal) = self.would_refuse(ground, name, incoming)?
                     && (publication.all_or_none || matches!(refusal, Refusal::Wait(_)))
                 {
-                    self.happened.rejected += u64::from(publication.all_or_none);
+                    if refusal.is_final() {
+                        self.count_rejected(ground, name)?;
+                    }
                     return Ok(Published { refused: Some(refusal), ..Published::default() });
                 }
             }
@@ -248,7 +257,9 @@ impl Broker {
                 Target::Queue => match self.put_in(ground, name, incoming)? {
                     PutIn::In(id) | PutIn::Known(id) => published.queues.push((name.into(), id)),
                     PutIn::Refused(refusal) => {
-                        self.happened.rejected += 1;
+                        if refusal.is_final() {
+                            self.count_rejected(ground, name)?;
+                        }
                         published.refused = Some(refusal);
                     }
                     PutIn::NoQueue => {}
@@ -258,8 +269,11 @@ impl Broker {
                     published.others += 1;
                 }
                 Target::Stream => {
-                    self.append_to_stream(ground, name, incoming)?;
-                    published.others += 1;
+                    // Where the key is no stream, or one that takes no more entries, it is as if nothing were bound: who
+                    // publishes has no part in it, and other destinations have the message.
+                    if self.append_to_stream(ground, name, incoming).is_ok() {
+                        published.others += 1;
+                    }
                 }
                 Target::Exchange => {}
             }
@@ -346,7 +360,7 @@ impl Broker {
             return Ok(Some(Refusal::Paused(name.into())));
         }
         // The rules may be those of another time by a policy; then it is refused when it comes.
-        let full = matches!(incoming.when, When::Now) && queue.exceeds(1, incoming.parcel.body().len() as u64);
+        let full = is_full_for(queue, incoming, takes_place_of(queue, incoming));
         Ok(match queue.rules().overflow {
             Overflow::Block if full => Some(Refusal::Wait(name.into())),
             Overflow::Reject | Overflow::RejectDl if full => Some(Refusal::Full(name.into())),
@@ -378,11 +392,11 @@ impl Broker {
             let Some(admission) = admission else { return Ok(PutIn::NoQueue) };
             if let Some(old) = replaced {
                 self.feed_end(ground, name, &[old]);
-                self.happened.dropped += 1;
+                self.happened.messages.count_left(Left::Dropped, 1);
             }
             match admission {
                 Admission::Put(id) => {
-                    self.happened.published += 1;
+                    self.happened.messages.published += 1;
                     ground.effects.changed(1);
                     ground.event("mq.push", name);
                     self.feed_put(ground, name, id, incoming.parcel, &meta);
@@ -410,6 +424,14 @@ impl Broker {
         }
     }
 
+    /// A queue has refused a publisher. A dead letter that it does not take is offered again.
+    fn count_rejected(&mut self, ground: &mut Ground<'_>, name: &[u8]) -> Result<(), Error> {
+        if self.moves > 0 {
+            return Ok(());
+        }
+        self.count(ground, name, |counters| counters.rejected += 1)
+    }
+
     /// Adds a message to a stream that an exchange is bound to: routing key, exchange, body, and the headers behind `h:`.
     fn append_to_stream(&mut self, ground: &mut Ground<'_>, name: &[u8], incoming: Incoming<'_>) -> Result<(), Error> {
         let key = ground.store.key(name);
@@ -424,6 +446,19 @@ impl Broker {
     }
 }
 
+/// The message with the same last value that a message takes the place of. What comes later does that when it is there.
+fn takes_place_of(queue: &Queue, incoming: Incoming<'_>) -> Option<MessageId> {
+    let header = queue.rules().last_value.as_deref().filter(|_| matches!(incoming.when, When::Now))?;
+    queue.same_value(incoming.parcel.header(header)?)
+}
+
+/// Whether a message would be more than a queue's limits let in, when the one is gone that it takes the place of.
+fn is_full_for(queue: &Queue, incoming: Incoming<'_>, old: Option<MessageId>) -> bool {
+    let old_bytes = old.and_then(|old| queue.message(old)).map_or(0, |old| old.parcel.body_len() as u64);
+    let more_bytes = (incoming.parcel.body_len() as u64).saturating_sub(old_bytes);
+    matches!(incoming.when, When::Now) && queue.exceeds(u64::from(old.is_none()), more_bytes)
+}
+
 /// Puts a message into a queue, or says why not. A message whose value it replaces goes to `replaced`.
 fn admit(queue: &mut Queue, incoming: Incoming<'_>, now_ms: u64, replaced: &mut Option<MessageId>) -> Admission {
     if queue.paused().contains(Paused::IN) {
@@ -434,22 +469,19 @@ fn admit(queue: &mut Queue, incoming: Incoming<'_>, now_ms: u64, replaced: &mut 
     {
         return Admission::Known(known);
     }
-    // What comes later takes the place of the older one when it is there.
-    if matches!(incoming.when, When::Now)
-        && let Some(header) = queue.rules().last_value.as_deref()
-        && let Some(value) = incoming.parcel.header(header)
-        && let Some(old) = queue.same_value(value)
-    {
-        queue.remove(old);
-        *replaced = Some(old);
-    }
-    if matches!(incoming.when, When::Now) && queue.exceeds(1, incoming.parcel.body().len() as u64) {
+    let old = takes_place_of(queue, incoming);
+    if is_full_for(queue, incoming, old) {
         return match (queue.rules().overflow, queue.oldest_ready()) {
             (Overflow::DropHead, Some(oldest)) => Admission::Room(oldest),
             (Overflow::DropHead, None) | (Overflow::RejectDl, _) => Admission::Bury,
             (Overflow::Reject, _) => Admission::Full,
             (Overflow::Block, _) => Admission::Wait,
         };
+    }
+    if let Some(old) = old {
+        queue.remove(old);
+        queue.counters_mut().count_left(Left::Dropped, 1);
+        *replaced = Some(old);
     }
     let ttl_ms = queue.rules().msg_ttl_ms.into_iter().chain(incoming.ttl_ms).min();
     let from_ms = if let When::At(at_ms) = incoming.when { at_ms.max(now_ms) } else { now_ms };

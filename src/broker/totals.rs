@@ -1,6 +1,6 @@
 //! What is in all queues, and what has happened to messages since the start.
 
-use weir_structs::queue::{DeathReason, Figures};
+use weir_structs::queue::{Counters, Figures};
 
 /// Messages of all queues of a database, by their state.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
@@ -42,25 +42,11 @@ impl Totals {
     }
 }
 
-/// What has happened since the start.
+/// What has happened since the start, or since somebody began to count anew.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
 pub struct Happened {
-    /// Messages that went into queues, each counted for each of them.
-    pub published: u64,
-    /// Hand-outs, of all kinds.
-    pub delivered: u64,
-    /// Messages that were settled.
-    pub acked: u64,
-    /// Hand-outs of messages that may have been handed out before.
-    pub redelivered: u64,
-    /// Dead letters by reason, in the order of [`DeathReason::ALL`].
-    pub dead_lettered: [u64; DeathReason::ALL.len()],
+    /// To messages of all queues, those included that are gone.
+    pub messages: Counters,
     /// Messages that a publisher was told were not routed anywhere.
-    pub returned: u64,
-    /// Messages that a queue has refused.
-    pub rejected: u64,
-    /// Messages that expired.
-    pub expired: u64,
-    /// Messages that are gone without having been taken: no dead letter exchange would have them.
-    pub dropped: u64,
+    pub unroutable: u64,
 }

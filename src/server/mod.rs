@@ -54,6 +54,7 @@ use crate::broker::Broker;
 use crate::command::effects::Effects;
 use crate::command::error::Error;
 use crate::command::reply::Reply;
+use crate::command::stream::node_limits;
 use crate::config::{Apply, Config, OutputBufferLimit};
 use crate::disk::Disk;
 use crate::pubsub::PubSub;
@@ -293,6 +294,7 @@ impl Server {
             evicted: self.config.lazyfree_lazy_eviction,
             replaced: self.config.lazyfree_lazy_server_del,
         });
+        self.broker.set_stream_limits(node_limits(&self.config));
         self.stats.configure(&self.config);
         running::FIGURES.hides_user_data.store(self.config.hide_user_data_from_log, Ordering::Relaxed);
         self.configure_events();

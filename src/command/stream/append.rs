@@ -258,7 +258,7 @@ impl AddOptions<'_> {
 }
 
 /// When a block of a stream is full.
-pub(in crate::command) fn node_limits(config: &Config) -> NodeLimits {
+pub fn node_limits(config: &Config) -> NodeLimits {
     NodeLimits { bytes: config.stream_node_max_bytes, entries: config.stream_node_max_entries }
 }
 

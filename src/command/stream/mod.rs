@@ -31,7 +31,7 @@ pub mod read_group;
 pub mod remove;
 mod trim;
 
-pub use append::append_fields;
+pub use append::{append_fields, node_limits};
 
 use super::Error;
 use super::spec::{Acl, Flags, KeyFlags};

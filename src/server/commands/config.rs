@@ -92,6 +92,7 @@ fn config_resetstat_command(cx: &mut ServerCx<'_>) -> Result<(), Error> {
     cx.server.stats.reset();
     cx.server.store.reset_counters();
     cx.server.background.reset_freed();
+    cx.server.broker.reset_happened();
     cx.reply.ok();
     Ok(())
 }

@@ -5,6 +5,7 @@
 //! append-only file, scripts) is there and says 0, off or none.
 
 use super::memory::MemoryUse;
+use crate::broker::Happened;
 use crate::command::args::is;
 use crate::command::error::Error;
 use crate::command::spec::{Acl, Arg, ArgKind, Flags, Group, Spec};
@@ -505,18 +506,21 @@ fn mq(server: &Server, fields: &mut Fields) {
     fields.put("mq_held", figures.held);
     fields.put("mq_dead", figures.dead);
     fields.put("mq_bytes", figures.bytes);
-    let happened = server.broker.happened();
-    fields.put("mq_published", happened.published);
-    fields.put("mq_delivered", happened.delivered);
-    fields.put("mq_acked", happened.acked);
-    fields.put("mq_redelivered", happened.redelivered);
-    for (reason, count) in DeathReason::ALL.into_iter().zip(happened.dead_lettered) {
+    let now_ms = u64::try_from(server.store.now_ms()).unwrap_or_default();
+    fields.put("mq_oldest_age_ms", server.broker.front_ms().map_or(0, |ms| now_ms.saturating_sub(ms)));
+    let Happened { messages, unroutable } = server.broker.happened();
+    fields.put("mq_published", messages.published);
+    fields.put("mq_delivered", messages.delivered);
+    fields.put("mq_acked", messages.acked);
+    fields.put("mq_redelivered", messages.redelivered);
+    for (reason, count) in DeathReason::ALL.into_iter().zip(messages.dead_lettered) {
         fields.put(&format!("mq_deadlettered_{}", reason.text()), count);
     }
-    fields.put("mq_returned", happened.returned);
-    fields.put("mq_rejected", happened.rejected);
-    fields.put("mq_expired", happened.expired);
-    fields.put("mq_dropped", happened.dropped);
+    fields.put("mq_returned", unroutable);
+    fields.put("mq_rejected", messages.rejected);
+    fields.put("mq_expired", messages.expired);
+    fields.put("mq_redriven", messages.redriven);
+    fields.put("mq_dropped", messages.dropped);
     fields.put("mq_policies", server.broker.policies().count());
 }
 

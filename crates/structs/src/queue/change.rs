@@ -126,9 +126,9 @@ impl Queue {
     }
 
     /// A delayed message becomes ready, behind all others. Its id stays; what is returned is its new place.
-    pub fn fire(&mut self, id: MessageId) -> Option<MessageId> {
+    pub fn fire(&mut self, id: MessageId, now_ms: u64) -> Option<MessageId> {
         let spot = self.locate_in(id, State::Delayed)?;
-        let key = self.next_id(0);
+        let key = self.next_id(now_ms);
         self.move_to(spot, id, key.to_u64());
         Some(key)
     }

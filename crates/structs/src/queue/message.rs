@@ -117,6 +117,11 @@ pub struct Message<'a> {
 }
 
 impl<'a> Message<'a> {
+    /// As it is told of when handing it out settles it at once.
+    pub fn as_handed_out(&self) -> Message<'a> {
+        Message { acquired: self.acquired.saturating_add(1), ..*self }
+    }
+
     /// The exchange over which it came.
     pub fn exchange(&self) -> &'a [u8] {
         self.story.and_then(|story| story.exchange.as_deref()).unwrap_or_else(|| self.parcel.exchange())
@@ -204,14 +209,45 @@ pub struct Counters {
     pub redelivered: u64,
     /// Messages that were given back.
     pub returned: u64,
-    /// Messages that were rejected.
+    /// Messages that were refused.
     pub rejected: u64,
-    /// Messages whose time to live ended.
+    /// Messages whose time to live ended and that no exchange for dead ones was to have.
     pub expired: u64,
     /// Messages that went to the exchange for dead ones, by the number of their [`DeathReason`].
     pub dead_lettered: [u64; DeathReason::ALL.len()],
-    /// Messages that went for good without being acknowledged.
+    /// Messages that went for good in any other way.
     pub dropped: u64,
+    /// Dead letters that were put back to where they came from, or elsewhere.
+    pub redriven: u64,
+}
+
+/// In which way a message leaves a queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Left {
+    /// It is done.
+    Acked,
+    /// Its time to live ended, and nobody was to have it then.
+    Expired,
+    /// The exchange for dead ones took it.
+    DeadLettered(DeathReason),
+    /// It was put back to where it came from, or elsewhere.
+    Redriven,
+    /// Nobody has it any more.
+    Dropped,
+}
+
+impl Counters {
+    /// Counts messages that left, each in exactly one of the counters.
+    #[inline]
+    pub fn count_left(&mut self, how: Left, messages: u64) {
+        *match how {
+            Left::Acked => &mut self.acked,
+            Left::Expired => &mut self.expired,
+            Left::DeadLettered(reason) => &mut self.dead_lettered[reason as usize],
+            Left::Redriven => &mut self.redriven,
+            Left::Dropped => &mut self.dropped,
+        } += messages;
+    }
 }
 
 /// Which ways of a queue are closed.

@@ -34,7 +34,7 @@ mod values;
 pub use codec::{ParcelPool, QueueBuilder};
 pub use id::{MESSAGE_ID_TEXT_MAX, MessageId, MessageIdText};
 pub use message::{
-    Corrupt, Counters, Due, Figures, Holder, HolderId, Message, NewMessage, Next, Paused, Removed, State, When,
+    Corrupt, Counters, Due, Figures, Holder, HolderId, Left, Message, NewMessage, Next, Paused, Removed, State, When,
 };
 pub use options::{DedupWindow, DlStrategy, Overflow, QueueOptions, Retry, RetryWhich, Rules};
 pub use parcel::{Envelope, Parcel};

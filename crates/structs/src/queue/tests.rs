@@ -208,7 +208,7 @@ fn who_knows_the_effects_has_the_same_queue() {
                     second.remove(id);
                 }
                 (1, Some(id)) => {
-                    if let Some(key) = first.fire(id).or_else(|| first.commit(id, step)) {
+                    if let Some(key) = first.fire(id, 0).or_else(|| first.commit(id, step)) {
                         assert!(second.fire_as(id, key));
                         assert!(!second.fire_as(id, key));
                     }

@@ -215,6 +215,13 @@ impl Queue {
         self.places.oldest(Bits::Ready).map(|spot| self.id_at(spot))
     }
 
+    /// Since when the ready message with the lowest place has had that, Unix milliseconds: since it was published, or was to
+    /// be ready. O(log n).
+    #[inline]
+    pub fn front_ms(&self) -> Option<u64> {
+        self.places.oldest(Bits::Ready).map(|spot| MessageId::from_u64(self.places.key(spot)).ms())
+    }
+
     /// The last ready message with this value of the LASTVALUE header. One that came back may be beside it, so whoever
     /// wants none of them asks again after removing it.
     pub fn same_value(&self, value: &[u8]) -> Option<MessageId> {

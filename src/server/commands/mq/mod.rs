@@ -13,6 +13,7 @@
 mod call;
 mod consume;
 mod exchange;
+mod help;
 pub(in crate::server) mod message;
 mod options;
 mod policy;

@@ -8,7 +8,7 @@ use crate::command::error::Error;
 use crate::command::reply::Reply;
 use crate::server::ServerCx;
 use weir_structs::exchange::Target;
-use weir_structs::queue::{DeathReason, Paused, Queue, QueueOptions, Rules};
+use weir_structs::queue::{DeathReason, Paused, QueueOptions, Rules};
 
 /// Names of what is closed.
 const PAUSES: &[(&str, Paused)] =
@@ -274,10 +274,10 @@ pub(super) fn info_command(cx: &mut ServerCx<'_>) -> Result<(), Error> {
     reply.text("consumer-capacity");
     reply.double(if consumers.is_empty() { 0.0 } else { with_credit as f64 / consumers.len() as f64 });
     reply.text("oldest-age");
-    put_optional(reply, oldest_age_ms(queue, now_ms));
+    put_optional(reply, queue.front_ms().map(|ms| now_ms.saturating_sub(ms)));
     let counters = queue.counters();
     reply.text("totals");
-    reply.map(8);
+    reply.map(10);
     put_numbers(
         reply,
         &[
@@ -286,7 +286,9 @@ pub(super) fn info_command(cx: &mut ServerCx<'_>) -> Result<(), Error> {
             ("acked", counters.acked),
             ("redelivered", counters.redelivered),
             ("returned", counters.returned),
+            ("rejected", counters.rejected),
             ("expired", counters.expired),
+            ("redriven", counters.redriven),
             ("dropped", counters.dropped),
         ],
     );
@@ -315,10 +317,4 @@ pub(super) fn info_command(cx: &mut ServerCx<'_>) -> Result<(), Error> {
     reply.text("rules");
     put_rules(reply, queue.options(), queue.rules());
     Ok(())
-}
-
-/// For how many ms the message in front has been waiting.
-fn oldest_age_ms(queue: &Queue, now_ms: u64) -> Option<u64> {
-    let message = queue.message(queue.oldest_ready()?)?;
-    Some(now_ms.saturating_sub(message.parcel.ts_ms()))
 }

@@ -8,7 +8,7 @@
 //! Whatever moves messages may change queues that it does not name (dead letters, bindings): such commands have the flag that
 //! says so, `MAY_REPLICATE`.
 
-use super::{call, consume, exchange, policy, publish, queue, redrive, schedule, subscribe};
+use super::{call, consume, exchange, help, policy, publish, queue, redrive, schedule, subscribe};
 use crate::command::spec::{
     Acl, Arg, ArgKind, BeginSearch, ChannelArgs, DatabaseArgs, FindKeys, Flags, Group, KeyFlags, KeySpec, Spec,
 };
@@ -64,6 +64,10 @@ const fn spec(name: &'static str, arity: i16, flags: Flags, own: Acl) -> Spec {
 
 const fn container(name: &'static str, summary: &'static str) -> Spec {
     row_parts::container(name, Group::Broker, summary)
+}
+
+const fn help(summary: &'static str) -> Spec {
+    spec("help", 2, Flags::LOADING.union(Flags::STALE), LOOKS).doc("O(1)", summary)
 }
 
 const fn headers() -> Arg {
@@ -488,6 +492,7 @@ const QUEUE: &[Row<ServerFn>] = &[
             .args(&[Arg::key("queue", 0), flag("ifempty", "IFEMPTY"), flag("ifunused", "IFUNUSED")]),
         queue::delete_command,
     ),
+    Row::new(help("Lists the subcommands of `MQ.QUEUE` and what they do."), help::queue_command),
     Row::new(
         spec("info", 3, READS, LOOKS)
             .keys(&[at(2, READ)])
@@ -573,6 +578,7 @@ const EXCHANGES: &[Row<ServerFn>] = &[
             .args(&[Arg::key("exchange", 0), flag("ifunused", "IFUNUSED")]),
         exchange::delete_command,
     ),
+    Row::new(help("Lists the subcommands of `MQ.EXCHANGE` and what they do."), help::exchange_command),
     Row::new(
         spec("info", 3, READS_FAST, LOOKS)
             .keys(&[at(2, READ)])
@@ -598,6 +604,7 @@ const POLICY: &[Row<ServerFn>] = &[
             .args(&[text("name")]),
         policy::del_command,
     ),
+    Row::new(help("Lists the subcommands of `MQ.POLICY` and what they do."), help::policy_command),
     Row::new(
         spec("list", 2, READS.union(ADMIN), Acl::MQADMIN)
             .databases(DatabaseArgs::Every)
@@ -637,6 +644,7 @@ const SCHEDULE: &[Row<ServerFn>] = &[
             .args(&[text("name")]),
         schedule::del_command,
     ),
+    Row::new(help("Lists the subcommands of `MQ.SCHEDULE` and what they do."), help::schedule_command),
     Row::new(
         spec("list", 2, READS.union(ADMIN), Acl::MQADMIN)
             .doc("O(S), S being the schedules.", "Lists the schedules, and when each publishes next.")

@@ -231,9 +231,9 @@ impl Model {
                 (self.messages[at].state, self.messages[at].due_ms) = (State::Ready, None);
                 return;
             }
-            (State::Delayed, _) => self.queue.fire(own.id),
+            (State::Delayed, _) => self.queue.fire(own.id, self.now_ms),
             (State::Held, _) => self.queue.commit(own.id, self.now_ms),
-            (_, 0) => self.queue.fire(own.id),
+            (_, 0) => self.queue.fire(own.id, self.now_ms),
             _ => self.queue.commit(own.id, self.now_ms),
         };
         assert_eq!(key.is_some(), matches!(own.state, State::Delayed | State::Held));
