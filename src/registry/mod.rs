@@ -16,12 +16,28 @@
 //! What must stay true: every write goes through [`Registry::write`], so that it has the revision of its unit and is in the feed
 //! with it; nobody is told of a revision before it is whole.
 
+mod drafts;
 mod effect;
+mod fields;
+mod files;
+pub mod formats;
+mod gray;
+mod hidden;
+mod labels;
 mod options;
 mod places;
+mod releases;
+mod rules;
+pub mod view;
 mod writer;
 
+pub use drafts::{Draft, discard, draft, drafts};
+pub use files::{Imported, export, import};
+pub use gray::{Gray, abandon, grays, promote, set_rule};
+pub use labels::Labels;
 pub use options::options;
+pub use releases::{Note, Origin, Published, Release, present, publish, releases, roll_back};
+pub use rules::{CONDITIONS_MAX, Condition, Rule, Test};
 pub use writer::Writer;
 
 use crate::command::effects::{Effects, EventClass};
@@ -125,6 +141,7 @@ pub struct Registry {
     untidy: Vec<u64>,
     /// What is being put together from the pieces of a file.
     unfinished: HashMap<(usize, Box<[u8]>), BigPieces>,
+    viewers: view::Viewers,
 }
 
 impl Registry {
@@ -388,6 +405,30 @@ impl Registry {
                 place.is_open = false;
             }
         }
+    }
+
+    /// What a client has said of itself.
+    #[inline]
+    pub fn labels(&self, client: u64) -> &Labels {
+        self.viewers.of(client)
+    }
+
+    /// Gives a client labels in place of those that it had; no names: none.
+    ///
+    /// # Errors
+    /// They are too many or too long.
+    pub fn set_labels(&mut self, client: u64, pairs: &[(&[u8], &[u8])]) -> Result<(), Error> {
+        self.viewers.set(client, pairs)
+    }
+
+    /// Clients that have labels, in no order.
+    pub fn labelled(&self) -> impl Iterator<Item = u64> {
+        self.viewers.clients()
+    }
+
+    /// A client is gone.
+    pub fn client_gone(&mut self, client: u64) {
+        self.viewers.forget(client);
     }
 
     /// Number of stores.

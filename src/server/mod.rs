@@ -336,6 +336,7 @@ impl Server {
         if let Some(client) = self.clients.remove(slot) {
             self.waiter_gone(client.id);
             self.broker.client_gone(client.id.0);
+            self.registry.client_gone(client.id.0);
             self.calls.remove(&client.id);
         }
     }
