@@ -1,4 +1,6 @@
 //! What a store has to be, whatever it is made of.
 
+mod bytes;
+mod frozen;
 mod model;
 mod rules;
