@@ -62,6 +62,7 @@ pub mod set;
 pub mod sizes;
 pub mod slab;
 pub mod snapshot_walk;
+mod split_table;
 pub mod stream;
 pub mod tree;
 pub mod value;

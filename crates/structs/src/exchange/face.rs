@@ -22,9 +22,9 @@ use super::index::{Index, Indexed};
 use super::numbered::Numbered;
 use super::options::{ExchangeOptions, Target};
 use super::sieve::Sieve;
-use super::split_table::SplitTable;
 use super::word::Word;
 use crate::frozen::{FrozenHead, FrozenPart, Kept};
+use crate::split_table::SplitTable;
 
 /// Bytes of a binding in the two ordered maps, with its part of their nodes, about.
 const BINDING_BYTES: usize = 144;

@@ -24,7 +24,7 @@ use super::binding::BindError;
 use super::numbered::Numbered;
 use super::numbers::put_bytes;
 use super::sieve::Sieve;
-use super::split_table::SplitTable;
+use crate::split_table::SplitTable;
 
 /// The argument that says how the others are meant.
 const MATCH: &[u8] = b"x-match";

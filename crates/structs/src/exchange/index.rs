@@ -7,9 +7,9 @@ use super::hashing::{Shares, key_hash, weight};
 use super::headers::{Condition, Headers};
 use super::options::{ExchangeType, Target};
 use super::sieve::Sieve;
-use super::split_table::SplitTable;
 use super::topic::Topic;
 use super::word::Word;
+use crate::split_table::SplitTable;
 
 use std::hash::BuildHasher;
 

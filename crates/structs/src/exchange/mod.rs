@@ -27,7 +27,6 @@ mod numbered;
 mod numbers;
 mod options;
 mod sieve;
-mod split_table;
 mod topic;
 mod word;
 

@@ -24,8 +24,8 @@ use foldhash::quality::RandomState;
 use super::bag::Bag;
 use super::numbered::Numbered;
 use super::sieve::Sieve;
-use super::split_table::SplitTable;
 use super::word::Word;
+use crate::split_table::SplitTable;
 
 /// No node.
 const NONE: u32 = u32::MAX;

@@ -17,7 +17,8 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::history::EventNumber;
-use super::value::{REVISION_MAX, Slot, slot_mut};
+use super::paths::{Paths, Slot};
+use super::value::REVISION_MAX;
 use super::version::Numbers;
 use super::{
     Event, LeaseId, Revision, Spanned, Tree, TreeOptions, VALUE_BYTES_MAX, Version, check_stored_path, is_hidden,
@@ -181,7 +182,7 @@ pub struct TreeBuilder {
     /// Of the store; what has been read may be before it.
     revision: Revision,
     /// The paths, until the first event.
-    paths: Vec<(Arc<[u8]>, Slot)>,
+    paths: Vec<Slot>,
     /// How many paths name a lease.
     attached: usize,
 }
@@ -243,7 +244,7 @@ impl TreeBuilder {
         let create = from.varint()?;
         let modified = create.checked_add(from.varint()?)?;
         let (version, lease, flags) = (from.varint()?, from.varint()?, from.varint()?);
-        let is_next = self.tree.is_unwritten() && self.paths.last().is_none_or(|(last, _)| **last < *path);
+        let is_next = self.tree.is_unwritten() && self.paths.last().is_none_or(|last| *last.path < *path);
         let counts = create > 0 && version > 0 && version - 1 <= modified - create;
         if !is_next || !counts || modified > self.tree.compacted() || lease > REVISION_MAX {
             return None;
@@ -252,7 +253,7 @@ impl TreeBuilder {
             (Arc::from(path), Version::new(value, Numbers { create, modified, version, lease, flags }));
         self.tree.leases.attach(lease, &path);
         self.attached += usize::from(lease != 0);
-        self.paths.push((path, Slot { version, last: 0 }));
+        self.paths.push(Slot { path, version, last: 0 });
         Some(())
     }
 
@@ -343,17 +344,17 @@ fn read_value<'a>(from: &mut Reader<'a>) -> Option<&'a [u8]> {
 impl Tree {
     /// Whether nothing was written yet since it was made.
     fn is_unwritten(&self) -> bool {
-        self.live.is_empty() && self.history.len() == 0
+        self.live.len() == 0 && self.history.len() == 0
     }
 
     /// Puts in all paths, in order, of a store that has none.
-    fn set_paths(&mut self, paths: Vec<(Arc<[u8]>, Slot)>) {
-        for (path, slot) in &paths {
-            self.count_path(path);
+    fn set_paths(&mut self, paths: Vec<Slot>) {
+        for slot in &paths {
+            self.count_path(&slot.path);
             self.bytes += slot.version.memory_bytes();
-            self.hidden += usize::from(is_hidden(path));
+            self.hidden += usize::from(is_hidden(&slot.path));
         }
-        self.live = paths.into_iter().collect();
+        self.live = Paths::from_sorted(paths);
     }
 
     /// An event as it was written: says which lease the path was attached to, and which one it is now.
@@ -384,8 +385,9 @@ impl Tree {
         let new = Version::new(value, Numbers { create, modified: revision, version, lease, flags });
         self.bytes += new.memory_bytes();
         self.revision = revision;
-        let (path, slot) = slot_mut(&mut self.live, path)?;
+        let slot = self.live.get_mut(path)?;
         let before = std::mem::replace(&mut slot.version, new.clone());
+        let path = &slot.path;
         slot.last = self.history.push(when, Event { path: path.clone(), after: Some(new), before: Some(before) }, last);
         self.leases.detach(old.lease, path);
         self.leases.attach(lease, path);

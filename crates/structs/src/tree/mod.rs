@@ -19,6 +19,7 @@ mod history;
 mod leases;
 mod options;
 mod path;
+mod paths;
 mod value;
 mod version;
 mod walk;

@@ -4,8 +4,10 @@
 //! They sort before all others.
 
 use std::borrow::Cow;
+use std::collections::{BTreeMap, btree_map};
 use std::fmt;
 use std::ops::Bound;
+use std::sync::Arc;
 
 /// Bytes that a path may have.
 pub const PATH_BYTES_MAX: usize = 4096;
@@ -151,4 +153,22 @@ fn above<'a>(prefix: &[u8]) -> Bound<Cow<'a, [u8]>> {
         }
         None => Bound::Unbounded,
     }
+}
+
+/// What of a map lies between bounds; nothing if the lower one is not below the upper one.
+pub(super) fn between<'t, T>(
+    map: &'t BTreeMap<Arc<[u8]>, T>,
+    (from, to): &Bounds<'_>,
+) -> btree_map::Range<'t, Arc<[u8]>, T> {
+    let is_empty = match (from, to) {
+        (Bound::Unbounded, _) | (_, Bound::Unbounded) => false,
+        (Bound::Included(from), Bound::Included(to)) => from > to,
+        (Bound::Included(from) | Bound::Excluded(from), Bound::Included(to) | Bound::Excluded(to)) => from >= to,
+    };
+    if is_empty {
+        return btree_map::Range::default();
+    }
+    let borrowed = |bound| Bound::map(Bound::as_ref(bound), |bytes: &Cow<'_, [u8]>| &**bytes);
+    let (from, to): (Bound<&[u8]>, Bound<&[u8]>) = (borrowed(from), borrowed(to));
+    map.range::<[u8], _>((from, to))
 }

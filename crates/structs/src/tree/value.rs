@@ -5,12 +5,12 @@
 //! that is there is attached to the lease that its version names, and only to that.
 
 use std::collections::BTreeMap;
-use std::ops::Bound;
 use std::sync::Arc;
 
 use super::frozen::Frozen;
 use super::history::{EventNumber, History};
 use super::leases::Leases;
+use super::paths::{Paths, Slot};
 use super::version::Numbers;
 use super::{Change, Event, Lease, LeaseId, Revision, Span, Spanned, TreeOptions, Version, Versions, is_hidden};
 
@@ -18,8 +18,10 @@ use super::{Change, Event, Lease, LeaseId, Revision, Span, Spanned, TreeOptions,
 /// well.
 pub const REVISION_MAX: Revision = 1 << 62;
 
-/// What a path takes beside its bytes, about: an entry of the tree and the counters of what is shared.
-const PATH_BYTES: usize = size_of::<(Arc<[u8]>, Slot)>() * 3 / 2 + 2 * size_of::<usize>();
+/// What a path takes beside its bytes: the counters of what is shared.
+const PATH_BYTES: usize = 2 * size_of::<usize>();
+/// What a path takes that is not there any more, about; its bytes are counted as those of the others.
+const GONE_BYTES: usize = size_of::<(Arc<[u8]>, EventNumber)>() * 3 / 2;
 /// Events that a write frees of what was compacted.
 const TIDIED_BY_WRITE: usize = 4;
 
@@ -44,14 +46,6 @@ pub enum Write<'w> {
     },
 }
 
-/// A path that is there.
-#[derive(Clone, Debug)]
-pub(super) struct Slot {
-    pub(super) version: Version,
-    /// Its last event.
-    pub(super) last: EventNumber,
-}
-
 /// The value of a store. A clone has no uid, and is not frozen.
 #[derive(Debug)]
 pub struct Tree {
@@ -60,7 +54,7 @@ pub struct Tree {
     options: Box<TreeOptions>,
     pub(super) revision: Revision,
     compacted: Revision,
-    pub(super) live: BTreeMap<Arc<[u8]>, Slot>,
+    pub(super) live: Paths,
     /// Paths that are not there any more, with their last events.
     pub(super) gone: BTreeMap<Arc<[u8]>, EventNumber>,
     /// How many of those that are there are hidden.
@@ -83,7 +77,7 @@ impl Tree {
             options: Box::default(),
             revision: 0,
             compacted: 0,
-            live: BTreeMap::new(),
+            live: Paths::default(),
             gone: BTreeMap::new(),
             hidden: 0,
             history: History::default(),
@@ -211,7 +205,7 @@ impl Tree {
     fn put(&mut self, when: (Revision, u64), path: &[u8], value: &[u8], lease: LeaseId, flags: u64) {
         let (revision, _) = when;
         let lease = if lease != 0 && self.leases.get(lease).is_some() { lease } else { 0 };
-        let Some((path, slot)) = slot_mut(&mut self.live, path) else {
+        let Some(slot) = self.live.get_mut(path) else {
             return self.create(when, path, value, lease, flags);
         };
         self.revision = revision;
@@ -227,12 +221,12 @@ impl Tree {
                 event.after = Some(new);
             }
         } else {
-            let event = Event { path: path.clone(), after: Some(new), before: Some(old) };
+            let event = Event { path: slot.path.clone(), after: Some(new), before: Some(old) };
             slot.last = self.history.push(when, event, slot.last);
         }
         if lease != old_lease {
             self.leases.detach(old_lease, path);
-            self.leases.attach(lease, path);
+            self.leases.attach(lease, &slot.path);
         }
     }
 
@@ -260,7 +254,7 @@ impl Tree {
         }
         self.leases.attach(lease, &path);
         self.hidden += usize::from(is_hidden(&path));
-        self.live.insert(path, Slot { version: new, last });
+        self.live.insert(Slot { path, version: new, last });
     }
 
     pub(super) fn count_path(&mut self, path: &[u8]) {
@@ -268,7 +262,7 @@ impl Tree {
     }
 
     pub(super) fn delete(&mut self, when: (Revision, u64), path: &[u8]) -> bool {
-        let Some((path, Slot { version: old, last })) = self.live.remove_entry(path) else { return false };
+        let Some(Slot { path, version: old, last }) = self.live.remove(path) else { return false };
         let (revision, _) = when;
         self.revision = revision;
         self.hidden -= usize::from(is_hidden(&path));
@@ -458,7 +452,8 @@ impl Tree {
     /// Heap bytes, about. O(1).
     pub fn memory_bytes(&self) -> usize {
         let frozen = self.frozen.as_ref().map_or(0, |frozen| frozen.memory_bytes());
-        self.bytes + self.history.memory_bytes() + self.leases.memory_bytes() + size_of::<TreeOptions>() + frozen
+        let paths = self.bytes + self.live.memory_bytes() + self.gone.len() * GONE_BYTES;
+        paths + self.history.memory_bytes() + self.leases.memory_bytes() + size_of::<TreeOptions>() + frozen
     }
 
     /// Bytes that the global allocator does not know of: none.
@@ -490,13 +485,4 @@ impl Clone for Tree {
             frozen: None,
         }
     }
-}
-
-/// A path that is there, with the bytes that all share.
-#[inline]
-pub(super) fn slot_mut<'t>(
-    live: &'t mut BTreeMap<Arc<[u8]>, Slot>,
-    path: &[u8],
-) -> Option<(&'t Arc<[u8]>, &'t mut Slot)> {
-    live.range_mut::<[u8], _>((Bound::Included(path), Bound::Included(path))).next()
 }

@@ -1,13 +1,13 @@
 //! Walks over paths, and over the states that a path had.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, btree_map};
+use std::collections::btree_map;
 use std::ops::Bound;
 use std::sync::Arc;
 
 use super::history::EventNumber;
-use super::path::{Bounds, children_prefix};
-use super::value::Slot;
+use super::path::{Bounds, between, children_prefix};
+use super::paths::Range;
 use super::{Revision, Span, Tree, Version};
 
 type Gone<'t> = Ends<btree_map::Range<'t, Arc<[u8]>, EventNumber>>;
@@ -17,7 +17,7 @@ type Gone<'t> = Ends<btree_map::Range<'t, Arc<[u8]>, EventNumber>>;
 pub struct Spanned<'t> {
     tree: &'t Tree,
     bounds: Bounds<'t>,
-    live: Ends<btree_map::Range<'t, Arc<[u8]>, Slot>>,
+    live: Ends<Range<'t>>,
     /// Only if it is about the past: from which event on it has not happened, and the paths that are not there any more.
     past: Option<(EventNumber, Gone<'t>)>,
     /// Of children: bytes that their paths have in common. What has a slash behind that is passed over.
@@ -34,7 +34,7 @@ impl<'t> Spanned<'t> {
         let owned = |bound: Bound<Cow<'_, [u8]>>| bound.map(|bytes| Cow::Owned(bytes.into_owned()));
         let bounds = (owned(from), owned(to));
         Spanned {
-            live: Ends::new(between(&tree.live, &bounds)),
+            live: Ends::new(tree.live.range(&bounds)),
             past: above.map(|above| (above, Ends::new(between(&tree.gone, &bounds)))),
             tree,
             bounds,
@@ -47,7 +47,7 @@ impl<'t> Spanned<'t> {
         let from = behind.map_or(Bound::Unbounded, |path| Bound::Excluded(Cow::Owned(path.to_vec())));
         let bounds = (from, Bound::Unbounded);
         Spanned {
-            live: Ends::new(between(&tree.live, &bounds)),
+            live: Ends::new(tree.live.range(&bounds)),
             past: Some((above, Ends::new(between(&tree.gone, &bounds)))),
             tree,
             bounds,
@@ -67,7 +67,7 @@ impl<'t> Spanned<'t> {
     /// The next path in one direction, with what it is or was, if it was there.
     pub(super) fn step_any<const BACK: bool>(&mut self) -> Option<(&'t Arc<[u8]>, Option<&'t Version>)> {
         loop {
-            let live = self.live.peek::<BACK>().map(|(path, _)| path);
+            let live = self.live.peek::<BACK>().map(|slot| &slot.path);
             let gone = self.past.as_mut().and_then(|(_, gone)| gone.peek::<BACK>()).map(|(path, _)| path);
             let takes_live = match (live, gone) {
                 (None, None) => return None,
@@ -75,12 +75,12 @@ impl<'t> Spanned<'t> {
                 (live, _) => live.is_some(),
             };
             let (path, state) = if takes_live {
-                let (path, slot) = self.live.take::<BACK>()?;
+                let slot = self.live.take::<BACK>()?;
                 let state = match &self.past {
                     Some((above, _)) => self.tree.state_below(slot.last, *above, Some(&slot.version)),
                     None => Some(&slot.version),
                 };
-                (path, state)
+                (&slot.path, state)
             } else {
                 let (above, gone) = self.past.as_mut()?;
                 let (path, &last) = gone.take::<BACK>()?;
@@ -104,7 +104,7 @@ impl<'t> Spanned<'t> {
             false => self.bounds.0 = Bound::Included([path, &[b'/' + 1]].concat().into()),
             true => self.bounds.1 = Bound::Excluded([path, b"/"].concat().into()),
         }
-        self.live = Ends::new(between(&self.tree.live, &self.bounds));
+        self.live = Ends::new(self.tree.live.range(&self.bounds));
         if let Some((_, gone)) = &mut self.past {
             *gone = Ends::new(between(&self.tree.gone, &self.bounds));
         }
@@ -123,21 +123,6 @@ impl DoubleEndedIterator for Spanned<'_> {
     fn next_back(&mut self) -> Option<Self::Item> {
         self.step::<true>()
     }
-}
-
-/// What of a map lies between bounds; nothing if the lower one is not below the upper one.
-fn between<'t, T>(map: &'t BTreeMap<Arc<[u8]>, T>, (from, to): &Bounds<'_>) -> btree_map::Range<'t, Arc<[u8]>, T> {
-    let is_empty = match (from, to) {
-        (Bound::Unbounded, _) | (_, Bound::Unbounded) => false,
-        (Bound::Included(from), Bound::Included(to)) => from > to,
-        (Bound::Included(from) | Bound::Excluded(from), Bound::Included(to) | Bound::Excluded(to)) => from >= to,
-    };
-    if is_empty {
-        return btree_map::Range::default();
-    }
-    let borrowed = |bound| Bound::map(Bound::as_ref(bound), |bytes: &Cow<'_, [u8]>| &**bytes);
-    let (from, to): (Bound<&[u8]>, Bound<&[u8]>) = (borrowed(from), borrowed(to));
-    map.range::<[u8], _>((from, to))
 }
 
 /// An iterator whose next items can be seen from both ends before they are taken.

@@ -194,6 +194,8 @@ pub(super) struct Both {
     pub(super) model: Model,
     pub(super) leases: Vec<u64>,
     pub(super) rng: Rng,
+    /// So many paths are written.
+    pub(super) paths: usize,
     now_ms: u64,
     revision: Revision,
 }
@@ -201,7 +203,15 @@ pub(super) struct Both {
 impl Both {
     pub(super) fn new(seed: u64) -> Both {
         let rng = Rng::new(seed);
-        Both { tree: Tree::new(7), model: Model::default(), leases: Vec::new(), rng, now_ms: 1_000, revision: 0 }
+        Both {
+            tree: Tree::new(7),
+            model: Model::default(),
+            leases: Vec::new(),
+            rng,
+            paths: PATHS,
+            now_ms: 1_000,
+            revision: 0,
+        }
     }
 
     /// A write that is a part of the last revision, or begins one.
@@ -209,7 +219,7 @@ impl Both {
         let rng = &mut self.rng;
         self.revision += u64::from(begins || self.revision == 0) * (1 + u64::from(rng.below(10) == 0));
         self.now_ms += rng.below(3) as u64;
-        let name = path(rng.below(PATHS));
+        let name = path(rng.below(self.paths));
         let value = vec![b'v'; rng.below(40)];
         let lease = if rng.below(3) == 0 { rng.below(4) as u64 } else { 0 };
         let write = match rng.below(3) {

@@ -27,7 +27,7 @@ const PART_BITS_FROM: u32 = 30;
 
 /// Items by their hashes; hashing and comparing are the caller's.
 #[derive(Clone, Debug)]
-pub(super) struct SplitTable<T> {
+pub(crate) struct SplitTable<T> {
     /// Indexes of parts; 2 to the power of `depth` of them.
     directory: Vec<u32>,
     depth: u32,
@@ -52,30 +52,30 @@ impl<T> Default for SplitTable<T> {
 impl<T> SplitTable<T> {
     /// Number of items.
     #[cfg(test)]
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.len
     }
 
     /// Bytes on the heap, without what the items own. O(1).
-    pub(super) fn memory_bytes(&self) -> usize {
+    pub(crate) fn memory_bytes(&self) -> usize {
         self.directory.capacity() * size_of::<u32>() + self.parts.capacity() * size_of::<Part<T>>() + self.bytes
     }
 
     /// The item with a hash that is meant.
     #[inline]
-    pub(super) fn find(&self, hash: u64, is_meant: impl FnMut(&T) -> bool) -> Option<&T> {
+    pub(crate) fn find(&self, hash: u64, is_meant: impl FnMut(&T) -> bool) -> Option<&T> {
         let part = *self.directory.get(place(hash, self.depth))?;
         self.parts[part as usize].items.find(hash, is_meant)
     }
 
     /// The same, to be changed.
-    pub(super) fn find_mut(&mut self, hash: u64, is_meant: impl FnMut(&T) -> bool) -> Option<&mut T> {
+    pub(crate) fn find_mut(&mut self, hash: u64, is_meant: impl FnMut(&T) -> bool) -> Option<&mut T> {
         let part = *self.directory.get(place(hash, self.depth))?;
         self.parts[part as usize].items.find_mut(hash, is_meant)
     }
 
     /// Adds an item that is not there. `hash_of` gives the hash of any item.
-    pub(super) fn insert(&mut self, hash: u64, item: T, hash_of: impl Fn(&T) -> u64) {
+    pub(crate) fn insert(&mut self, hash: u64, item: T, hash_of: impl Fn(&T) -> u64) {
         if self.directory.is_empty() {
             self.directory.push(0);
             self.parts.push(Part { depth: 0, items: HashTable::new() });
@@ -93,7 +93,7 @@ impl<T> SplitTable<T> {
     }
 
     /// Removes the item that is meant.
-    pub(super) fn remove(
+    pub(crate) fn remove(
         &mut self,
         hash: u64,
         is_meant: impl FnMut(&T) -> bool,
