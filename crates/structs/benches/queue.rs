@@ -121,8 +121,8 @@ fn main() {
     });
     figures("delayed", &queue, messages, before);
     each("fire", messages, |_| {
-        if let Some((_, id, Due::Fire)) = queue.first_due() {
-            queue.fire(id);
+        if let Some((at_ms, id, Due::Fire)) = queue.first_due() {
+            queue.fire(id, at_ms);
         }
     });
     figures("fired", &queue, messages, before);
