@@ -64,10 +64,12 @@ impl Registry {
                 };
                 let due_ms = ground.now_ms().saturating_add(ttl_ms);
                 self.repeat(ground, store, Some(epoch), |tree| id > 0 && tree.grant(id, ttl_ms, conn, due_ms))?;
+                self.lease_granted(ground, store);
             }
             b"REVOKE" => {
                 let id = number(words)?;
                 self.repeat(ground, store, None, |tree| tree.forget_lease(id))?;
+                self.lease_ended(ground, store, id);
             }
             b"SET" => {
                 let (epoch, name, value) = (number(words)?, words.expect()?, words.expect()?);

@@ -24,6 +24,8 @@ pub mod formats;
 mod gray;
 mod hidden;
 mod labels;
+mod leases;
+mod locks;
 mod options;
 mod places;
 mod releases;
@@ -35,6 +37,8 @@ pub use drafts::{Draft, discard, draft, drafts};
 pub use files::{Imported, export, import};
 pub use gray::{Gray, abandon, grays, promote, set_rule};
 pub use labels::Labels;
+pub use leases::{LEASE_MS_MAX, check_ttl, end, grant};
+pub use locks::{Held, hold, holder, proclaim, release};
 pub use options::options;
 pub use releases::{Note, Origin, Published, Release, present, publish, releases, roll_back};
 pub use rules::{CONDITIONS_MAX, Condition, Rule, Test};
@@ -139,6 +143,10 @@ pub struct Registry {
     news: Vec<u64>,
     /// Stores that have forgotten history which is not freed yet.
     untidy: Vec<u64>,
+    /// When leases are due, and whose they are.
+    leases: leases::Leases,
+    /// Who waits for a lock.
+    lines: locks::Lines,
     /// What is being put together from the pieces of a file.
     unfinished: HashMap<(usize, Box<[u8]>), BigPieces>,
     viewers: view::Viewers,
@@ -188,6 +196,9 @@ impl Registry {
             self.tell(ground, name, done);
         }
         let (result, revision) = result?;
+        if done.others > 0 {
+            self.lease_granted(ground, name);
+        }
         if done.in_revision() {
             self.open(uid, revision);
         }
@@ -237,7 +248,7 @@ impl Registry {
     /// The unit is over: what it wrote is whole.
     pub fn seal(&mut self, store: &mut Store) {
         let now_ms = now_ms(store);
-        for Opened { uid, .. } in std::mem::take(&mut self.open) {
+        for Opened { uid, revision } in std::mem::take(&mut self.open) {
             let Some((db, name)) = self.places.at(uid).cloned() else { continue };
             if let Some(place) = self.places.get_mut(db, &name) {
                 place.is_open = false;
@@ -245,6 +256,7 @@ impl Registry {
             let Some(ValueRef::Tree(tree)) = store.view(db, store.key(&name)).map(|entry| entry.value()) else {
                 continue;
             };
+            self.lines.sealed(db, &name, tree.change(revision));
             self.plan_trim(uid, tree, now_ms);
         }
     }
@@ -273,11 +285,18 @@ impl Registry {
 
     /// When there is something to do next, in Unix ms; at once if there is work.
     pub fn next_alarm_ms(&self) -> Option<u64> {
-        if self.untidy.is_empty() { self.places.next_trim_ms() } else { Some(0) }
+        if !self.untidy.is_empty() {
+            return Some(0);
+        }
+        self.places.next_trim_ms().into_iter().chain(self.leases.next_alarm_ms()).min()
     }
 
-    /// Does one thing that is due. Gives the database that it was done in, for the feed.
-    pub fn run_due(&mut self, store: &mut Store, effects: &mut Effects) -> Option<usize> {
+    /// Does one thing that is due. Gives the database that it was done in, for the feed. `heard`: when a connection was last
+    /// heard of, in Unix ms.
+    pub fn run_due(&mut self, store: &mut Store, effects: &mut Effects, heard: &dyn Fn(u64) -> u64) -> Option<usize> {
+        if let Some(db) = self.run_due_lease(store, effects, heard) {
+            return Some(db);
+        }
         if let Some((uid, (db, name))) = self.places.take_trim(now_ms(store)) {
             let mut ground = Ground { store, effects, db };
             let now_ms = ground.now_ms();
@@ -341,6 +360,7 @@ impl Registry {
             match change {
                 RegistryChange::Appeared { db, name } => self.note_appeared(store, db, &name, keep_epochs),
                 RegistryChange::Gone { uid } => {
+                    self.leases.store_gone(uid);
                     if let Some(at) = self.places.remove(uid) {
                         self.note_gone(&at);
                     }
@@ -349,8 +369,13 @@ impl Registry {
                     for name in self.places.flush(db) {
                         self.note_gone(&(db, name));
                     }
+                    self.leases.stores_gone(&self.places);
                 }
-                RegistryChange::Swapped { a, b } => self.places.swap(a, b),
+                RegistryChange::Swapped { a, b } => {
+                    self.places.swap(a, b);
+                    self.lines.database_gone(a);
+                    self.lines.database_gone(b);
+                }
             }
         }
         for db in 0..self.places.databases() {
@@ -360,18 +385,20 @@ impl Registry {
 
     fn note_appeared(&mut self, store: &mut Store, db: usize, name: &[u8], keep_epoch: bool) {
         let key = store.key(name);
-        let epoch = new_epoch(store);
+        let (epoch, now_ms) = (new_epoch(store), now_ms(store));
         let Some(mut entry) = store.db(db).get_mut(key) else { return };
         let mut value = entry.value_mut_unheard();
         let Some(mut tree) = value.tree_mut() else { return };
         if tree.uid() == 0 {
             // It comes from elsewhere: what was told of it there may be otherwise here.
             tree.set_uid(self.places.new_uid());
+            tree.renew_leases(now_ms);
             if !keep_epoch {
                 tree.set_epoch(epoch);
                 self.news.push(tree.uid());
             }
         }
+        self.leases.plan(tree.uid(), &tree);
         if let Some(before) = self.places.put(tree.uid(), db, name) {
             self.note_gone(&before);
         }
@@ -379,6 +406,7 @@ impl Registry {
 
     /// There is no store, or another one, at a key where there was one.
     fn note_gone(&mut self, at: &At) {
+        self.lines.store_gone(at.0, &at.1);
         self.open.retain(|opened| self.places.at(opened.uid).is_some_and(|known| known != at));
     }
 
@@ -396,6 +424,7 @@ impl Registry {
             let mut value = entry.value_mut_unheard();
             let Some(mut tree) = value.tree_mut() else { continue };
             tree.renew_leases(now_ms);
+            self.leases.plan(uid, &tree);
             if !(tree.options().durable && kept_all) {
                 tree.set_epoch(epoch);
                 self.news.push(uid);
@@ -429,6 +458,8 @@ impl Registry {
     /// A client is gone.
     pub fn client_gone(&mut self, client: u64) {
         self.viewers.forget(client);
+        self.leases.client_gone(client);
+        self.lines.leave(client);
     }
 
     /// Number of stores.

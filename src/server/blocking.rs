@@ -280,6 +280,7 @@ impl Server {
             return;
         }
         loop {
+            self.serve_woken();
             let databases: Vec<usize> = self.waiters.databases.keys().copied().collect();
             let changed: Vec<(usize, u64)> = databases
                 .into_iter()
@@ -438,6 +439,11 @@ impl Server {
         Again::Served
     }
 
+    /// Runs the command of a client that waits for nothing at a key again, if it still waits.
+    pub(super) fn wake(&mut self, id: ClientId) {
+        self.run_again(id, None);
+    }
+
     /// Why what a waiter waits for cannot be at its key with this position; `None` if it may be.
     fn missing(&mut self, id: ClientId, position: u64) -> Option<Again> {
         let waiter = self.waiters.by_client.get(&id)?;
@@ -531,6 +537,7 @@ impl Server {
     /// Takes a waiter out of all lists.
     fn forget_waiter(&mut self, id: ClientId) -> Option<Box<Waiter>> {
         let waiter = self.waiters.remove(id)?;
+        self.registry.leave_line(id.0);
         for position in waiter.positions() {
             self.store.db(waiter.db).stop_awaiting(position);
         }

@@ -15,6 +15,7 @@ use crate::command::error::Error;
 use crate::command::spec::{Flags, Group};
 use crate::config::{AclPubsubDefault, Config};
 use crate::pubsub::Kind;
+use crate::store::ValueRef;
 use weir_resp::Argv;
 
 /// Files and lines that both say which users there are.
@@ -177,7 +178,11 @@ impl Server {
             return user.check(call, std::iter::once(key));
         }
         if command.spec.group == Group::Registry && user.asks_for_keys() {
-            return user.check(call, names_of(command, argv).iter().copied());
+            let names = names_of(command, argv, &|store| match self.store.view(db, self.store.key(store))?.value() {
+                ValueRef::Tree(tree) => Some(tree),
+                _ => None,
+            });
+            return user.check(call, names.iter().copied());
         }
         self.found_keys.clear();
         if command.has_keys() && user.asks_for_keys() {

@@ -1,7 +1,7 @@
 //! Driving the registry: units end, histories are cut, durable stores keep what they have said.
 
 use super::Server;
-use super::client::Slot;
+use super::client::{ClientFlags, ClientId, Clients, Slot};
 use crate::command::error::Error;
 use crate::command::ground::{Ground, now_ms};
 use crate::registry::{Registry, Writer};
@@ -81,8 +81,9 @@ impl Server {
             return;
         }
         loop {
-            let Server { registry, store, effects, .. } = self;
-            let Some(db) = registry.run_due(store, effects) else { break };
+            let Server { registry, store, effects, clients, .. } = self;
+            let at_ms = store.now_ms();
+            let Some(db) = registry.run_due(store, effects, &|client| heard_ms(clients, client, at_ms)) else { break };
             self.propagate_own(db);
             if self.turn_us() >= TEND_US {
                 break;
@@ -93,9 +94,32 @@ impl Server {
         }
     }
 
+    /// When a connection was last heard of, in Unix ms.
+    pub(super) fn last_heard_ms(&self, client: u64) -> u64 {
+        heard_ms(&self.clients, client, self.store.now_ms())
+    }
+
+    /// Runs the commands again of those who wait for something in the registry that is theirs now.
+    pub(super) fn serve_woken(&mut self) {
+        while let Some(client) = self.registry.next_woken() {
+            self.wake(ClientId(client));
+        }
+    }
+
     /// When the registry is to be looked after next, in Unix ms.
     pub(super) fn registry_alarm_ms(&self) -> Option<i64> {
         let alarm_ms = self.registry.next_alarm_ms().filter(|_| self.layers_may_work())?;
         Some(i64::try_from(alarm_ms).unwrap_or(i64::MAX))
     }
+}
+
+/// When a connection was last heard of, in Unix ms. One that waits for this server is there: nothing it could say would be
+/// heard.
+fn heard_ms(clients: &Clients, client: u64, now_ms: i64) -> u64 {
+    let found = clients.slot_of(ClientId(client)).and_then(|slot| clients.get(slot));
+    let heard_ms = found.map_or(0, |client| {
+        let waits = client.flags.intersects(ClientFlags::BLOCKED | ClientFlags::PAUSED | ClientFlags::UNFINISHED);
+        if waits { now_ms } else { client.active_ms }
+    });
+    u64::try_from(heard_ms).unwrap_or_default()
 }

@@ -24,6 +24,7 @@ mod migrate;
 mod protocol;
 mod pubsub;
 mod registry;
+mod registry_leases;
 mod scripts;
 mod slow_and_hostile;
 mod snapshots;

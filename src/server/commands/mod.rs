@@ -4,7 +4,7 @@
 
 mod acl;
 mod admin;
-mod cfg;
+pub(super) mod cfg;
 mod client;
 mod client_filter;
 mod client_tracking;
@@ -36,6 +36,8 @@ use crate::command::table::Row;
 pub const FAMILIES: &[&[Row<ServerFn>]] = &[
     acl::COMMANDS,
     admin::COMMANDS,
+    cfg::lease::ROWS,
+    cfg::lock::ROWS,
     cfg::put::ROWS,
     cfg::read::ROWS,
     cfg::store::ROWS,

@@ -10,10 +10,13 @@
 use super::broker::{Options, number, push, words};
 use super::{KeyUse, Resolver, find_keys};
 use crate::acl::{Access, Extent, PathName};
-use crate::command::args::is;
+use crate::command::args::{Words, is};
 use crate::command::spec::KeyFlags;
+use crate::server::commands::cfg::txn::uses as transaction_uses;
 use crate::server::table::Command;
 use weir_resp::Argv;
+use weir_structs::number::parse_u64;
+use weir_structs::tree::{Lease, PATH_BYTES_MAX, Span, Tree};
 
 /// Keys whose use depends on other arguments.
 pub(super) const RESOLVERS: &[(&str, Resolver)] = &[
@@ -22,11 +25,16 @@ pub(super) const RESOLVERS: &[(&str, Resolver)] = &[
     ("cfg.poll", poll_keys),
 ];
 
-/// What a call uses in stores. Whatever the call, something is named for each of its keys.
-pub(in crate::server) fn names_of<'a>(command: &Command, argv: Argv<'a>) -> Vec<PathName<'a>> {
+/// What a call uses in stores. Whatever the call, something is named for each of its keys. `tree`: what is at a key now.
+pub(in crate::server) fn names_of<'a>(
+    command: &Command,
+    argv: Argv<'a>,
+    tree: &dyn Fn(&[u8]) -> Option<&'a Tree>,
+) -> Vec<PathName<'a>> {
     if let Some((_, name)) = NAMES.iter().find(|(name, _)| *name == command.full_name) {
         let store_at = if command.full_name.contains('|') { 2 } else { 1 };
-        let mut names = Names { argv, store_at, found: Vec::new() };
+        let tree = argv.get(store_at).and_then(tree);
+        let mut names = Names { argv, store_at, tree, found: Vec::new() };
         name(&mut names);
         return names.found;
     }
@@ -47,6 +55,7 @@ pub(in crate::server) fn names_of<'a>(command: &Command, argv: Argv<'a>) -> Vec<
 struct Names<'a> {
     argv: Argv<'a>,
     store_at: usize,
+    tree: Option<&'a Tree>,
     found: Vec<PathName<'a>>,
 }
 
@@ -60,9 +69,12 @@ const NAMES: &[(&str, Find)] = &[
     ("cfg.range", |names| names.span(RANGE)),
     ("cfg.watch", |names| names.span(WATCH)),
     ("cfg.poll", poll),
+    ("cfg.txn", txn),
     ("cfg.history", |names| names.path(Access::READ)),
     ("cfg.lease|grant", |names| names.something(Access::WRITE)),
     ("cfg.lease|keepalive", |names| names.something(Access::WRITE)),
+    ("cfg.lease|revoke", |names| names.of_lease(Access::WRITE)),
+    ("cfg.lease|ttl", lease_ttl),
     ("cfg.lock", |names| names.path(Access::WRITE)),
     ("cfg.unlock", |names| names.name_of_key(Access::WRITE)),
     ("cfg.elect|campaign", |names| names.path(Access::WRITE)),
@@ -98,10 +110,33 @@ fn put(names: &mut Names<'_>) {
     names.path(access);
 }
 
-/// `CFG.CREATE s path value .. [SEQ]`: a number follows on the path.
+/// `CFG.CREATE s path value .. [SEQ] [PARENT]`: a number follows on the path; parents that are not there are made.
 fn create(names: &mut Names<'_>) {
     let extent = if names.has("SEQ", 4, CREATE) { Extent::Beginning } else { Extent::Path };
     names.push(extent, "", Access::WRITE);
+    if names.has("PARENT", 4, CREATE) {
+        // Of what is too long to be a path nothing is made.
+        let path = Some(names.arg(2)).filter(|path| path.len() <= PATH_BYTES_MAX).unwrap_or_default();
+        let ends = path.iter().enumerate().skip(1).filter(|(_, byte)| **byte == b'/').map(|(at, _)| at);
+        for parent in ends.filter_map(|end| path.get(..end)) {
+            if names.tree.is_none_or(|tree| tree.get(parent).is_none()) {
+                names.push_parts([parent, b"", b""], Extent::Path, Access::WRITE);
+            }
+        }
+    }
+}
+
+/// `CFG.LEASE TTL s id [KEYS]`
+fn lease_ttl(names: &mut Names<'_>) {
+    if names.argv.len() > 4 { names.of_lease(Access::READ) } else { names.something(Access::empty()) }
+}
+
+/// A transaction is read as it is when it runs. What is none changes nothing, and its command says so.
+fn txn(names: &mut Names<'_>) {
+    names.something(Access::empty());
+    for (span, access) in transaction_uses(Words::new(names.argv, 2)).unwrap_or_default() {
+        names.span_of(span, access);
+    }
 }
 
 /// `CFG.DEL s path [PREFIX] .. [PREV]`
@@ -133,7 +168,7 @@ fn polled(argv: Argv<'_>) -> impl Iterator<Item = usize> {
 
 /// The store with what is done in it.
 fn push_store(argv: Argv<'_>, found: &mut Vec<KeyUse>, find: Find) {
-    let mut names = Names { argv, store_at: 1, found: Vec::new() };
+    let mut names = Names { argv, store_at: 1, tree: None, found: Vec::new() };
     find(&mut names);
     let access = names.found.iter().fold(Access::empty(), |sum, name| sum | name.access);
     let mut flags = if access.contains(Access::WRITE) { KeyFlags::RW | KeyFlags::UPDATE } else { KeyFlags::RO };
@@ -178,6 +213,29 @@ impl<'a> Names<'a> {
         self.push_parts([b"/", b"", b""], Extent::Something, access);
     }
 
+    /// Every path that is attached to the lease behind the store.
+    fn of_lease(&mut self, access: Access) {
+        let id = self.argv.get(self.store_at + 1).and_then(parse_u64);
+        let lease = self.tree.zip(id).and_then(|(tree, id)| tree.lease(id));
+        for path in lease.into_iter().flat_map(Lease::paths) {
+            self.push_parts([path, b"", b""], Extent::Path, access);
+        }
+        self.something(access);
+    }
+
+    /// Paths as commands name them.
+    fn span_of(&mut self, span: Span<'a>, access: Access) {
+        match span {
+            Span::One(path) => self.push_parts([path, b"", b""], Extent::Path, access),
+            Span::Prefix(path) => self.push_parts([path, b"", b""], Extent::Beginning, access),
+            Span::Range(from, to) => self.push_parts([common(from, to), b"", b""], Extent::Beginning, access),
+            Span::Children(path) => {
+                let slash: &[u8] = if path.ends_with(b"/") { b"" } else { b"/" };
+                self.push_parts([path, slash, b""], Extent::Beginning, access);
+            }
+        }
+    }
+
     /// What is below the path.
     fn below(&mut self, access: Access) {
         let slash = if self.arg(self.store_at + 1).ends_with(b"/") { "" } else { "/" };
@@ -187,19 +245,17 @@ impl<'a> Names<'a> {
     /// `path [PREFIX | TO end | CHILDREN]`: two ends have in common what everything between them begins with.
     fn span(&mut self, options: Options) {
         let (argv, path) = (self.argv, self.arg(self.store_at + 1));
-        let (mut common, mut wide, mut children) = (path, false, false);
+        let (mut beginning, mut wide, mut children) = (path, false, false);
         for at in words(argv, self.store_at + 2, options) {
             let word = argv.at(at);
             if is(word, "TO") {
-                let end = self.arg(at + 1);
-                let len = common.iter().zip(end).take_while(|(a, b)| a == b).count();
-                common = common.get(..len).unwrap_or_default();
+                beginning = common(beginning, self.arg(at + 1));
             }
             wide |= is(word, "TO") || is(word, "PREFIX");
             children |= is(word, "CHILDREN");
         }
         match (wide, children) {
-            (true, _) => self.push_parts([common, b"", b""], Extent::Beginning, Access::READ),
+            (true, _) => self.push_parts([beginning, b"", b""], Extent::Beginning, Access::READ),
             (false, true) => self.below(Access::READ),
             (false, false) => self.path(Access::READ),
         }
@@ -223,6 +279,12 @@ impl<'a> Names<'a> {
             None => self.below(access),
         }
     }
+}
+
+/// What two have in common from their beginnings on.
+fn common<'a>(one: &'a [u8], other: &[u8]) -> &'a [u8] {
+    let len = one.iter().zip(other).take_while(|(a, b)| a == b).count();
+    one.get(..len).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -177,6 +177,11 @@ impl<'a> Range<'a> {
         })
     }
 
+    /// The paths.
+    pub(super) fn span(&self) -> Span<'a> {
+        self.span
+    }
+
     /// Takes the next option, if it is one of a range's. Says whether it was.
     pub(super) fn take_option(&mut self, words: &mut Words<'a>) -> Result<bool, Error> {
         if words.accept("AT") {

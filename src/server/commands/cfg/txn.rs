@@ -12,6 +12,7 @@ use super::put::{Delete, Put};
 use super::read::{Range, put_revision, put_value};
 use super::rows::{ADDS, READ_AND_CHANGED, spec, store};
 use super::{next_number, put_field};
+use crate::acl::Access;
 use crate::command::args::{Words, is};
 use crate::command::error::Error;
 use crate::command::reply::{Output, Reply};
@@ -21,7 +22,7 @@ use crate::registry::{Writer, check_path};
 use crate::server::commands::row_parts::{int, text};
 use crate::server::{ServerCx, ServerFn};
 use std::cmp::Ordering;
-use weir_structs::tree::{Tree, Version};
+use weir_structs::tree::{Span, Tree, Version};
 
 const CONDITIONS: &[Arg] = &[int("numconditions"), text("condition").optional().multiple()];
 const OPERATIONS: &[Arg] = &[int("numoperations"), text("operation").optional().multiple()];
@@ -228,23 +229,51 @@ fn take_list<'a, T>(words: &mut Words<'a>, take: impl Fn(&mut Words<'a>) -> Resu
     (0..count).map(|_| take(words)).collect()
 }
 
+/// A transaction as it is called.
+#[derive(Debug, Default)]
+struct Transaction<'a> {
+    conditions: Vec<Condition<'a>>,
+    if_so: Vec<Operation<'a>>,
+    if_not: Vec<Operation<'a>>,
+}
+
+impl<'a> Transaction<'a> {
+    fn parse(mut words: Words<'a>) -> Result<Transaction<'a>, Error> {
+        let mut parsed = Transaction::default();
+        if words.accept("IF") {
+            parsed.conditions = take_list(&mut words, Condition::take)?;
+        }
+        if words.accept("THEN") {
+            parsed.if_so = take_list(&mut words, Operation::take)?;
+        }
+        if words.accept("ELSE") {
+            parsed.if_not = take_list(&mut words, Operation::take)?;
+        }
+        if words.left() > 0 { Err(Error::SYNTAX) } else { Ok(parsed) }
+    }
+}
+
+/// Which paths a transaction uses, and what for. `words` begin behind the store.
+///
+/// # Errors
+/// It is none: the command says the same.
+pub(in crate::server) fn uses<'a>(words: Words<'a>) -> Result<Vec<(Span<'a>, Access)>, Error> {
+    let Transaction { conditions, if_so, if_not } = Transaction::parse(words)?;
+    let compared = conditions.into_iter().map(|condition| match condition {
+        Condition::Exists(path) | Condition::Compares(path, ..) => (Span::One(path), Access::READ),
+    });
+    let done = if_so.into_iter().chain(if_not).map(|operation| match operation {
+        Operation::Put(put) => (Span::One(put.path), Access::WRITE),
+        Operation::Delete(delete) => (delete.span(), Access::WRITE),
+        Operation::Get(path) => (Span::One(path), Access::READ),
+        Operation::Range(range) => (range.span(), Access::READ),
+    });
+    Ok(compared.chain(done).collect())
+}
+
 fn txn_command(cx: &mut ServerCx<'_>) -> Result<(), Error> {
     let name = cx.arg(1);
-    let mut words = cx.words(2);
-    let mut conditions = Vec::new();
-    let (mut if_so, mut if_not) = (Vec::new(), Vec::new());
-    if words.accept("IF") {
-        conditions = take_list(&mut words, Condition::take)?;
-    }
-    if words.accept("THEN") {
-        if_so = take_list(&mut words, Operation::take)?;
-    }
-    if words.accept("ELSE") {
-        if_not = take_list(&mut words, Operation::take)?;
-    }
-    if words.left() > 0 {
-        return Err(Error::SYNTAX);
-    }
+    let Transaction { conditions, if_so, if_not } = Transaction::parse(cx.words(2))?;
     check_paths(&if_so)?;
     check_paths(&if_not)?;
     let resp = cx.reply.resp();
