@@ -259,7 +259,7 @@ fn what_is_no_path_is_refused_and_nothing_changes() {
     }
     for (words, error) in [
         ("CFG.RANGE s /a TO b LIMIT x", "-ERR value is not an integer or out of range"),
-        ("CFG.RANGE s a TO b", "-CFGPATH the ends of a range begin with '/' or what sorts behind it"),
+        ("CFG.RANGE s - TO b", "-CFGPATH the ends of a range begin with '/' or what sorts behind it"),
         ("CFG.RANGE s /a AT 18446744073709551615", "-ERR value is not an integer or out of range"),
         ("CFG.RANGE s /a AT 2", "-CFGFUTURE 1"),
         ("CFG.RANGE none /a AT 1", "-CFGFUTURE 0"),
