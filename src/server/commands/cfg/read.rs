@@ -7,11 +7,11 @@ use crate::command::error::Error;
 use crate::command::reply::Reply;
 use crate::command::spec::{Acl, Arg};
 use crate::command::table::Row;
-use crate::registry::{check_path, check_prefix, check_revision};
+use crate::registry::{Labels, check_path, check_prefix, check_revision, view};
 use crate::server::commands::row_parts::{flag, int, option, text};
 use crate::server::{ServerCx, ServerFn};
+use std::borrow::Cow;
 use std::cmp::Reverse;
-use std::sync::Arc;
 use weir_structs::tree::{PATH_BYTES_MAX, Revision, Span, Tree, Version};
 
 const WHICH: &[Arg] = &[Arg::word("prefix", "PREFIX"), text("end").token("TO"), Arg::word("children", "CHILDREN")];
@@ -86,9 +86,13 @@ fn get_command(cx: &mut ServerCx<'_>) -> Result<(), Error> {
         }
     }
     check_path(path)?;
-    let (_, ground) = cx.server.registry_ground(cx.slot);
+    let client = cx.client().id.0;
+    let (registry, ground) = cx.server.registry_ground(cx.slot);
     let found = match ground.tree(name)? {
-        Some(tree) => look(tree, path, at)?,
+        Some(tree) => {
+            at.map_or(Ok(()), |at| check_revision(tree, at))?;
+            view::sees(tree, path, at, registry.labels(client))
+        }
         None => None,
     };
     match found {
@@ -98,12 +102,6 @@ fn get_command(cx: &mut ServerCx<'_>) -> Result<(), Error> {
     }
     cx.server.await_durable(cx.slot, name);
     Ok(())
-}
-
-fn look<'t>(tree: &'t Tree, path: &[u8], at: Option<Revision>) -> Result<Option<&'t Version>, Error> {
-    let Some(at) = at else { return Ok(tree.get(path)) };
-    check_revision(tree, at)?;
-    Ok(tree.get_at(path, at))
 }
 
 /// By what paths are sorted.
@@ -227,12 +225,13 @@ impl<'a> Range<'a> {
         self.at.map_or(Ok(()), |at| check_revision(tree, at))
     }
 
-    /// Writes what is there as a map.
-    pub(super) fn put(&self, tree: Option<&Tree>, reply: &mut Reply<'_>) {
+    /// Writes what is there for who has these labels, as a map.
+    pub(super) fn put(&self, tree: Option<&Tree>, labels: &Labels, reply: &mut Reply<'_>) {
         let limit = usize::try_from(self.limit).unwrap_or(usize::MAX);
         let wanted = |version: &Version| (self.modified.0..=self.modified.1).contains(&version.modified());
-        let all = tree.into_iter().flat_map(|tree| tree.span(self.span, self.at)).filter(|(_, it)| wanted(it));
-        let (mut found, mut count): (Vec<(&Arc<[u8]>, &Version)>, _) = (Vec::new(), 0);
+        let all = tree.into_iter().flat_map(|tree| view::seen(tree, self.span, self.at, labels));
+        let all = all.filter(|(_, it)| wanted(it));
+        let (mut found, mut count): (Vec<(Cow<'_, [u8]>, &Version)>, _) = (Vec::new(), 0);
         if self.count_only {
             count = all.count();
         } else if let Some((field, greatest_first)) = self.sort {
@@ -260,7 +259,7 @@ impl<'a> Range<'a> {
         reply.text("kvs");
         reply.array(found.len());
         for (path, version) in found {
-            put_version(reply, Some(path), version, !self.keys_only);
+            put_version(reply, Some(&path), version, !self.keys_only);
         }
     }
 }
@@ -274,14 +273,15 @@ fn range_command(cx: &mut ServerCx<'_>) -> Result<(), Error> {
             return Err(Error::SYNTAX);
         }
     }
-    let (_, ground) = cx.server.registry_ground(cx.slot);
+    let client = cx.client().id.0;
+    let (registry, ground) = cx.server.registry_ground(cx.slot);
     let tree = ground.tree(name)?;
     match (tree, range.at) {
         (Some(tree), _) => range.check(tree)?,
         (None, Some(1..)) => return Err(Error::cfg_future(0)),
         (None, _) => {}
     }
-    range.put(tree, &mut cx.reply);
+    range.put(tree, registry.labels(client), &mut cx.reply);
     cx.server.await_durable(cx.slot, name);
     Ok(())
 }

@@ -6,7 +6,8 @@
 //!                ELSE n ..
 //! ```
 //!
-//! Everything is looked at before anything is written: a transaction that is refused has changed nothing.
+//! Everything is looked at before anything is written: a transaction that is refused has changed nothing. What it compares and
+//! reads is what is there for those without labels, which is what it writes.
 
 use super::put::{Delete, Put};
 use super::read::{Range, put_revision, put_value};
@@ -18,7 +19,7 @@ use crate::command::error::Error;
 use crate::command::reply::{Output, Reply};
 use crate::command::spec::{Acl, Arg};
 use crate::command::table::Row;
-use crate::registry::{Writer, check_path};
+use crate::registry::{Labels, Writer, check_path};
 use crate::server::commands::row_parts::{int, text};
 use crate::server::{ServerCx, ServerFn};
 use std::cmp::Ordering;
@@ -189,7 +190,7 @@ impl<'a> Operation<'a> {
                 put_field(reply, "revision", writer.last_revision());
             }
             Operation::Get(path) => put_value(writer.tree(), path, reply),
-            Operation::Range(range) => range.put(Some(writer.tree()), reply),
+            Operation::Range(range) => range.put(Some(writer.tree()), &Labels::default(), reply),
         }
     }
 }
