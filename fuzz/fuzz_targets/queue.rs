@@ -51,7 +51,7 @@ fuzz_target!(|input: &[u8]| {
             }
             3 => drop(queue.give_back(id, number % 2 == 0, (number % 3 == 0).then_some(now_ms))),
             4 => drop(queue.remove(id)),
-            5 => drop(queue.fire(id)),
+            5 => drop(queue.fire(id, now_ms)),
             6 => drop(queue.commit(id, now_ms)),
             7 => drop(queue.die(id, DeathReason::Rejected, now_ms)),
             8 => {

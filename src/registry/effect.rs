@@ -23,7 +23,7 @@ use crate::command::ground::Ground;
 use weir_structs::number::parse_u64;
 use weir_structs::pieces::BigPieces;
 use weir_structs::queue::ParcelPool;
-use weir_structs::tree::{Revision, Tree, Write};
+use weir_structs::tree::{REVISION_MAX, Revision, Tree, Write, check_stored_path};
 
 /// Revisions and epochs are below this, so that replies and signed counters of clients hold them.
 pub(super) const NUMBER_MAX: u64 = i64::MAX as u64;
@@ -42,7 +42,7 @@ impl Registry {
                 let (path, value) = (words.expect()?, words.expect()?);
                 let (lease, flags) = (number(words)?, unsigned(words)?);
                 self.repeat(ground, store, Some(epoch), |tree| {
-                    let fits = fits(tree, revision);
+                    let fits = fits(tree, revision) && check_stored_path(path).is_ok();
                     fits && tree.write(revision, time_ms, Write::Put { path, value, lease, flags })
                 })?;
             }
@@ -136,7 +136,7 @@ impl Registry {
 
 /// Whether a write of this revision may follow.
 fn fits(tree: &Tree, revision: Revision) -> bool {
-    revision > 0 && revision >= tree.revision()
+    (1..=REVISION_MAX).contains(&revision) && revision >= tree.revision()
 }
 
 fn unsigned(words: &mut Words<'_>) -> Result<u64, Error> {
