@@ -22,6 +22,8 @@ pub enum Awaited {
     Message,
     /// A queue with room for another message.
     Room,
+    /// A change in a store of the registry that it observes.
+    Change,
     /// Nothing at keys: the server has the reply later.
     Reply,
 }

@@ -426,6 +426,18 @@ impl Error {
 
     /// A request of the registry that is to push, of a client of RESP2.
     pub const CFG_NO_PROTO: Error = Error::fixed("NOPROTO pushed events need RESP3: HELLO 3, or use CFG.POLL");
+    /// CFG.WATCH: a name that the connection has in use.
+    pub const CFG_ID_IN_USE: Error = Error::fixed("CFGWATCH id is in use on this connection");
+    /// CFG.UNWATCH, CFG.PROGRESS: a name that the connection does not have.
+    pub const CFG_NO_ID: Error = Error::fixed("CFGWATCH no such id on this connection");
+    /// CFG.WATCH: a name that is too short or too long.
+    pub const CFG_ID: Error = Error::fixed("CFGWATCH an id has 1 to 64 bytes");
+    /// More is observed than one connection may.
+    pub const CFG_TOO_MANY_OBSERVERS: Error = Error::fixed("CFGLIMIT too many watches on this connection");
+    /// CFG.POLL: no more than that.
+    pub const CFG_TOO_MANY_POLLED: Error = Error::fixed("CFGLIMIT one poll names at most 1024 paths");
+    /// CFG.POLL: no longer than that.
+    pub const CFG_BLOCK_TOO_LONG: Error = Error::fixed("CFGLIMIT BLOCK is at most 600000 ms");
     /// A lease that there is not, or not any more.
     pub const CFG_NO_LEASE: Error = Error::fixed("CFGLEASE no such lease");
     /// A store that there is not.

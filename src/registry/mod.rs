@@ -26,6 +26,7 @@ mod hidden;
 mod labels;
 mod leases;
 mod locks;
+pub mod observers;
 mod options;
 mod places;
 mod releases;
@@ -49,6 +50,7 @@ use crate::command::error::Error;
 use crate::command::ground::{Ground, now_ms};
 use crate::store::{RegistryChange, Store, ValueRef};
 use hashbrown::HashMap;
+use observers::{Message, Observers, PollEntry, Polled, Served, Sight, Standing};
 use places::{At, Opened, Places};
 use weir_structs::number::format_u64;
 use weir_structs::pieces::BigPieces;
@@ -150,9 +152,76 @@ pub struct Registry {
     /// What is being put together from the pieces of a file.
     unfinished: HashMap<(usize, Box<[u8]>), BigPieces>,
     viewers: view::Viewers,
+    /// Who wants to hear of changes.
+    pub observers: Observers,
 }
 
 impl Registry {
+    /// How a store stands for who begins to observe it or comes back.
+    ///
+    /// # Errors
+    /// There is something else.
+    pub fn standing(&self, store: &Store, db: usize, name: &[u8]) -> Result<Standing, Error> {
+        let tree = match store.view(db, store.key(name)).map(|entry| entry.value()) {
+            None => None,
+            Some(ValueRef::Tree(tree)) => Some(tree),
+            Some(_) => return Err(Error::WRONG_TYPE),
+        };
+        let opened = tree.and_then(|tree| self.open.iter().find(|opened| opened.uid == tree.uid()));
+        Ok(Standing::of(tree, opened.map(|opened| opened.revision)))
+    }
+
+    /// Tells observers what they have not seen; see [`Observers::deliver`].
+    pub fn deliver(&mut self, store: &Store, may_go_on: &mut dyn FnMut() -> bool, send: &mut dyn FnMut(u64, Message)) {
+        let Registry { observers, viewers, .. } = self;
+        observers.deliver(&SeenBy { store, viewers }, may_go_on, send);
+    }
+
+    /// The same for one client; see [`Observers::bring_up`].
+    pub fn bring_up(
+        &mut self,
+        client: u64,
+        store: &Store,
+        may_go_on: &mut dyn FnMut() -> bool,
+        send: &mut dyn FnMut(Message),
+    ) -> Served {
+        let Registry { observers, viewers, .. } = self;
+        observers.bring_up(client, &SeenBy { store, viewers }, may_go_on, send)
+    }
+
+    /// What has happened in a store since somebody who polls has looked; see [`Observers::poll`].
+    ///
+    /// # Errors
+    /// There is something else; an entry is of another epoch, or wants what is compacted or in the future.
+    pub fn poll<'s>(
+        &self,
+        store: &'s Store,
+        db: usize,
+        client: u64,
+        entries: &[PollEntry<'_>],
+        count: usize,
+    ) -> Result<Option<Polled<'s>>, Error> {
+        let Some(first) = entries.first() else { return Ok(None) };
+        let standing = self.standing(store, db, first.store)?;
+        let tree = tree_at(store, db, first.store);
+        self.observers.poll(tree, standing, entries, count, self.labels(client))
+    }
+
+    /// Observers look what is at a key now.
+    fn look(&mut self, store: &Store, db: usize, name: &[u8], born: bool) {
+        if self.observers.is_empty() {
+            return;
+        }
+        self.observers.look(db, name, tree_at(store, db, name), born);
+    }
+
+    /// The same for all keys of a database.
+    fn look_at_all(&mut self, store: &Store, db: usize) {
+        for name in self.observers.names(db) {
+            self.look(store, db, &name, false);
+        }
+    }
+
     /// Lets `change` write to a store, which is made if it is missing, as a part of the revision of the unit. `change` looks at
     /// everything before it writes: an error changes nothing.
     ///
@@ -257,6 +326,13 @@ impl Registry {
                 continue;
             };
             self.lines.sealed(db, &name, tree.change(revision));
+            if !self.observers.is_empty() {
+                self.observers.sealed(db, &name, tree, |touch| {
+                    if let Some(change) = tree.change(tree.revision()) {
+                        view::touched(tree, change, touch);
+                    }
+                });
+            }
             self.plan_trim(uid, tree, now_ms);
         }
     }
@@ -293,11 +369,17 @@ impl Registry {
 
     /// Does one thing that is due. Gives the database that it was done in, for the feed. `heard`: when a connection was last
     /// heard of, in Unix ms.
-    pub fn run_due(&mut self, store: &mut Store, effects: &mut Effects, heard: &dyn Fn(u64) -> u64) -> Option<usize> {
+    pub fn run_due(
+        &mut self,
+        store: &mut Store,
+        effects: &mut Effects,
+        heard: &dyn Fn(u64) -> u64,
+        may_trim: bool,
+    ) -> Option<usize> {
         if let Some(db) = self.run_due_lease(store, effects, heard) {
             return Some(db);
         }
-        if let Some((uid, (db, name))) = self.places.take_trim(now_ms(store)) {
+        if may_trim && let Some((uid, (db, name))) = self.places.take_trim(now_ms(store)) {
             let mut ground = Ground { store, effects, db };
             let now_ms = ground.now_ms();
             let beyond = ground.tree(&name).ok().flatten().and_then(|tree| tree.beyond(now_ms));
@@ -338,6 +420,7 @@ impl Registry {
         if to <= tree.compacted() {
             return Err(Error::cfg_compacted(tree.compacted()));
         }
+        self.observers.compacts(ground.db, name, to);
         self.write(ground, name, |writer| {
             writer.compact(to);
             Ok(())
@@ -363,6 +446,7 @@ impl Registry {
                     self.leases.store_gone(uid);
                     if let Some(at) = self.places.remove(uid) {
                         self.note_gone(&at);
+                        self.look(store, at.0, &at.1, false);
                     }
                 }
                 RegistryChange::Flushed { db } => {
@@ -370,11 +454,14 @@ impl Registry {
                         self.note_gone(&(db, name));
                     }
                     self.leases.stores_gone(&self.places);
+                    self.look_at_all(store, db);
                 }
                 RegistryChange::Swapped { a, b } => {
                     self.places.swap(a, b);
                     self.lines.database_gone(a);
                     self.lines.database_gone(b);
+                    self.look_at_all(store, a);
+                    self.look_at_all(store, b);
                 }
             }
         }
@@ -386,22 +473,29 @@ impl Registry {
     fn note_appeared(&mut self, store: &mut Store, db: usize, name: &[u8], keep_epoch: bool) {
         let key = store.key(name);
         let (epoch, now_ms) = (new_epoch(store), now_ms(store));
-        let Some(mut entry) = store.db(db).get_mut(key) else { return };
-        let mut value = entry.value_mut_unheard();
-        let Some(mut tree) = value.tree_mut() else { return };
-        if tree.uid() == 0 {
-            // It comes from elsewhere: what was told of it there may be otherwise here.
-            tree.set_uid(self.places.new_uid());
-            tree.renew_leases(now_ms);
-            if !keep_epoch {
-                tree.set_epoch(epoch);
-                self.news.push(tree.uid());
+        let uid = {
+            let Some(mut entry) = store.db(db).get_mut(key) else { return };
+            let mut value = entry.value_mut_unheard();
+            let Some(mut tree) = value.tree_mut() else { return };
+            if tree.uid() == 0 {
+                // It comes from elsewhere: what was told of it there may be otherwise here.
+                tree.set_uid(self.places.new_uid());
+                tree.renew_leases(now_ms);
+                if !keep_epoch {
+                    tree.set_epoch(epoch);
+                    self.news.push(tree.uid());
+                }
             }
-        }
-        self.leases.plan(tree.uid(), &tree);
-        if let Some(before) = self.places.put(tree.uid(), db, name) {
+            self.leases.plan(tree.uid(), &tree);
+            tree.uid()
+        };
+        // One that a write has made is known.
+        let born = self.places.at(uid).is_some_and(|(of, known)| *of == db && **known == *name);
+        if let Some(before) = self.places.put(uid, db, name) {
             self.note_gone(&before);
+            self.look(store, before.0, &before.1, false);
         }
+        self.look(store, db, name, born);
     }
 
     /// There is no store, or another one, at a key where there was one.
@@ -434,6 +528,9 @@ impl Registry {
                 place.is_open = false;
             }
         }
+        for db in 0..store.databases() {
+            self.look_at_all(store, db);
+        }
     }
 
     /// What a client has said of itself.
@@ -457,6 +554,7 @@ impl Registry {
 
     /// A client is gone.
     pub fn client_gone(&mut self, client: u64) {
+        self.observers.client_gone(client);
         self.viewers.forget(client);
         self.leases.client_gone(client);
         self.lines.leave(client);
@@ -470,6 +568,34 @@ impl Registry {
     /// All stores, in no order, with their databases and names.
     pub fn all(&self) -> impl Iterator<Item = (usize, &[u8])> {
         self.places.all().map(|(_, (db, name))| (*db, &**name))
+    }
+}
+
+/// The store at a key, if there is one.
+fn tree_at<'s>(store: &'s Store, db: usize, name: &[u8]) -> Option<&'s Tree> {
+    match store.view(db, store.key(name)).map(|entry| entry.value()) {
+        Some(ValueRef::Tree(tree)) => Some(tree),
+        _ => None,
+    }
+}
+
+/// All stores, and what clients see of them.
+struct SeenBy<'s> {
+    store: &'s Store,
+    viewers: &'s view::Viewers,
+}
+
+impl Sight for SeenBy<'_> {
+    fn tree(&self, db: usize, name: &[u8]) -> Option<&Tree> {
+        tree_at(self.store, db, name)
+    }
+
+    fn labels(&self, client: u64) -> &Labels {
+        self.viewers.of(client)
+    }
+
+    fn now_ms(&self) -> u64 {
+        now_ms(self.store)
     }
 }
 

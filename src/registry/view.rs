@@ -127,7 +127,7 @@ pub fn events<'t, 's>(
 }
 
 /// Whether there were any gray releases after a change or before.
-fn has_rules(tree: &Tree, change: &Change<'_>) -> bool {
+pub(super) fn has_rules(tree: &Tree, change: &Change<'_>) -> bool {
     let is_rule = |event: &Event| event.path.starts_with(RULES);
     tree.span(Span::Prefix(RULES), Some(change.revision)).next().is_some() || change.events.iter().any(is_rule)
 }

@@ -378,6 +378,7 @@ impl Server {
         {
             return not_there;
         }
+        self.bring_up_waiter(slot);
         let Some(mut waiter) = self.waiters.by_client.remove(&id) else { return Again::Waits };
         let command = waiter.command;
         let argv = waiter.batch.command(0);
@@ -465,7 +466,7 @@ impl Server {
                 continue;
             }
             let fits = match waiter.block.awaited {
-                Awaited::Nothing => false,
+                Awaited::Nothing | Awaited::Change => false,
                 Awaited::List => matches!(kind, Some(Kind::ListPacked | Kind::List)),
                 Awaited::Zset => matches!(kind, Some(Kind::ZsetPacked | Kind::Zset)),
                 Awaited::Stream => kind == Some(Kind::Stream),
@@ -505,6 +506,9 @@ impl Server {
     /// Gives a waiter its reply and lets its client go on.
     fn end_waiting(&mut self, id: ClientId, out: Output, error: Option<&Error>) {
         let Some(waiter) = self.forget_waiter(id) else { return };
+        if self.clients.get(waiter.slot).is_some_and(|client| !client.flags.contains(ClientFlags::RUNNING)) {
+            self.bring_up_waiter(waiter.slot);
+        }
         let done = Done {
             command: waiter.command.id,
             ticks: waiter.ticks,
@@ -538,6 +542,9 @@ impl Server {
     fn forget_waiter(&mut self, id: ClientId) -> Option<Box<Waiter>> {
         let waiter = self.waiters.remove(id)?;
         self.registry.leave_line(id.0);
+        if waiter.block.awaited == Awaited::Change {
+            self.registry.observers.end_poll(id.0);
+        }
         for position in waiter.positions() {
             self.store.db(waiter.db).stop_awaiting(position);
         }

@@ -69,6 +69,8 @@ bitflags::bitflags! {
         const CONFIRMS = 1 << 20;
         /// Runs what a file says; it is nobody, and nowhere listed.
         const REPEATER = 1 << 19;
+        /// Observes stores of the registry, or has.
+        const OBSERVES = 1 << 21;
         /// CLIENT TRACKING ON.
         const TRACKING = 1 << 24;
         /// Keys that it reads now are remembered.

@@ -150,7 +150,9 @@ impl Server {
         if let Some(timer_ms) = self.waiters.next_timer_ms() {
             next_ms = next_ms.min(timer_ms);
         }
-        for alarm_ms in [self.broker_alarm_ms(), self.registry_alarm_ms()].into_iter().flatten() {
+        for alarm_ms in
+            [self.broker_alarm_ms(), self.registry_alarm_ms(), self.observers_alarm_ms()].into_iter().flatten()
+        {
             next_ms = next_ms.min(alarm_ms);
         }
         if self.background.pending() > 0 {
@@ -246,6 +248,7 @@ impl Server {
         let now_ms = self.store.now_ms();
         let exempt = ClientFlags::MONITOR
             | ClientFlags::SUBSCRIBER
+            | ClientFlags::OBSERVES
             | ClientFlags::PAUSED
             | ClientFlags::BLOCKED
             | ClientFlags::UNFINISHED;

@@ -178,6 +178,11 @@ impl Server {
             job.state = JobState::CloseAfterReply;
             return;
         };
+        if client.flags.contains(ClientFlags::OBSERVES) && !self.bring_up(slot) {
+            self.leave_behind(job, began);
+            return;
+        }
+        let Some(client) = self.clients.get_mut(slot) else { return };
         if client.flags.contains(ClientFlags::PUSHED) {
             client.take_pushes(out);
         }
@@ -242,6 +247,16 @@ impl Server {
             self.after_special(slot, Some(command), job, mark);
         }
         self.advance(job, planned);
+    }
+
+    /// A client is to be told so much before its next command that the command waits for the next turn.
+    #[cold]
+    fn leave_behind(&mut self, job: &mut Job, began: &mut u64) {
+        job.state = JobState::Unfinished;
+        if let Some(client) = self.clients.get_mut(job.slot) {
+            client.flags.insert(ClientFlags::UNFINISHED);
+        }
+        *began = self.stats.now();
     }
 
     /// Does with a command that is not run now what the gates have decided.

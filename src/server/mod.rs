@@ -32,6 +32,7 @@ mod loading;
 pub mod message;
 mod migrating;
 mod notify;
+mod observers;
 pub mod pause;
 pub mod permissions;
 mod propagate;
@@ -188,6 +189,7 @@ pub struct Server {
     /// Subscribers whose commands are running, and perhaps some whose commands have run.
     running_subscribers: Vec<Slot>,
     tracking: tracking::Tracking,
+    delivery: observers::Delivery,
     client_memory: client_memory::ClientMemory,
     reply_peaks: client::ReplyPeaks,
     /// Keys of the call that is checked; empty in between, kept for its room.
@@ -250,6 +252,7 @@ impl Server {
             migrations: migrating::Migrations::default(),
             running_subscribers: Vec::new(),
             tracking: tracking::Tracking::default(),
+            delivery: observers::Delivery::default(),
             client_memory: client_memory::ClientMemory::default(),
             reply_peaks: client::ReplyPeaks::default(),
             found_keys: Vec::new(),
@@ -355,6 +358,7 @@ impl Server {
             facts(&mut client.io);
             self.weigh(slot);
             self.mind_consumer(slot);
+            self.mind_observer(slot);
         }
     }
 

@@ -48,6 +48,7 @@ impl Server {
     pub(super) fn settle(&mut self) {
         self.tend_broker();
         self.tend_registry();
+        self.tend_observers();
         // What has expired or was evicted between commands.
         self.feed_departures();
         self.tell_changes(None);

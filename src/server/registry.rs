@@ -81,9 +81,12 @@ impl Server {
             return;
         }
         loop {
+            // Who is to be told what is in a history is told before it is cut.
+            let may_trim = self.may_trim();
             let Server { registry, store, effects, clients, .. } = self;
             let at_ms = store.now_ms();
-            let Some(db) = registry.run_due(store, effects, &|client| heard_ms(clients, client, at_ms)) else { break };
+            let heard = |client| heard_ms(clients, client, at_ms);
+            let Some(db) = registry.run_due(store, effects, &heard, may_trim) else { break };
             self.propagate_own(db);
             if self.turn_us() >= TEND_US {
                 break;

@@ -25,6 +25,7 @@ mod protocol;
 mod pubsub;
 mod registry;
 mod registry_leases;
+mod registry_watch;
 mod scripts;
 mod slow_and_hostile;
 mod snapshots;

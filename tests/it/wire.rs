@@ -47,25 +47,31 @@ impl Wire {
     /// Takes a reply, as it comes: `+OK`, `:1`, `$3 abc`, elements of an aggregate one behind the other.
     #[track_caller]
     pub(crate) fn reply(&mut self) -> String {
-        let Some(mut reply) = self.line() else { panic!("closed, where a reply was expected") };
+        self.try_reply().unwrap_or_else(|| panic!("closed, where a reply was expected"))
+    }
+
+    /// The same; `None` when the connection is closed, perhaps in the middle.
+    #[track_caller]
+    pub(crate) fn try_reply(&mut self) -> Option<String> {
+        let mut reply = self.line()?;
         let (kind, len) = (reply.as_bytes().first().copied(), reply.get(1..).and_then(|len| len.parse::<u64>().ok()));
         match (kind, len) {
             (Some(b'$' | b'='), Some(len)) => {
                 let mut body = Vec::new();
-                self.stream.by_ref().take(len).read_to_end(&mut body).expect("the bytes of a bulk string");
-                self.expect("\r\n");
+                self.stream.by_ref().take(len + 2).read_to_end(&mut body).ok()?;
+                body.truncate(body.strip_suffix(b"\r\n")?.len());
                 reply.push(' ');
                 reply.push_str(&String::from_utf8_lossy(&body));
             }
             (Some(b'*' | b'~' | b'>' | b'%'), Some(len)) => {
                 for _ in 0..if kind == Some(b'%') { len * 2 } else { len } {
                     reply.push(' ');
-                    reply.push_str(&self.reply());
+                    reply.push_str(&self.try_reply()?);
                 }
             }
             _ => {}
         }
-        reply
+        Some(reply)
     }
 
     /// Takes as many bytes as `wanted` has, which must be these.

@@ -206,6 +206,7 @@ fn reset_command(cx: &mut ServerCx<'_>) -> Result<(), Error> {
     cx.server.end_transaction(slot);
     cx.server.end_subscriptions(slot);
     cx.server.stop_tracking(slot);
+    cx.server.end_observing(slot);
     let client = cx.client();
     client.db = 0;
     client.resp = Resp::V2;
@@ -251,6 +252,10 @@ fn hello_command(cx: &mut ServerCx<'_>) -> Result<(), Error> {
         set_name(cx, name)?;
     }
     if let Some(resp) = resp {
+        if resp == Resp::V2 {
+            // What it observes could not be told any more.
+            cx.server.end_observing(cx.slot);
+        }
         cx.client().resp = resp;
         cx.reply.set_resp(resp);
         cx.server.subscriptions_changed(cx.slot);

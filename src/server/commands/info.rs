@@ -538,6 +538,14 @@ fn cfg(server: &Server, fields: &mut Fields) {
     fields.put("cfg_keys", sum(Tree::len));
     fields.put("cfg_leases", sum(Tree::lease_count));
     fields.put("cfg_memory", sum(Tree::memory_bytes));
+    let observers = server.registry.observers.figures();
+    fields.put("cfg_watches", observers.watches);
+    fields.put("cfg_polls", observers.polls);
+    fields.put("cfg_lagging_watches", observers.lagging);
+    fields.put("cfg_events_sent", observers.events);
+    fields.put("cfg_cancels_deleted", observers.ended_deleted);
+    fields.put("cfg_cancels_epoch", observers.ended_epoch);
+    fields.put("cfg_cancels_compacted", observers.ended_compacted);
     let mut shown: Vec<_> = trees().collect();
     shown.sort_unstable_by_key(|(db, name, _)| (*db, *name));
     for (at, (db, name, tree)) in shown.into_iter().take(CFG_STORES_SHOWN).enumerate() {

@@ -1,15 +1,17 @@
 //! The registry's commands: CFG.*.
 //!
 //! Each file has the rows of its commands and below them what they do: `put` (PUT, CREATE, DEL), `read` (GET, RANGE, HISTORY),
-//! `txn`, `store` (settings, compaction, records of the feed). What their rows have in common is in `rows`.
+//! `txn`, `store` (settings, compaction, records of the feed), `watch`, `poll`. What their rows have in common is in `rows`.
 
 pub(super) mod lease;
 pub(super) mod lock;
+pub(super) mod poll;
 pub(super) mod put;
 pub(super) mod read;
 mod rows;
 pub(super) mod store;
 pub(in crate::server) mod txn;
+pub(super) mod watch;
 
 use crate::command::args::Words;
 use crate::command::error::Error;

@@ -137,6 +137,21 @@ pub(super) struct Range<'a> {
     modified: (Revision, Revision),
 }
 
+/// What goes with a path if `PREFIX` or `TO` follows; `None` if neither does.
+pub(super) fn prefix_or_range<'a>(path: &'a [u8], words: &mut Words<'a>) -> Result<Option<Span<'a>>, Error> {
+    if words.accept("PREFIX") {
+        check_prefix(path)?;
+        Ok(Some(Span::Prefix(path)))
+    } else if words.accept("TO") {
+        let end = words.expect()?;
+        check_bound(path)?;
+        check_bound(end)?;
+        Ok(Some(Span::Range(path, end)))
+    } else {
+        Ok(None)
+    }
+}
+
 /// Whether these bytes can stand at either end of a range: a path, or what sorts beside one.
 fn check_bound(bound: &[u8]) -> Result<(), Error> {
     if bound.first() < Some(&b'/') || bound.len() > PATH_BYTES_MAX + 1 {
@@ -149,14 +164,8 @@ impl<'a> Range<'a> {
     /// A path and which others go with it, which follow.
     pub(super) fn take(words: &mut Words<'a>) -> Result<Range<'a>, Error> {
         let path = words.expect()?;
-        let span = if words.accept("PREFIX") {
-            check_prefix(path)?;
-            Span::Prefix(path)
-        } else if words.accept("TO") {
-            let end = words.expect()?;
-            check_bound(path)?;
-            check_bound(end)?;
-            Span::Range(path, end)
+        let span = if let Some(span) = prefix_or_range(path, words)? {
+            span
         } else if words.accept("CHILDREN") {
             check_prefix(path)?;
             Span::Children(path.strip_suffix(b"/").filter(|rest| !rest.is_empty()).unwrap_or(path))

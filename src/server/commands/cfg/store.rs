@@ -76,6 +76,7 @@ fn set_command(cx: &mut ServerCx<'_>) -> Result<(), Error> {
 
 fn compact_command(cx: &mut ServerCx<'_>) -> Result<(), Error> {
     let (name, to) = (cx.arg(1), number(cx.arg(2))?);
+    cx.server.deliver_before_compaction();
     let (registry, mut ground) = ground(cx);
     registry.compact(&mut ground, name, to)?;
     cx.reply.ok();
