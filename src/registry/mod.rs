@@ -368,7 +368,7 @@ impl Registry {
     }
 
     /// Does one thing that is due. Gives the database that it was done in, for the feed. `heard`: when a connection was last
-    /// heard of, in Unix ms.
+    /// heard of, in Unix ms. `may_trim`: histories may be cut.
     pub fn run_due(
         &mut self,
         store: &mut Store,
