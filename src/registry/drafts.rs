@@ -17,13 +17,13 @@ pub struct Draft<'t> {
     pub now: Option<&'t Version>,
 }
 
-/// A path of a namespace as it is kept: what follows the namespace, with the slash. It may be given with that or without.
+/// A path of a namespace as it is kept: what follows the namespace, with the slash.
 ///
 /// # Errors
 /// The namespace is no path, or the whole is none.
 pub(super) fn relative(namespace: &[u8], path: &[u8]) -> Result<Vec<u8>, Error> {
     check_path(namespace)?;
-    let relative = [b"/", path.strip_prefix(b"/").unwrap_or(path)].concat();
+    let relative = [b"/", path].concat();
     check_path(&[namespace, &relative].concat())?;
     Ok(relative)
 }

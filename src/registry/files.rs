@@ -58,6 +58,9 @@ pub fn import(
     let mut paths: HashSet<Vec<u8>> = HashSet::with_capacity(entries.len());
     for (path, value) in &entries {
         let whole = [prefix, path].concat();
+        if path.is_empty() {
+            return Err(Error::cfg_path("key '/': the value of the whole is no path below the prefix"));
+        }
         if let Err(error) = check_path(&whole) {
             let why = String::from_utf8_lossy(error.text()).replace("CFGPATH ", "");
             return Err(Error::cfg_path(&format!("key '{}': {why}", path.escape_ascii())));
@@ -81,7 +84,7 @@ pub fn import(
     Ok(Imported { paths: entries.len() as u64, deleted, revision: writer.last_revision() })
 }
 
-/// A path and everything below it as text, which [`import`] makes the same of, below the same path.
+/// Everything below a path as text, which [`import`] makes the same of, below the same path.
 ///
 /// # Errors
 /// A path or a value is no text; there is more than could be read again.
@@ -90,9 +93,7 @@ pub fn export(tree: Option<&Tree>, prefix: &[u8], format: Format) -> Result<Stri
     let below = [prefix, b"/"].concat();
     let (mut entries, mut bytes): (Vec<(&[u8], &[u8])>, usize) = (Vec::new(), 0);
     if let Some(tree) = tree {
-        let own = tree.get(prefix).map(|version| (prefix, version));
-        let paths = tree.span(Span::Prefix(&below), None).map(|(path, version)| (&**path, version));
-        for (path, version) in own.into_iter().chain(paths) {
+        for (path, version) in tree.span(Span::Prefix(&below), None) {
             let path = path.get(prefix.len()..).unwrap_or_default();
             bytes += path.len() + version.value().len();
             if entries.len() >= LIMITS.entries || bytes > LIMITS.bytes {

@@ -1,13 +1,20 @@
 //! The registry's commands: CFG.*.
 //!
 //! Each file has the rows of its commands and below them what they do: `put` (PUT, CREATE, DEL), `read` (GET, RANGE, HISTORY),
-//! `txn`, `store` (settings, compaction, records of the feed), `watch`, `poll`. What their rows have in common is in `rows`.
+//! `txn`, `watch`, `poll`, `lease`, `lock` (and elections), `draft`, `release` (PUBLISH, RELEASES, ROLLBACK), `gray`, `client`
+//! (labels, who sees what), `import` (and EXPORT), `store` (settings, compaction, records of the feed). What their rows have in
+//! common is in `rows`.
 
+pub(super) mod client;
+pub(super) mod draft;
+pub(super) mod gray;
+pub(super) mod import;
 pub(super) mod lease;
 pub(super) mod lock;
 pub(super) mod poll;
 pub(super) mod put;
 pub(super) mod read;
+pub(super) mod release;
 mod rows;
 pub(super) mod store;
 pub(in crate::server) mod txn;
