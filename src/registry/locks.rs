@@ -280,6 +280,12 @@ impl Registry {
         self.lines.len()
     }
 
+    /// Whether the command of a client is to run again.
+    #[inline]
+    pub fn has_woken(&self) -> bool {
+        !self.lines.woken.is_empty()
+    }
+
     /// A client whose command is to run again, since what it waits for is its own now, or never will be.
     pub fn next_woken(&mut self) -> Option<u64> {
         self.lines.next_woken()

@@ -75,6 +75,15 @@ impl Server {
 
     /// At the end of a turn: what is due in stores.
     pub(super) fn tend_registry(&mut self) {
+        // Stores go by themselves too.
+        self.note_registry_changes();
+        self.do_what_is_due();
+        if self.registry.has_woken() {
+            self.serve_waiters();
+        }
+    }
+
+    fn do_what_is_due(&mut self) {
         let now_ms = now_ms(&self.store);
         let is_due = self.registry.next_alarm_ms().is_some_and(|at_ms| at_ms <= now_ms);
         if !is_due || !self.layers_may_work() {

@@ -210,7 +210,9 @@ impl<'a> Names<'a> {
 
     /// Any path of the store.
     fn something(&mut self, access: Access) {
-        self.push_parts([b"/", b"", b""], Extent::Something, access);
+        // Not as telling as a path that is refused.
+        let (store, at) = (self.arg(self.store_at), self.store_at);
+        self.found.push(PathName { store, parts: [b"/", b"", b""], extent: Extent::Something, access, at });
     }
 
     /// Every path that is attached to the lease behind the store.

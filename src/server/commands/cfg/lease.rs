@@ -9,7 +9,7 @@ use super::rows::{
 use super::{ground, put_field, put_number};
 use crate::command::args::int as integer;
 use crate::command::error::Error;
-use crate::command::spec::Acl;
+use crate::command::spec::{Acl, Flags};
 use crate::command::table::Row;
 use crate::registry::{self, Registry};
 use crate::server::client::Slot;
@@ -28,6 +28,11 @@ const SUBS: &[Row<ServerFn>] = &[
             .doc("O(log(L)), L being the leases of the store.", "Grants a lease, which ends unless it is kept alive.")
             .args(&[store(), int("ttl-milliseconds"), option(int("id"), "ID"), flag("conn", "CONN")]),
         grant_command,
+    ),
+    Row::new(
+        spec("help", 2, Flags::LOADING.union(Flags::STALE), Acl::CFGREAD.union(Acl::CFGWRITE))
+            .doc("O(1)", "Lists the subcommands of `CFG.LEASE` and what they do."),
+        help_command,
     ),
     Row::new(
         spec("keepalive", -4, WRITES_FAST, Acl::CFGWRITE)
@@ -65,6 +70,11 @@ const SUBS: &[Row<ServerFn>] = &[
         ttl_command,
     ),
 ];
+
+fn help_command(cx: &mut ServerCx<'_>) -> Result<(), Error> {
+    cx.reply.lines(HELP);
+    Ok(())
+}
 
 /// The number of a lease.
 pub(super) fn lease_id(word: &[u8]) -> Result<LeaseId, Error> {
@@ -195,3 +205,22 @@ impl Server {
         Ok(Some(due_ms.max(heard_ms.saturating_add(ttl_ms)).saturating_sub(now_ms)))
     }
 }
+
+/// `CFG.LEASE HELP`.
+const HELP: &[&str] = &[
+    "CFG.LEASE <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
+    "GRANT <store> <ttl-milliseconds> [ID <id>] [CONN]",
+    "    Grant a lease, which ends when nobody keeps it alive; with CONN, when",
+    "    the connection closes or falls silent.",
+    "KEEPALIVE <store> <id> [<id> ...]",
+    "    Let leases begin anew, and tell for how long; -1 of several for one",
+    "    that has ended.",
+    "LIST <store>",
+    "    List the ids of all leases.",
+    "REVOKE <store> <id>",
+    "    End a lease, and delete the paths that are attached to it.",
+    "TTL <store> <id> [KEYS]",
+    "    Tell how long a lease lasts, and which paths are attached to it.",
+    "HELP",
+    "    Show these lines.",
+];

@@ -57,6 +57,11 @@ const ELECT: &[Row<ServerFn>] = &[
         campaign_command,
     ),
     Row::new(
+        spec("help", 2, Flags::LOADING.union(Flags::STALE), Acl::CFGREAD.union(Acl::CFGWRITE))
+            .doc("O(1)", "Lists the subcommands of `CFG.ELECT` and what they do."),
+        help_command,
+    ),
+    Row::new(
         spec("leader", 4, READS_FAST, Acl::CFGREAD)
             .keys(READ_BY_SUB)
             .doc("O(log(N)), N being the paths of the store.", "Returns who leads and what the leader says.")
@@ -78,6 +83,11 @@ const ELECT: &[Row<ServerFn>] = &[
         resign_command,
     ),
 ];
+
+fn help_command(cx: &mut ServerCx<'_>) -> Result<(), Error> {
+    cx.reply.lines(HELP);
+    Ok(())
+}
 
 /// `LEASE id [BLOCK ms]`: the lease, and until when to wait, in Unix ms, if at all (`None` in it: as long as it takes).
 fn lease_and_block(mut words: Words<'_>, now_ms: i64) -> Result<(LeaseId, Option<Option<i64>>), Error> {
@@ -174,3 +184,18 @@ fn leader_command(cx: &mut ServerCx<'_>) -> Result<(), Error> {
     server.await_durable(*slot, store);
     Ok(())
 }
+
+/// `CFG.ELECT HELP`.
+const HELP: &[&str] = &[
+    "CFG.ELECT <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
+    "CAMPAIGN <store> <name> <value> LEASE <id> [BLOCK <milliseconds>]",
+    "    Become the leader, now or when it is one's turn.",
+    "LEADER <store> <name>",
+    "    Show who leads and what the leader says.",
+    "PROCLAIM <store> <key> <value>",
+    "    Say something else as the leader who has this key.",
+    "RESIGN <store> <key>",
+    "    Lead no longer.",
+    "HELP",
+    "    Show these lines.",
+];
