@@ -504,6 +504,19 @@ impl Registry {
         self.open.retain(|opened| self.places.at(opened.uid).is_some_and(|known| known != at));
     }
 
+    /// Counts the revisions of a store in another epoch from now on. For a store that is not durable any more: what is told of
+    /// it now may be lost together with the record that it is not, and then its epoch would be kept.
+    pub fn begin_epoch(&mut self, ground: &mut Ground<'_>, name: &[u8]) {
+        let (key, epoch) = (ground.store.key(name), new_epoch(ground.store));
+        if let Some(mut entry) = ground.store.db(ground.db).get_mut(key)
+            && let Some(mut tree) = entry.value_mut().tree_mut()
+        {
+            tree.set_epoch(epoch);
+            self.news.push(tree.uid());
+        }
+        self.look(ground.store, ground.db, name, false);
+    }
+
     /// Data were loaded: leases start anew, and so does the counting of revisions where what was told may not be in the file.
     /// `kept_all`: the file is one that durable stores wait for.
     pub fn loaded(&mut self, store: &mut Store, kept_all: bool) {

@@ -399,6 +399,10 @@ fn a_durable_store_has_after_a_kill_what_anybody_was_told_of() {
     let there = wire.run("CFG.GET s /0");
     let there: u64 = there.split(' ').nth(1).expect("a value").parse().expect("a number");
     assert!(seen <= there, "{seen} was told, {there} is there");
+    // Whoever has seen something of it since it is not durable must not go on as if nothing could be lost.
+    wire.is("CFG.SET s DURABLE no", "+OK");
+    assert_ne!(field(&wire.run("CFG.INFO s"), "epoch"), epoch);
+    wire.is("CFG.SET s DURABLE yes", "+OK");
     // Without a file it takes nothing.
     wire.is("CONFIG SET appendonly no", "+OK");
     wire.is("CFG.PUT s /0 x", "-CFGNODURABLE a durable store needs the append-only file: set appendonly yes");

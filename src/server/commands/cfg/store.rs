@@ -69,7 +69,15 @@ fn set_command(cx: &mut ServerCx<'_>) -> Result<(), Error> {
     if is(option, "DURABLE") && is(value, "YES") {
         cx.server.confirm_on_disk(cx.slot, Error::CFG_NO_FILE)?;
     }
-    cx.server.write_registry(cx.slot, name, |writer| writer.set_option(option, value))?;
+    let ends_durable = cx.server.write_registry(cx.slot, name, |writer| {
+        let before = writer.tree().options().durable;
+        writer.set_option(option, value)?;
+        Ok(before && !writer.tree().options().durable)
+    })?;
+    if ends_durable {
+        let (registry, mut ground) = ground(cx);
+        registry.begin_epoch(&mut ground, name);
+    }
     cx.reply.ok();
     Ok(())
 }
