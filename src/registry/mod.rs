@@ -314,9 +314,10 @@ impl Registry {
         !self.open.is_empty() || !self.news.is_empty()
     }
 
-    /// The unit is over: what it wrote is whole.
-    pub fn seal(&mut self, store: &mut Store) {
+    /// The unit is over: what it wrote is whole. Says whether it wrote to a durable store.
+    pub fn seal(&mut self, store: &mut Store) -> bool {
         let now_ms = now_ms(store);
+        let mut durable = false;
         for Opened { uid, revision } in std::mem::take(&mut self.open) {
             let Some((db, name)) = self.places.at(uid).cloned() else { continue };
             if let Some(place) = self.places.get_mut(db, &name) {
@@ -325,6 +326,7 @@ impl Registry {
             let Some(ValueRef::Tree(tree)) = store.view(db, store.key(&name)).map(|entry| entry.value()) else {
                 continue;
             };
+            durable |= tree.options().durable;
             self.lines.sealed(db, &name, tree.change(revision));
             if !self.observers.is_empty() {
                 self.observers.sealed(db, &name, tree, |touch| {
@@ -335,6 +337,7 @@ impl Registry {
             }
             self.plan_trim(uid, tree, now_ms);
         }
+        durable
     }
 
     /// Says into the feed which epoch a store has that came from elsewhere. Gives its database; `None` if there is none left.
@@ -515,6 +518,17 @@ impl Registry {
             self.news.push(tree.uid());
         }
         self.look(ground.store, ground.db, name, false);
+    }
+
+    /// There is no append-only file any more: what is told of durable stores now is in none, though an old one may be read later.
+    pub fn file_ends(&mut self, store: &mut Store, effects: &mut Effects) {
+        let all: Vec<At> = self.places.all().map(|(_, at)| at.clone()).collect();
+        for (db, name) in all {
+            let mut ground = Ground { store: &mut *store, effects: &mut *effects, db };
+            if ground.tree(&name).is_ok_and(|tree| tree.is_some_and(|tree| tree.options().durable)) {
+                self.begin_epoch(&mut ground, &name);
+            }
+        }
     }
 
     /// Data were loaded: leases start anew, and so does the counting of revisions where what was told may not be in the file.

@@ -239,6 +239,11 @@ impl Server {
         Ok(())
     }
 
+    /// What was changed is to be on disk before anybody is told who waits for that; see [`Server::confirm_what_waits`].
+    pub(super) fn confirm_changes(&mut self) {
+        self.append_only.confirming |= self.append_only.state == State::On;
+    }
+
     /// A client is told of what others want to be on disk before they are told: so does it.
     pub(super) fn confirm_what_waits(&mut self, slot: Slot) {
         let waits = self.append_only.log.synced() < self.append_only.confirms_until;
@@ -703,6 +708,7 @@ impl Server {
         }
         self.append_only.state = State::Off;
         self.want_feed(false);
+        self.registry.file_ends(&mut self.store, &mut self.effects);
         self.append_only.log.close();
         self.append_only.write_failure = None;
         if let Some(folder) = &mut self.append_only.folder {

@@ -64,7 +64,9 @@ impl Server {
     }
 
     fn seal_revisions(&mut self) {
-        self.registry.seal(&mut self.store);
+        if self.registry.seal(&mut self.store) {
+            self.confirm_changes();
+        }
         while let Some(db) = self.registry.tell_epoch(&self.store, &mut self.effects) {
             if self.feed.is_wanted() {
                 self.feed_own(db);
