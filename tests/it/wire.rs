@@ -169,6 +169,7 @@ impl Wire {
     fn byte(&mut self) -> io::Result<Option<u8>> {
         let mut byte = [0];
         match self.stream.read(&mut byte) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => self.byte(),
             Ok(0) => Ok(None),
             Ok(_) => Ok(Some(byte[0])),
             Err(error) if matches!(error.kind(), io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe) => {
