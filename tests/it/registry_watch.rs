@@ -96,8 +96,8 @@ fn a_change_of_a_path_is_told_to_who_watches_it_its_prefix_or_its_range() {
         frames,
         [
             prev(&event("all", 3, &[del("/a/b", 3)]), "$1 1"),
-            event("gone", 3, &[del("/a/b", 3)]),
             event("one", 3, &[del("/a/b", 3)]),
+            event("gone", 3, &[del("/a/b", 3)]),
         ]
     );
     is(&mut wire, "CFG.UNWATCH gone", "-CFGWATCH no such id on this connection");
@@ -420,7 +420,7 @@ fn who_reads_nothing_stalls_nobody_and_goes_on_from_history() {
     let weir = fresh();
     let mut writer = weir.wire();
     run(&mut writer, "CFG.PUT s /a 0");
-    is(&mut writer, "CFG.SET s history-max 100000", "+OK");
+    is(&mut writer, "CFG.SET s history 100000", "+OK");
     let (mut slow, mut quick) = (watcher(&weir), watcher(&weir));
     run(&mut slow, "CFG.WATCH s /a ID slow");
     run(&mut quick, "CFG.WATCH s /a ID quick");
@@ -587,7 +587,7 @@ fn every_watcher_sees_the_same_history_over_reconnects_and_kills() {
     let mut weir = start(TempDir::new().expect("a temporary folder"), &[]);
     let mut wire = weir.wire();
     run(&mut wire, "CFG.PUT s /first 1");
-    for setting in ["history-max 100000000", "history-ms 0", "durable yes"] {
+    for setting in ["history 1000000", "history-ms 0", "durable yes"] {
         is(&mut wire, &format!("CFG.SET s {setting}"), "+OK");
     }
     let (port, end) = (AtomicU16::new(weir.port), AtomicBool::new(false));
@@ -631,4 +631,73 @@ fn every_watcher_sees_the_same_history_over_reconnects_and_kills() {
         assert!(differs.is_none(), "watcher {number} differs at {differs:?}");
         assert_eq!(seen.len(), reference.len(), "watcher {number} has missed some or seen more");
     }
+}
+
+/// Sends a command many times, a thousand at once, and drops the replies.
+fn many(wire: &mut Wire, count: usize, words: impl Fn(usize) -> Vec<String>) {
+    for first in (0..count).step_by(1000) {
+        let mut batch = Vec::new();
+        for at in first..count.min(first + 1000) {
+            let words = words(at);
+            batch.extend(request(&words.iter().map(String::as_str).collect::<Vec<_>>()));
+        }
+        wire.send(batch);
+        for _ in first..count.min(first + 1000) {
+            let reply = wire.reply();
+            assert!(!reply.starts_with('-'), "{reply}");
+        }
+    }
+}
+
+#[test]
+fn a_watch_takes_no_more_than_250_bytes() {
+    const WATCHES: usize = 100_000;
+    const CONNECTIONS: usize = 2_000;
+    let weir = fresh();
+    let mut wire = watcher(&weir);
+    run(&mut wire, "CFG.PUT s /a 1");
+    let watch = |path: String| ["CFG.WATCH".to_owned(), "s".to_owned(), path].to_vec();
+    many(&mut wire, 1, |_| watch("/a".to_owned()));
+    let before = weir.info("used_memory");
+    many(&mut wire, WATCHES, |at| watch(format!("/app/service-{at:06}")));
+    let each = (weir.info("used_memory") - before) / WATCHES as u64;
+    println!("{each} bytes for each of {WATCHES} watches of one connection");
+    assert!(each <= 250, "{each} bytes");
+    drop(wire);
+    eventually("they are gone", || weir.info("cfg_watches") == 0);
+    let mut wires: Vec<Wire> = (0..CONNECTIONS).map(|_| watcher(&weir)).collect();
+    // What connections need for being used is no watch's.
+    for _ in 0..2 {
+        wires.iter_mut().for_each(|wire| is(wire, "PING", "+PONG"));
+        weir.info("used_memory");
+    }
+    let before = weir.info("used_memory");
+    for wire in &mut wires {
+        run(wire, "CFG.WATCH s /a");
+    }
+    let each = (weir.info("used_memory") - before) / CONNECTIONS as u64;
+    println!("{each} bytes for one watch of each of {CONNECTIONS} connections");
+    assert!(each <= 250, "{each} bytes");
+}
+
+/// So many are told of one change; how many, and how often: `WEIR_REGISTRY_WATCHERS`.
+#[test]
+fn thousands_are_told_of_one_change() {
+    let count = std::env::var("WEIR_REGISTRY_WATCHERS").ok().and_then(|text| text.parse().ok()).unwrap_or(500);
+    let weir = fresh();
+    let mut writer = weir.wire();
+    let mut wires: Vec<Wire> = (0..count).map(|_| watcher(&weir)).collect();
+    for wire in &mut wires {
+        assert!(run(wire, "CFG.WATCH s /a ID w").starts_with('%'));
+    }
+    for revision in 1..=5 {
+        let began = Instant::now();
+        is(&mut writer, &format!("CFG.PUT s /a {revision}"), &format!(":{revision}"));
+        let put = began.elapsed();
+        for wire in &mut wires {
+            assert_eq!(head(&wire.reply()), ("cfg.event", "w", revision));
+        }
+        println!("{count} watchers told within {:?}, the writer within {put:?}", began.elapsed());
+    }
+    eventually("nobody is behind", || weir.info("cfg_lagging_watches") == 0);
 }
