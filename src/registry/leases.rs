@@ -30,6 +30,9 @@ use weir_structs::tree::{LeaseId, Tree};
 /// Longest time to live of a lease: ten years.
 pub const LEASE_MS_MAX: u64 = 10 * 365 * 24 * 3600 * 1000;
 
+/// Numbers that are chosen here have so many bits, which are exact in a floating-point number too.
+const LEASE_ID_BITS: u32 = 53;
+
 /// What is known of leases beside what is in their stores. Stores go by their numbers.
 #[derive(Debug, Default)]
 pub(super) struct Leases {
@@ -130,10 +133,13 @@ pub fn check_ttl(ttl_ms: i64) -> Result<u64, Error> {
 /// Grants a lease; without a number, with one that nobody guesses.
 ///
 /// # Errors
-/// The number is taken.
+/// The number is taken, or too large.
 pub fn grant(writer: &mut Writer<'_>, id: LeaseId, ttl_ms: u64, conn: bool) -> Result<(), Error> {
     let due_ms = writer.now_ms().saturating_add(ttl_ms);
-    if writer.grant(id, ttl_ms, conn, due_ms) { Ok(()) } else { Err(Error::cfg_lease("this id is taken")) }
+    if writer.grant(id, ttl_ms, conn, due_ms) {
+        return Ok(());
+    }
+    Err(Error::cfg_lease(if writer.tree().lease(id).is_some() { "this id is taken" } else { "this id is too large" }))
 }
 
 /// Ends a lease with everything that is attached to it. Gives how many paths that were.
@@ -152,7 +158,7 @@ impl Registry {
     /// A number for a lease that no other of the store has.
     pub fn new_lease_id(ground: &mut Ground<'_>, store: &[u8]) -> Result<LeaseId, Error> {
         loop {
-            let id = ground.store.random_u64() >> 1;
+            let id = ground.store.random_u64() >> (u64::BITS - LEASE_ID_BITS);
             if id > 0 && ground.tree(store)?.is_none_or(|tree| tree.lease(id).is_none()) {
                 return Ok(id);
             }

@@ -135,6 +135,16 @@ fn who_keeps_a_lease_alive_and_who_ends_it_never_both_win() {
 }
 
 #[test]
+fn whoever_names_no_lease_is_granted_one() {
+    let weir = fresh();
+    let mut wire = weir.wire();
+    for _ in 0..64 {
+        let granted = wire.call(&["CFG.LEASE", "GRANT", "s", "60000"]);
+        assert!(granted.starts_with("*4"), "{granted}");
+    }
+}
+
+#[test]
 fn what_is_wrong_with_a_lease_is_said_and_changes_nothing() {
     let weir = fresh();
     let mut wire = weir.wire();
@@ -152,6 +162,7 @@ fn what_is_wrong_with_a_lease_is_said_and_changes_nothing() {
     wire.run("CFG.LEASE GRANT s 60000 ID 1");
     wire.run("CFG.LEASE GRANT s 60000 ID 2");
     wire.is("CFG.LEASE GRANT s 60000 ID 1", "-CFGLEASE this id is taken");
+    wire.is("CFG.LEASE GRANT s 60000 ID 9223372036854775807", "-CFGLEASE this id is too large");
     wire.is("CFG.PUT s /a v LEASE 1", ":1");
     wire.is("CFG.PUT s /a w LEASE 2", "-CFGLEASE path is attached to lease 1");
     wire.is("CFG.PUT s /a w LEASE 3", GONE);
