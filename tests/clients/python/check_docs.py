@@ -11,7 +11,7 @@ reply; what the server sends by itself stands behind the reply to the command th
 that begin with `#> ` are what the program has printed. `redis.Redis()` there is a client of the server under test.
 
 All blocks below one heading of the second level belong together: they run in order, with the same clients and variables,
-on a server without data. A line of three dots stands for any lines. An id (`1780000000000-0`), an epoch (sixteen digits, 45 first) or a time in
+on a server without data. A line of three dots stands for any lines but errors. An id (`1780000000000-0`), an epoch (sixteen digits, 45 first) or a time in
 milliseconds in the page is another one in reality: the first time that an id or an epoch is expected the real one takes its place, also in
 the commands behind it.
 """
@@ -101,19 +101,21 @@ class Names:
         return True
 
     def compare(self, expected, got, where):
-        """Whether lines are what the page says; a line `...` stands for any number of them."""
-        at = 0
-        for number, line in enumerate(expected):
+        """Whether lines are what the page says; a line `...` stands for any number of them that are no errors."""
+        at, is_open = 0, False
+        for line in expected:
             if line == "...":
-                rest = expected[number + 1 :]
-                at = len(got) - len(rest)
-                if "..." in rest or at < 0:
-                    raise Wrong(f"{where}: too few lines for the dots:\n" + "\n".join(got))
+                is_open = True
                 continue
+            # Behind dots, the first line that is as expected.
+            while is_open and at < len(got) and not got[at].startswith("(error)") and not self.matches(line, got[at]):
+                at += 1
             if at >= len(got) or not self.matches(line, got[at]):
                 shown = got[at] if at < len(got) else "nothing more"
                 raise Wrong(f"{where}: expected\n    {line}\n  got\n    {shown}\n  of\n    " + "\n    ".join(got))
-            at += 1
+            at, is_open = at + 1, False
+        if is_open and not any(line.startswith("(error)") for line in got[at:]):
+            return
         if at < len(got):
             raise Wrong(f"{where}: more than expected:\n    " + "\n    ".join(got[at:]))
 
