@@ -4,6 +4,7 @@
 //! is enough. If none does, the reason that came furthest in that order is told: who may run the command but not with this
 //! key is told about the key.
 
+use super::path::PathName;
 use super::selector::{Databases, KeyPattern, Patterns, Selector};
 use super::user::User;
 use crate::command::args::is;
@@ -174,6 +175,18 @@ impl User {
     /// Whether the keys of a call must be known to check it.
     pub fn asks_for_keys(&self) -> bool {
         self.all_selectors().any(|selector| matches!(selector.keys, Patterns::Some(_)))
+    }
+
+    /// Whether something in a store may be used in this way, whatever the command: what is observed may go on being.
+    pub fn allows_path(&self, name: &PathName<'_>) -> bool {
+        let mut scratch = Vec::new();
+        let text = name.virtual_key(&mut scratch);
+        self.all_selectors().any(|selector| match &selector.keys {
+            Patterns::All => true,
+            Patterns::Some(patterns) => {
+                patterns.iter().any(|one| one.access.contains(name.access) && name.is_meant_by(&one.pattern.glob, text))
+            }
+        })
     }
 
     /// Whether a subscription may go on: to a channel, or with `as_pattern` to all that match.

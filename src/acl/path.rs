@@ -50,6 +50,20 @@ pub struct PathName<'a> {
     pub at: usize,
 }
 
+impl PathName<'_> {
+    /// The store's name, and what is meant of it behind a colon if only that is.
+    pub(super) fn virtual_key<'t>(&'t self, scratch: &'t mut Vec<u8>) -> &'t [u8] {
+        if self.extent == Extent::Store || self.store.len() > STORE_NAME_MAX {
+            return self.store;
+        }
+        scratch.reserve_exact(self.store.len() + 2 + self.parts.iter().map(|part| part.len()).sum::<usize>());
+        scratch.extend_from_slice(self.store);
+        scratch.push(b':');
+        self.parts.iter().for_each(|part| scratch.extend_from_slice(part));
+        scratch
+    }
+}
+
 impl Name for PathName<'_> {
     fn at(&self) -> usize {
         self.at
@@ -60,14 +74,7 @@ impl Name for PathName<'_> {
     }
 
     fn text<'t>(&'t self, _: Argv<'t>, scratch: &'t mut Vec<u8>) -> &'t [u8] {
-        if self.extent == Extent::Store || self.store.len() > STORE_NAME_MAX {
-            return self.store;
-        }
-        scratch.reserve_exact(self.store.len() + 2 + self.parts.iter().map(|part| part.len()).sum::<usize>());
-        scratch.extend_from_slice(self.store);
-        scratch.push(b':');
-        self.parts.iter().for_each(|part| scratch.extend_from_slice(part));
-        scratch
+        self.virtual_key(scratch)
     }
 
     fn is_meant_by(&self, pattern: &GlobPattern, text: &[u8]) -> bool {
@@ -103,15 +110,8 @@ mod tests {
 
     fn is_meant(pattern: &str, store: &[u8], path: &str, extent: Extent) -> bool {
         let name = PathName { store, parts: [path.as_bytes(), b"", b""], extent, access: Access::READ, at: 1 };
-        let (batch, mut scratch) = (
-            {
-                let mut batch = weir_resp::Batch::new();
-                batch.push_command([&b"x"[..]]).unwrap();
-                batch
-            },
-            Vec::new(),
-        );
-        let text = name.text(batch.command(0), &mut scratch);
+        let mut scratch = Vec::new();
+        let text = name.virtual_key(&mut scratch);
         name.is_meant_by(&GlobPattern::new(pattern.as_bytes(), false), text)
     }
 

@@ -11,7 +11,7 @@
 mod broker;
 mod registry;
 
-pub(super) use registry::names_of;
+pub(super) use registry::{name_of_span, names_of};
 
 use super::table::Command;
 use crate::command::args::{int, is};

@@ -5,12 +5,12 @@
 //! ends the clients of those that are gone.
 
 use super::Server;
-use super::client::{Client, ClientFlags, Slot};
+use super::client::{Client, ClientFlags, ClientId, Slot};
 use super::gates::Armed;
-use super::keys::{find_keys, names_of};
+use super::keys::{find_keys, name_of_span, names_of};
 use super::scripting::Caller;
 use super::table::{Command, catalog};
-use crate::acl::{self, Call, Context, Denied, Event, Reason, User, UserId, Users};
+use crate::acl::{self, Access, Call, Context, Denied, Event, Reason, User, UserId, Users};
 use crate::command::error::Error;
 use crate::command::spec::{Flags, Group};
 use crate::config::{AclPubsubDefault, Config};
@@ -123,9 +123,10 @@ impl Server {
         self.expel(&found, caller);
     }
 
-    /// Ends the clients that subscribe to what their user may not use any more. The one whose command did that, at `caller`,
+    /// Ends the clients that subscribe to channels, or observe paths, which their user may not use any more. The one whose command did that, at `caller`,
     /// still gets its reply.
     pub(super) fn end_forbidden_subscribers(&mut self, caller: Slot) {
+        self.end_forbidden_observers(caller);
         if self.pubsub.is_empty() {
             return;
         }
@@ -138,6 +139,28 @@ impl Server {
                 })
         };
         let found: Vec<Slot> = self.clients.iter().filter(forbidden).map(|client| client.slot).collect();
+        self.expel(&found, caller);
+    }
+
+    /// The same of clients that observe paths which their user may not read any more.
+    fn end_forbidden_observers(&mut self, caller: Slot) {
+        if self.registry.observers.is_empty() {
+            return;
+        }
+        let restricted = |client: u64| {
+            let client = self.clients.get(self.clients.slot_of(ClientId(client))?)?;
+            client.armed.contains(Armed::ACL).then_some(client)
+        };
+        let mut found: Vec<Slot> = Vec::new();
+        for (client, _, store, span) in self.registry.observers.observed() {
+            let Some(client) = restricted(client).filter(|client| found.last() != Some(&client.slot)) else { continue };
+            let user = self.users.get(client.user.unwrap_or(UserId::DEFAULT));
+            if !user.allows_path(&name_of_span(store, span, Access::READ)) {
+                found.push(client.slot);
+            }
+        }
+        found.sort_unstable();
+        found.dedup();
         self.expel(&found, caller);
     }
 

@@ -68,7 +68,6 @@ impl<T> Slots<T> {
     }
 
     /// All numbers that are in use.
-    #[cfg(test)]
     pub(super) fn numbers(&self) -> impl Iterator<Item = u32> {
         (0..self.fresh).filter(|at| self.get(*at).is_some())
     }

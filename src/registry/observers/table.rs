@@ -338,6 +338,16 @@ impl Observers {
         watcher.map_or(0, |watcher| watcher.observers as usize)
     }
 
+    /// Everything that anybody observes: the client, the database, the store and the paths. O(observers).
+    pub fn observed(&self) -> impl Iterator<Item = (u64, usize, &[u8], Span<'_>)> {
+        self.all.numbers().filter_map(|at| {
+            let observer = self.all.get(at)?;
+            let (client, target) = (self.clients.get(observer.client)?, self.targets.get(observer.target)?);
+            let place = self.places.get(target.place)?;
+            Some((client.number, place.db, &*place.name, target.span()))
+        })
+    }
+
     /// Something that nobody outside knows.
     pub(super) fn seed(&self) -> u64 {
         self.hasher.hash_one(self.by_number.len())

@@ -51,6 +51,17 @@ pub(in crate::server) fn names_of<'a>(
     keys.into_iter().map(whole).collect()
 }
 
+/// Paths of a store, whoever names them.
+pub(in crate::server) fn name_of_span<'a>(store: &'a [u8], span: Span<'a>, access: Access) -> PathName<'a> {
+    let (path, behind, extent): (_, &[u8], _) = match span {
+        Span::One(path) => (path, b"", Extent::Path),
+        Span::Prefix(path) => (path, b"", Extent::Beginning),
+        Span::Range(from, to) => (common(from, to), b"", Extent::Beginning),
+        Span::Children(path) => (path, if path.ends_with(b"/") { b"" } else { b"/" }, Extent::Beginning),
+    };
+    PathName { store, parts: [path, behind, b""], extent, access, at: 0 }
+}
+
 /// What a call uses, as it is found. The path stands behind the store.
 struct Names<'a> {
     argv: Argv<'a>,
@@ -227,15 +238,8 @@ impl<'a> Names<'a> {
 
     /// Paths as commands name them.
     fn span_of(&mut self, span: Span<'a>, access: Access) {
-        match span {
-            Span::One(path) => self.push_parts([path, b"", b""], Extent::Path, access),
-            Span::Prefix(path) => self.push_parts([path, b"", b""], Extent::Beginning, access),
-            Span::Range(from, to) => self.push_parts([common(from, to), b"", b""], Extent::Beginning, access),
-            Span::Children(path) => {
-                let slash: &[u8] = if path.ends_with(b"/") { b"" } else { b"/" };
-                self.push_parts([path, slash, b""], Extent::Beginning, access);
-            }
-        }
+        let (store, at) = (self.arg(self.store_at), (self.store_at + 1).min(self.argv.len().saturating_sub(1)));
+        self.found.push(PathName { at, ..name_of_span(store, span, access) });
     }
 
     /// What is below the path.
@@ -295,6 +299,7 @@ mod tests {
     use crate::command::spec::{Acl, Flags, Group, Spec};
     use crate::server::table::Run;
     use weir_resp::Batch;
+    use weir_structs::tree::Write;
 
     /// Line, then `store:path how` for each name; `*` behind what is only the beginning, nothing but the store where all of it
     /// is meant, `~` where anything in it will do.
@@ -315,7 +320,12 @@ mod tests {
         };
         let mut batch = Batch::new();
         batch.push_command(words.iter().map(|word| word.as_bytes())).unwrap();
-        let names = names_of(&command, batch.command(0));
+        let mut tree = Tree::new(1);
+        tree.grant(5, 1, false, 1);
+        for (path, lease) in [("/there", 0), ("/leased/a", 5), ("/leased/b", 5)] {
+            tree.write(1, 0, Write::Put { path: path.as_bytes(), value: b"", lease, flags: 0 });
+        }
+        let names = names_of(&command, batch.command(0), &|store| (store == b"s").then_some(&tree));
         let text = |name: &PathName<'_>| {
             let path = String::from_utf8(name.parts.concat()).unwrap();
             let store = String::from_utf8(name.store.to_vec()).unwrap();
@@ -369,6 +379,18 @@ mod tests {
             ("cfg.poll", ""),
             ("cfg.lease grant s 1000", "s~ W"),
             ("cfg.lease keepalive s 1 2", "s~ W"),
+            ("cfg.lease revoke s 5", "s:/leased/a W, s:/leased/b W, s~ W"),
+            ("cfg.lease revoke s 6", "s~ W"),
+            ("cfg.lease revoke t 5", "t~ W"),
+            ("cfg.lease ttl s 5", "s~ "),
+            ("cfg.lease ttl s 5 keys", "s:/leased/a R, s:/leased/b R, s~ R"),
+            ("cfg.create s /there/b/c v parent", "s:/there/b/c W, s:/there/b W"),
+            ("cfg.create s /new/b v parent seq", "s:/new/b* W, s:/new W"),
+            ("cfg.create t /there/b v parent", "t:/there/b W, t:/there W"),
+            ("cfg.txn s if 1 /a value = put then 1 put /put put", "s~ , s:/a R, s:/put W"),
+            ("cfg.txn s then 2 del /a prefix range /b to /bc else 1 get /c", "s~ , s:/a* W, s:/b* R, s:/c R"),
+            ("cfg.txn s then 1 range /b children limit 5", "s~ , s:/b/* R"),
+            ("cfg.txn s then 9 put /a v", "s~ "),
             ("cfg.lock s /l lease 5 block 0", "s:/l W"),
             ("cfg.unlock s /l/5", "s:/l W"),
             ("cfg.unlock s l", "s:l W"),
