@@ -11,15 +11,17 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use weir_rdb::build::{Builder, Limits};
+use weir_rdb::module::ModuleType;
 use weir_rdb::value::Dialect;
 use weir_rdb::value::{Collection, Id, StreamFigures, Visitor, name_of_type};
 use weir_rdb::writer::{SnapshotWriter, put_database, put_entry, put_function, put_header, put_sizes};
 use weir_rdb::{Error, KeyFacts, Problem, Record, Snapshot};
 use weir_structs::hash::HashLimits;
-use weir_structs::keyspace::{KeyHasher, Keyspace, TakenValue};
+use weir_structs::keyspace::{KeyHasher, Keyspace, OwnedValue, TakenValue};
 use weir_structs::packed::Element;
 use weir_structs::set::SetLimits;
 use weir_structs::stream::NodeLimits;
+use weir_structs::value::Big;
 use weir_structs::zset::ZsetLimits;
 
 const USAGE: &str = "Usage: weir check-rdb FILE [--stats] [--salvage OUT]\n\n  \
@@ -105,7 +107,7 @@ struct Tally {
     elements_max: u64,
 }
 
-const KINDS: [&str; 6] = ["string", "list", "set", "zset", "hash", "stream"];
+const KINDS: [&str; 9] = ["string", "list", "set", "zset", "hash", "stream", "mq.queue", "mq.exchange", "cfg.store"];
 
 /// A key that is being read, for the message if that fails.
 #[derive(Clone, Debug)]
@@ -392,8 +394,15 @@ impl Counting {
         (self.kind, self.elements, self.bytes, self.field_deadlines) = (0, 0, 0, false);
         let read = snapshot.value(kind, self);
         let taken = read.and_then(|()| self.builder.take().map_err(|problem| snapshot.error(problem)));
-        if taken.is_err() {
-            self.builder.clear();
+        match &taken {
+            Ok(Some(TakenValue { value: OwnedValue::Big(big), .. })) => match big {
+                Big::Queue(queue) => self.elements = queue.len(),
+                Big::Exchange(exchange) => self.elements = exchange.bindings().count() as u64,
+                Big::Tree(tree) => self.elements = tree.len() as u64,
+                _ => {}
+            },
+            Ok(_) => {}
+            Err(_) => self.builder.clear(),
         }
         taken
     }
@@ -444,6 +453,20 @@ impl Visitor for Counting {
     fn entry(&mut self, id: Id, pairs: &[Element<'_>]) -> Result<(), Problem> {
         self.met(pairs.iter().map(|element| element.text_len()).sum());
         self.builder.entry(id, pairs)
+    }
+
+    fn module(&mut self, kind: ModuleType) -> Result<(), Problem> {
+        self.kind = match kind {
+            ModuleType::Queue => 6,
+            ModuleType::Exchange => 7,
+            ModuleType::Tree => 8,
+        };
+        self.builder.module(kind)
+    }
+
+    fn piece(&mut self, piece: &[u8]) -> Result<(), Problem> {
+        self.bytes += piece.len() as u64;
+        self.builder.piece(piece)
     }
 
     fn figures(&mut self, figures: &StreamFigures) -> Result<(), Problem> {

@@ -36,7 +36,32 @@ fn a_whole_snapshot_is_fine_and_its_figures_are_told() {
     }
     let elements = said.lines().find(|line| line.starts_with("db.0.elements.total")).expect("a line of figures");
     let figures: Vec<&str> = elements.split_whitespace().skip(1).collect();
-    assert_eq!(figures, ["2", "0", "2", "1", "1", "0"], "strings, lists, sets, sorted sets, hashes, streams");
+    assert_eq!(figures[..6], ["2", "0", "2", "1", "1", "0"], "strings, lists, sets, sorted sets, hashes, streams");
+    assert_eq!(figures[6..], ["0", "0", "0"], "queues, exchanges, stores");
+}
+
+#[test]
+fn queues_exchanges_and_stores_are_known() {
+    let weir = Weir::with(["--rdbcompression", "no"]);
+    let mut wire = weir.wire();
+    for request in [
+        "MQ.QUEUE DECLARE q",
+        "MQ.EXCHANGE DECLARE e TYPE fanout",
+        "MQ.BIND e QUEUE q x",
+        "MQ.PUBLISH e x body",
+        "CFG.PUT store /a 1",
+        "CFG.PUT store /b 1",
+        "CFG.PUT store /a 2",
+    ] {
+        let words: Vec<&str> = request.split(' ').collect();
+        assert!(!wire.call(&words).starts_with('-'), "{request}");
+    }
+    let folder = weir.stop();
+    let (ok, said) = check(&[&path_in(folder.path(), "dump.rdb"), "--stats"]);
+    assert!(ok && said.contains("[info] 3 keys read"), "{said}");
+    let elements = said.lines().find(|line| line.starts_with("db.0.elements.total")).expect("a line of figures");
+    let figures: Vec<&str> = elements.split_whitespace().skip(7).collect();
+    assert_eq!(figures, ["1", "1", "2"], "a message, a binding, two paths");
 }
 
 #[test]

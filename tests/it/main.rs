@@ -24,6 +24,7 @@ mod migrate;
 mod protocol;
 mod pubsub;
 mod registry;
+mod registry_files;
 mod registry_leases;
 mod registry_watch;
 mod scripts;

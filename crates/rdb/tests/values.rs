@@ -4,6 +4,7 @@ use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 use weir_rdb::build::{Builder, Limits};
 use weir_rdb::encode::Forms;
+use weir_rdb::module::ModuleType;
 use weir_rdb::payload::{self, Trust};
 use weir_rdb::value::{Collection, Dialect, Id, StreamFigures, Visitor};
 use weir_rdb::{Problem, Record, Snapshot};
@@ -13,6 +14,7 @@ use weir_structs::list::Limits as ListLimits;
 use weir_structs::packed::Element;
 use weir_structs::set::SetLimits;
 use weir_structs::stream::NodeLimits;
+use weir_structs::tree::{Tree, Write};
 use weir_structs::value::Big;
 use weir_structs::zset::ZsetLimits;
 
@@ -118,6 +120,15 @@ impl Visitor for Told {
         self.tell(format!("consumer {} {seen_ms} {active_ms:?}", name.escape_ascii()))
     }
 
+    fn module(&mut self, kind: ModuleType) -> Result<(), Problem> {
+        self.is_ordered = true;
+        self.tell(format!("{kind:?}"))
+    }
+
+    fn piece(&mut self, piece: &[u8]) -> Result<(), Problem> {
+        self.tell(format!("piece {}", piece.escape_ascii()))
+    }
+
     fn consumer_pending(&mut self, id: Id) -> Result<(), Problem> {
         self.tell(format!("consumer's {id:?}"))
     }
@@ -127,7 +138,8 @@ impl Visitor for Told {
 fn random_value(rng: &mut SmallRng) -> TakenValue {
     let mut builder = builder();
     let count = [1, 3, 40, 200, 600][rng.random_range(0..5)];
-    let told = match rng.random_range(0..6) {
+    let told = match rng.random_range(0..7) {
+        6 => return store(count, rng),
         0 => builder.string(&random_text(rng, 30_000)),
         1 => tell_all(&mut builder, Collection::List, count, rng, |builder, _, rng| {
             builder.element(Element::Bytes(&random_text(rng, 10_000)))
@@ -151,6 +163,24 @@ fn random_value(rng: &mut SmallRng) -> TakenValue {
     };
     told.expect("a value that is right");
     builder.take().expect("it fits together").expect("it is not empty")
+}
+
+/// A store of the registry with some history.
+fn store(writes: usize, rng: &mut SmallRng) -> TakenValue {
+    let mut tree = Tree::new(rng.random::<u64>() >> 11);
+    (1..4).for_each(|id| drop(tree.grant(id, 1_000 * id, id == 2, 0)));
+    for _ in 0..writes {
+        let path = format!("{}/{}", ["", "\0d"][rng.random_range(0..2)], rng.random_range(0..30));
+        let revision = (tree.revision() + rng.random_range(0..2)).max(1);
+        let (path, value) = (path.as_bytes(), random_text(rng, 10_000));
+        let write = match rng.random_bool(0.2) {
+            true => Write::Del { path },
+            false => Write::Put { path, value: &value, lease: rng.random_range(0..4), flags: rng.random() },
+        };
+        tree.write(revision, 1_000 + revision, write);
+    }
+    tree.compact(rng.random_range(0..=tree.revision()));
+    TakenValue { value: OwnedValue::Big(tree.into()), expire_at: None, clock: 0 }
 }
 
 fn tell_all(
