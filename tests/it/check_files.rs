@@ -48,7 +48,7 @@ fn queues_exchanges_and_stores_are_known() {
         "MQ.QUEUE DECLARE q",
         "MQ.EXCHANGE DECLARE e TYPE fanout",
         "MQ.BIND e QUEUE q x",
-        "MQ.PUBLISH e x body",
+        "MQ.PUB e x body",
         "CFG.PUT store /a 1",
         "CFG.PUT store /b 1",
         "CFG.PUT store /a 2",
