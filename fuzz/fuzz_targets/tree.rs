@@ -45,10 +45,18 @@ fuzz_target!(|input: &[u8]| {
                 assert_eq!(tree.write(revision, 0, Write::Del { path: &path }), was_there);
                 assert!(tree.get(&path).is_none());
             }
-            3 => drop(tree.compact(tree.compacted() + u64::from(number))),
-            4 => drop(tree.tidy(usize::from(number))),
-            5 if number % 2 == 0 => drop(tree.grant(u64::from(what >> 4 & 3), 1_000, false, u64::from(number))),
-            5 => drop(tree.forget_lease(u64::from(what >> 4 & 3))),
+            3 => {
+                tree.compact(tree.compacted() + u64::from(number));
+            }
+            4 => {
+                tree.tidy(usize::from(number));
+            }
+            5 if number % 2 == 0 => {
+                tree.grant(u64::from(what >> 4 & 3), 1_000, false, u64::from(number));
+            }
+            5 => {
+                tree.forget_lease(u64::from(what >> 4 & 3));
+            }
             6 if tree.frozen_ticket().is_none() => {
                 frozen = Some((written(&tree), Vec::new()));
                 tree.freeze(1);

@@ -168,7 +168,9 @@ fn random_value(rng: &mut SmallRng) -> TakenValue {
 /// A store of the registry with some history.
 fn store(writes: usize, rng: &mut SmallRng) -> TakenValue {
     let mut tree = Tree::new(rng.random::<u64>() >> 11);
-    (1..4).for_each(|id| drop(tree.grant(id, 1_000 * id, id == 2, 0)));
+    for id in 1..4 {
+        tree.grant(id, 1_000 * id, id == 2, 0);
+    }
     for _ in 0..writes {
         let path = format!("{}/{}", ["", "\0d"][rng.random_range(0..2)], rng.random_range(0..30));
         let revision = (tree.revision() + rng.random_range(0..2)).max(1);
