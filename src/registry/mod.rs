@@ -569,14 +569,26 @@ impl Registry {
     /// Gives a client labels in place of those that it had; no names: none.
     ///
     /// # Errors
-    /// They are too many or too long.
+    /// They are too many or too long; or they are others while the client observes, who would not be told of what that changes.
     pub fn set_labels(&mut self, client: u64, pairs: &[(&[u8], &[u8])]) -> Result<(), Error> {
-        self.viewers.set(client, pairs)
+        let labels = self.viewers.labels(pairs)?;
+        if labels != *self.viewers.of(client) {
+            if self.observers.count_of(client) > 0 {
+                return Err(Error::cfg_labels("labels cannot change while the connection observes"));
+            }
+            self.viewers.set(client, labels);
+        }
+        Ok(())
     }
 
     /// Clients that have labels, in no order.
     pub fn labelled(&self) -> impl Iterator<Item = u64> {
         self.viewers.clients()
+    }
+
+    /// A client has no labels any more.
+    pub fn forget_labels(&mut self, client: u64) {
+        self.viewers.forget(client);
     }
 
     /// A client is gone.

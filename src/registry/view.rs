@@ -41,18 +41,21 @@ impl Viewers {
         if self.labels.is_empty() { &self.none } else { self.labels.get(&client).unwrap_or(&self.none) }
     }
 
-    /// Gives a client labels in place of those that it had.
+    /// Labels of these names and values.
     ///
     /// # Errors
     /// They are too many or too long.
-    pub(super) fn set(&mut self, client: u64, pairs: &[(&[u8], &[u8])]) -> Result<(), Error> {
-        let labels = Labels::new(pairs, &self.patterns)?;
+    pub(super) fn labels(&self, pairs: &[(&[u8], &[u8])]) -> Result<Labels, Error> {
+        Labels::new(pairs, &self.patterns)
+    }
+
+    /// Gives a client labels in place of those that it had.
+    pub(super) fn set(&mut self, client: u64, labels: Labels) {
         if labels.is_empty() {
             self.labels.remove(&client);
         } else {
             self.labels.insert(client, labels);
         }
-        Ok(())
     }
 
     /// A client is gone.

@@ -83,6 +83,11 @@ pub(super) struct Links {
 impl Links {
     /// Of one who is in no list.
     pub(super) const NONE: Links = Links { prev: NOBODY, next: NOBODY };
+
+    /// Who comes next in the list.
+    pub(super) fn next(self) -> Option<u32> {
+        (self.next != NOBODY).then_some(self.next)
+    }
 }
 
 /// Where the links of a kind of list are in a member.

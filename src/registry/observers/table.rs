@@ -348,6 +348,30 @@ impl Observers {
         })
     }
 
+    /// Clients that observe, or poll, anything in a store that begins with some bytes: each once, in order.
+    pub fn clients_at(&self, db: usize, name: &[u8], prefix: &[u8]) -> Vec<u64> {
+        let mut numbers = Vec::new();
+        let mut target_at = self.named(db, name).and_then(|place| place.targets.first());
+        while let Some(target) = target_at.and_then(|at| self.targets.get(at)) {
+            target_at = target.of_place.next();
+            let concerns = match target.span() {
+                Span::Prefix(other) => other.starts_with(prefix) || prefix.starts_with(other),
+                Span::Range(begin, end) => begin.starts_with(prefix) || (begin < prefix && prefix < end),
+                Span::One(path) | Span::Children(path) => path.starts_with(prefix),
+            };
+            for list in [target.live, target.behind].iter().filter(|_| concerns) {
+                let mut at = list.first();
+                while let Some(observer) = at.and_then(|at| self.all.get(at)) {
+                    at = observer.of_target.next();
+                    numbers.extend(self.clients.get(observer.client).map(|client| client.number));
+                }
+            }
+        }
+        numbers.sort_unstable();
+        numbers.dedup();
+        numbers
+    }
+
     /// Something that nobody outside knows.
     pub(super) fn seed(&self) -> u64 {
         self.hasher.hash_one(self.by_number.len())

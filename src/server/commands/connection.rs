@@ -207,6 +207,8 @@ fn reset_command(cx: &mut ServerCx<'_>) -> Result<(), Error> {
     cx.server.end_subscriptions(slot);
     cx.server.stop_tracking(slot);
     cx.server.end_observing(slot);
+    let id = cx.client().id.0;
+    cx.server.registry.forget_labels(id);
     let client = cx.client();
     client.db = 0;
     client.resp = Resp::V2;

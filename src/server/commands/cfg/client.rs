@@ -129,11 +129,13 @@ fn who_command(cx: &mut ServerCx<'_>) -> Result<(), Error> {
 }
 
 /// Connections on the caller's database that have labels, and those that observe paths of the namespace, by their numbers.
-fn viewers(cx: &mut ServerCx<'_>, _store: &[u8], _namespace: &[u8]) -> Vec<Viewer> {
+fn viewers(cx: &mut ServerCx<'_>, store: &[u8], namespace: &[u8]) -> Vec<Viewer> {
     let (registry, ground) = ground(cx);
     let db = ground.db;
-    let mut ids: Vec<(u64, bool)> = registry.labelled().map(|id| (id, false)).collect();
-    ids.sort_unstable();
+    let observers = registry.observers.clients_at(db, store, &[namespace, b"/"].concat());
+    let mut ids: Vec<(u64, bool)> = observers.into_iter().map(|id| (id, true)).collect();
+    ids.extend(registry.labelled().map(|id| (id, false)));
+    ids.sort_unstable_by_key(|(id, observes)| (*id, !observes));
     ids.dedup_by_key(|(id, _)| *id);
     let mut viewers = Vec::with_capacity(ids.len());
     for (id, observes) in ids {
