@@ -91,7 +91,8 @@ pub fn import(
 pub fn export(tree: Option<&Tree>, prefix: &[u8], format: Format) -> Result<String, Error> {
     let prefix = prefix_of(prefix)?;
     let below = [prefix, b"/"].concat();
-    let (mut entries, mut bytes): (Vec<(&[u8], &[u8])>, usize) = (Vec::new(), 0);
+    let mut entries: Vec<(&[u8], &[u8])> = Vec::new();
+    let mut bytes = 0;
     if let Some(tree) = tree {
         for (path, version) in tree.span(Span::Prefix(&below), None) {
             let path = path.get(prefix.len()..).unwrap_or_default();

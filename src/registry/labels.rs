@@ -21,13 +21,16 @@ const PROGRAM_BYTES_MAX: usize = 256 * 1024;
 /// Patterns that are kept ready.
 const PATTERNS_MAX: usize = 256;
 
+/// A name and a value.
+type Label = (Box<[u8]>, Box<[u8]>);
+
 /// What a connection has said of itself, by name. A clone is another handle; equal ones see the same.
 #[derive(Clone, Default)]
 pub struct Labels(Option<Arc<Said>>);
 
 struct Said {
     /// In order of names.
-    pairs: Box<[(Box<[u8]>, Box<[u8]>)]>,
+    pairs: Box<[Label]>,
     patterns: Arc<Patterns>,
 }
 
@@ -37,7 +40,7 @@ impl Labels {
     /// # Errors
     /// They are too many, or too long.
     pub(super) fn new(pairs: &[(&[u8], &[u8])], patterns: &Arc<Patterns>) -> Result<Labels, Error> {
-        let mut sorted: Vec<(Box<[u8]>, Box<[u8]>)> = Vec::new();
+        let mut sorted: Vec<Label> = Vec::new();
         for (name, value) in pairs.iter().rev() {
             if name.is_empty() || name.len() > NAME_BYTES_MAX || value.len() > VALUE_BYTES_MAX {
                 let why = format!(
@@ -87,7 +90,7 @@ impl Labels {
         self.0.as_ref().is_some_and(|said| said.patterns.matches(pattern, value))
     }
 
-    fn said(&self) -> &[(Box<[u8]>, Box<[u8]>)] {
+    fn said(&self) -> &[Label] {
         self.0.as_ref().map_or(&[], |said| &said.pairs)
     }
 }

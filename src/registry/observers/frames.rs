@@ -268,10 +268,13 @@ impl Equivalent<FrameKey> for Asked<'_> {
     }
 }
 
+/// The bytes of a frame, unless nothing is told, and how many events it has.
+type Shared = (Option<Arc<[u8]>>, usize);
+
 /// Frames that several get, while there are some who have not got them yet.
 #[derive(Debug, Default)]
 pub(super) struct SharedFrames {
-    frames: HashMap<FrameKey, (Option<Arc<[u8]>>, usize), foldhash::fast::FixedState>,
+    frames: HashMap<FrameKey, Shared, foldhash::fast::FixedState>,
     bytes: usize,
 }
 

@@ -149,9 +149,9 @@ impl Observers {
     /// The history of a store up to `to` is about to go. Those who wanted to know are told: observers of their progress, as soon
     /// as they have seen everything. Polls end, whose clients might come back with a revision that is not known then.
     pub fn compacts(&mut self, db: usize, name: &[u8], to: Revision) {
-        loop {
-            let Some(place) = self.named(db, name) else { break };
-            let Some(&(revision, at)) = place.idle.first().filter(|(revision, _)| *revision <= to) else { break };
+        while let Some(place) = self.named(db, name)
+            && let Some(&(revision, at)) = place.idle.first().filter(|(revision, _)| *revision <= to)
+        {
             let (epoch, sealed, store) = (place.epoch, place.sealed, Arc::clone(&place.name));
             let Some(observer) = self.all.get(at) else { break };
             let client = self.clients.get(observer.client).map_or(0, |watcher| watcher.number);

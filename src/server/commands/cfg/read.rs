@@ -240,7 +240,8 @@ impl<'a> Range<'a> {
         let wanted = |version: &Version| (self.modified.0..=self.modified.1).contains(&version.modified());
         let all = tree.into_iter().flat_map(|tree| view::seen(tree, self.span, self.at, labels));
         let all = all.filter(|(_, it)| wanted(it));
-        let (mut found, mut count): (Vec<(Cow<'_, [u8]>, &Version)>, _) = (Vec::new(), 0);
+        let mut found: Vec<(Cow<'_, [u8]>, &Version)> = Vec::new();
+        let mut count = 0;
         if self.count_only {
             count = all.count();
         } else if let Some((field, greatest_first)) = self.sort {
