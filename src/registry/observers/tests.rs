@@ -78,7 +78,7 @@ struct Log {
 }
 
 impl Log {
-    fn state(&self, at: Revision) -> BTreeMap<Vec<u8>, (Vec<u8>, u64, u64)> {
+    fn state(&self, at: Revision) -> States {
         let mut state = BTreeMap::new();
         for change in self.changes.range(..=at).flat_map(|(_, changes)| changes) {
             match &change.after {
@@ -89,6 +89,11 @@ impl Log {
         state
     }
 }
+
+/// Paths with their values, creation and version.
+type States = BTreeMap<Vec<u8>, (Vec<u8>, u64, u64)>;
+/// Database, store, what of it, from which revision, in which epoch.
+type Polls = Vec<(usize, &'static [u8], Wanted, Revision, u64)>;
 
 #[derive(Clone, Debug)]
 enum Wanted {
@@ -117,7 +122,7 @@ struct Seen {
     marks: Marks,
     next: Revision,
     /// The revision of its snapshot, and what has come of that.
-    snapshot: Option<(Revision, BTreeMap<Vec<u8>, (Vec<u8>, u64, u64)>)>,
+    snapshot: Option<(Revision, States)>,
     over: bool,
 }
 
@@ -147,7 +152,7 @@ struct World {
     log_of: HashMap<(usize, &'static [u8]), usize>,
     seen: BTreeMap<(u64, Vec<u8>), Seen>,
     resting: BTreeMap<u64, bool>,
-    polls: BTreeMap<u64, Vec<(usize, &'static [u8], Wanted, Revision, u64)>>,
+    polls: BTreeMap<u64, Polls>,
     last_uid: u64,
     now_ms: u64,
     frames: usize,
