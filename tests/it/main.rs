@@ -26,6 +26,7 @@ mod pubsub;
 mod registry;
 mod registry_files;
 mod registry_leases;
+mod registry_releases;
 mod registry_watch;
 mod scripts;
 mod slow_and_hostile;
