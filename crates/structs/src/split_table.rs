@@ -124,7 +124,9 @@ impl<T> SplitTable<T> {
             self.depth = depth;
         }
         self.bytes -= part.items.allocation_size();
-        let (mut stay, mut go) = (HashTable::new(), HashTable::new());
+        // Half of them, and a few more.
+        let room = part.items.len() / 2 + part.items.len() / 8;
+        let (mut stay, mut go) = (HashTable::with_capacity(room), HashTable::with_capacity(room));
         for item in std::mem::take(&mut part.items) {
             let hash = hash_of(&item);
             let to = if place(hash, depth) & 1 == 0 { &mut stay } else { &mut go };

@@ -56,9 +56,9 @@ impl Paths {
         let mut paths = Paths { order, ..Paths::default() };
         for (at, slot) in slots.into_iter().enumerate() {
             let hash = paths.hash(&slot.path);
-            paths.slots.push(slot);
-            let Paths { hashes, index, slots, .. } = &mut paths;
-            index.insert(hash, number(at), |&at| hash_of(hashes, &slots.get(at).path));
+            paths.slots.push(Place { hash, slot });
+            let Paths { index, slots, .. } = &mut paths;
+            index.insert(hash, number(at), |&at| slots.get(at).hash);
         }
         paths
     }
@@ -71,24 +71,25 @@ impl Paths {
     /// A path.
     #[inline]
     pub(super) fn get(&self, path: &[u8]) -> Option<&Slot> {
-        self.find(path).map(|at| self.slots.get(at))
+        self.find(path).map(|at| &self.slots.get(at).slot)
     }
 
     /// The same, to be changed; but its name stays.
     #[inline]
     pub(super) fn get_mut(&mut self, path: &[u8]) -> Option<&mut Slot> {
         let at = self.find(path)?;
-        Some(self.slots.get_mut(at))
+        Some(&mut self.slots.get_mut(at).slot)
     }
 
     #[inline]
     fn find(&self, path: &[u8]) -> Option<u32> {
-        self.index.find(self.hash(path), |&at| *self.slots.get(at).path == *path).copied()
+        let hash = self.hash(path);
+        self.index.find(hash, |&at| self.slots.get(at).is(hash, path)).copied()
     }
 
     #[inline]
     fn hash(&self, path: &[u8]) -> u64 {
-        hash_of(&self.hashes, path)
+        self.hashes.hash_one(path)
     }
 
     /// Adds a path that is not there.
@@ -98,29 +99,28 @@ impl Paths {
     pub(super) fn insert(&mut self, slot: Slot) {
         let (hash, at) = (self.hash(&slot.path), number(self.slots.len()));
         self.order.insert(slot.path.clone(), at);
-        self.slots.push(slot);
-        let Paths { hashes, index, slots, .. } = self;
-        index.insert(hash, at, |&at| hash_of(hashes, &slots.get(at).path));
+        self.slots.push(Place { hash, slot });
+        let Paths { index, slots, .. } = self;
+        index.insert(hash, at, |&at| slots.get(at).hash);
     }
 
     /// Removes a path.
     pub(super) fn remove(&mut self, path: &[u8]) -> Option<Slot> {
         let hash = self.hash(path);
-        let Paths { hashes, index, slots, order } = self;
-        let hash_at = |&at: &u32| hash_of(hashes, &slots.get(at).path);
-        let at = index.remove(hash, |&at| *slots.get(at).path == *path, hash_at)?;
+        let Paths { index, slots, order, .. } = self;
+        let at = index.remove(hash, |&at| slots.get(at).is(hash, path), |&at| slots.get(at).hash)?;
         order.remove(path);
         let last = number(slots.len() - 1);
         if at != last {
-            let moved = &slots.get(last).path;
-            if let Some(there) = index.find_mut(hash_of(hashes, moved), |&there| there == last) {
+            let moved = slots.get(last);
+            if let Some(there) = index.find_mut(moved.hash, |&there| there == last) {
                 *there = at;
             }
-            if let Some(there) = order.get_mut(moved) {
+            if let Some(there) = order.get_mut(&moved.slot.path) {
                 *there = at;
             }
         }
-        slots.swap_remove(at)
+        slots.swap_remove(at).map(|place| place.slot)
     }
 
     /// The paths between bounds, in order.
@@ -130,17 +130,12 @@ impl Paths {
 
     /// Heap bytes, about; paths and versions are not among them. O(1).
     pub(super) fn memory_bytes(&self) -> usize {
-        self.index.memory_bytes() + self.slots.len() * (size_of::<Slot>() + ORDER_BYTES)
+        self.index.memory_bytes() + self.slots.len() * (size_of::<Place>() + ORDER_BYTES)
     }
 }
 
 fn number(at: usize) -> u32 {
     u32::try_from(at).expect("no store has so many paths")
-}
-
-#[inline]
-fn hash_of(hashes: &RandomState, path: &[u8]) -> u64 {
-    hashes.hash_one(path)
 }
 
 /// Paths in order, from both ends.
@@ -155,21 +150,35 @@ impl<'t> Iterator for Range<'t> {
 
     #[inline]
     fn next(&mut self) -> Option<&'t Slot> {
-        self.order.next().map(|(_, &at)| self.slots.get(at))
+        self.order.next().map(|(_, &at)| &self.slots.get(at).slot)
     }
 }
 
 impl DoubleEndedIterator for Range<'_> {
     #[inline]
     fn next_back(&mut self) -> Option<Self::Item> {
-        self.order.next_back().map(|(_, &at)| self.slots.get(at))
+        self.order.next_back().map(|(_, &at)| &self.slots.get(at).slot)
+    }
+}
+
+/// A slot with the hash of its path, which is kept so that a part of the index is split without a look at the paths.
+#[derive(Clone, Debug)]
+struct Place {
+    hash: u64,
+    slot: Slot,
+}
+
+impl Place {
+    #[inline]
+    fn is(&self, hash: u64, path: &[u8]) -> bool {
+        self.hash == hash && *self.slot.path == *path
     }
 }
 
 /// Slots by number, in blocks: all but the last one are full.
 #[derive(Clone, Debug, Default)]
 struct Slots {
-    blocks: Vec<Vec<Slot>>,
+    blocks: Vec<Vec<Place>>,
 }
 
 impl Slots {
@@ -179,24 +188,24 @@ impl Slots {
 
     /// The number is that of a slot.
     #[inline]
-    fn get(&self, at: u32) -> &Slot {
+    fn get(&self, at: u32) -> &Place {
         &self.blocks[at as usize / BLOCK_SLOTS][at as usize % BLOCK_SLOTS]
     }
 
     #[inline]
-    fn get_mut(&mut self, at: u32) -> &mut Slot {
+    fn get_mut(&mut self, at: u32) -> &mut Place {
         &mut self.blocks[at as usize / BLOCK_SLOTS][at as usize % BLOCK_SLOTS]
     }
 
-    fn push(&mut self, slot: Slot) {
+    fn push(&mut self, place: Place) {
         match self.blocks.last_mut() {
-            Some(last) if last.len() < BLOCK_SLOTS => last.push(slot),
-            _ => self.blocks.push(vec![slot]),
+            Some(last) if last.len() < BLOCK_SLOTS => last.push(place),
+            _ => self.blocks.push(vec![place]),
         }
     }
 
     /// Takes out a slot; the last one has its number then.
-    fn swap_remove(&mut self, at: u32) -> Option<Slot> {
+    fn swap_remove(&mut self, at: u32) -> Option<Place> {
         let last_block = self.blocks.last_mut()?;
         let last = last_block.pop()?;
         if last_block.is_empty() {
