@@ -329,9 +329,6 @@ impl Observers {
         ObserverFigures { watches: self.all.len() - polls, polls, lagging: self.lagging, ..self.figures }
     }
 
-    /// Bytes that one observer of many takes, about.
-    pub const BYTES: usize = 200;
-
     /// How many observers a client has, polls included.
     pub fn count_of(&self, client: u64) -> usize {
         let watcher = self.by_number.get(&client).and_then(|at| self.clients.get(*at));

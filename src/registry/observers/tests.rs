@@ -601,7 +601,7 @@ impl World {
         }
         self.resting.clear();
         self.deliver(usize::MAX);
-        assert!(self.observers.is_quiet() && !self.observers.has_woken());
+        assert!(!self.observers.has_work() && !self.observers.has_woken());
         assert_eq!(self.observers.figures().lagging, 0);
         self.has_seen_all(|_| true);
         self.no_poll_is_forgotten();

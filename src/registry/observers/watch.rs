@@ -184,9 +184,4 @@ impl Observers {
     pub fn has_answers(&self) -> bool {
         !self.answers.is_empty()
     }
-
-    /// Whether everybody has been told everything who does not rest.
-    pub fn is_quiet(&self) -> bool {
-        !self.has_work()
-    }
 }
