@@ -400,6 +400,7 @@ impl EventLoop {
                 client.io.net_in += count as u64;
                 client.io.query_bytes = batch.read_buffer().len();
                 client.active_ms = self.server.store.now_ms();
+                client.heard_ms = client.active_ms;
             }
         }
         if connection.ended {

@@ -523,6 +523,7 @@ impl Server {
             client.flags.remove(ClientFlags::BLOCKED);
             client.commands += 1;
             client.active_ms = self.store.now_ms();
+            client.heard_ms = client.active_ms;
         }
         let mut out = if waiter.silent { Output::default() } else { out };
         self.end_running(waiter.slot, &mut out);

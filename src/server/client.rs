@@ -167,6 +167,8 @@ pub struct Client {
     pub created_ms: i64,
     /// Unix time of its last command or bytes, in ms.
     pub active_ms: i64,
+    /// Unix time of its last bytes, in ms, whatever it was sent meanwhile; who waits for this server is heard when that ends.
+    pub heard_ms: i64,
     /// Its database.
     pub db: usize,
     /// The protocol it speaks.
@@ -305,6 +307,7 @@ impl Clients {
             lib_ver: Vec::new(),
             created_ms: now_ms,
             active_ms: now_ms,
+            heard_ms: now_ms,
             db: 0,
             resp: Resp::V2,
             flags,

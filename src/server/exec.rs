@@ -64,6 +64,7 @@ impl Server {
         for job in &mut *jobs {
             if let Some(client) = self.clients.get_mut(job.slot) {
                 client.active_ms = now_ms;
+                client.heard_ms = now_ms;
                 client.flags.remove(ClientFlags::PAUSED | ClientFlags::UNFINISHED);
             }
             self.begin_running(job.slot);

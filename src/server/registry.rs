@@ -133,7 +133,7 @@ fn heard_ms(clients: &Clients, client: u64, now_ms: i64) -> u64 {
     let found = clients.slot_of(ClientId(client)).and_then(|slot| clients.get(slot));
     let heard_ms = found.map_or(0, |client| {
         let waits = client.flags.intersects(ClientFlags::BLOCKED | ClientFlags::PAUSED | ClientFlags::UNFINISHED);
-        if waits { now_ms } else { client.active_ms }
+        if waits { now_ms } else { client.heard_ms }
     });
     u64::try_from(heard_ms).unwrap_or_default()
 }

@@ -578,6 +578,7 @@ impl Server {
         let Some(client) = self.clients.get_mut(slot) else { return };
         client.flags.remove(ClientFlags::BLOCKED);
         client.active_ms = self.store.now_ms();
+        client.heard_ms = client.active_ms;
         let id = client.id;
         if orphaned {
             self.disconnect(slot);

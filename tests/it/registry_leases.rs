@@ -193,6 +193,16 @@ fn a_lease_of_a_connection_ends_with_it_or_when_it_falls_silent() {
     }
     eventually("it was silent for too long", || wire.run("CFG.GET s /silent") == "$-1");
     own.is("CFG.LEASE KEEPALIVE s 2", GONE);
+    // What it is sent is no sign of life.
+    let mut deaf = weir.wire();
+    deaf.run("CFG.LEASE GRANT s 300 ID 4 CONN");
+    deaf.run("CFG.PUT s /deaf v LEASE 4");
+    assert!(deaf.run("SUBSCRIBE news").starts_with('*'));
+    eventually("nobody has heard of it", || {
+        wire.is("PUBLISH news x", ":1");
+        wire.run("CFG.GET s /deaf") == "$-1"
+    });
+    drop(deaf);
     // The number of a lease may be given again; who had it before has nothing to do with that one.
     let mut first = weir.wire();
     first.run("CFG.LEASE GRANT s 60000 ID 3 CONN");
@@ -518,9 +528,14 @@ fn of_a_thousand_clients_one_has_the_lock_and_who_was_away_is_told_apart_by_the_
     assert_eq!(weir.info("blocked_clients"), 0);
 }
 
+/// A call that is refused, and the name that the refusal tells.
+type Refused = (&'static str, &'static str);
+/// A command with calls that are allowed and such that are not.
+type Asked = (&'static str, &'static [&'static str], &'static [Refused]);
+
 /// Each command of the registry, with calls that a user may make who reads below /r, writes below /w, and does both below /b; then
 /// such that it may not make, with the name that the refusal tells. A lease 1 has /w/leased, a lease 2 has /other.
-const CALLS: &[(&str, &[&str], &[(&str, &str)])] = &[
+const CALLS: &[Asked] = &[
     (
         "cfg.put",
         &[
