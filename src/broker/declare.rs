@@ -5,7 +5,7 @@ use super::places::PlaceKind;
 use super::policies::Policy;
 use crate::command::effects::Effects;
 use crate::command::error::Error;
-use crate::command::ground::Ground;
+use crate::command::ground::{Ground, now_ms};
 use crate::store::{Big, Store};
 use std::sync::Arc;
 use weir_structs::exchange::{Binding, Exchange, ExchangeOptions, Target};
@@ -62,13 +62,23 @@ impl Broker {
     /// Data were loaded. Whoever held messages or had queues for himself is of another time: what was held is ready, and those
     /// queues go.
     pub fn loaded(&mut self, store: &mut Store) {
-        for (db, places) in self.databases.iter().enumerate() {
-            for (name, uid) in places.names_from(PlaceKind::Queue, b"") {
-                let key = store.key(name);
+        let now_ms = now_ms(store);
+        for (db, places) in self.databases.iter_mut().enumerate() {
+            let queues: Vec<_> =
+                places.names_from(PlaceKind::Queue, b"").map(|(name, uid)| (Arc::clone(name), uid)).collect();
+            for (name, uid) in queues {
+                let key = store.key(&name);
                 let Some(mut entry) = store.db(db).get_mut(key) else { continue };
                 let mut value = entry.value_mut_unheard();
                 let Some(mut queue) = value.queue_mut() else { continue };
+                let before = queue.figures();
                 queue.restarted();
+                places.totals.moved(before, queue.figures());
+                places.set_front(uid, queue.front_ms());
+                // What was due for messages that are gone since is due no more.
+                places.forget_alarm(uid);
+                places.alarm(uid, queue.first_due().map(|(ms, ..)| ms));
+                places.alarm(uid, queue.rules().expires_ms.map(|ms| now_ms.saturating_add(ms)));
                 if queue.options().exclusive && places.get(uid).is_some_and(|place| place.owner.is_none()) {
                     self.orphans.push((db, uid));
                 }

@@ -185,6 +185,13 @@ impl Places {
         }
     }
 
+    /// Nobody is to look at a place any more.
+    pub(super) fn forget_alarm(&mut self, uid: u64) {
+        if let Some(at_ms) = self.by_uid.get_mut(&uid).and_then(|place| place.alarm_ms.take()) {
+            self.alarms.remove(&(at_ms, uid));
+        }
+    }
+
     /// Since when the foremost message of a queue has been waiting, if there is one.
     pub(super) fn set_front(&mut self, uid: u64, front_ms: Option<u64>) {
         let Some(place) = self.by_uid.get_mut(&uid) else { return };

@@ -35,7 +35,8 @@ impl Queue {
         record.set_story(story);
         self.insert(id.to_u64(), record);
         if let Some(name) = dedup {
-            self.remember(name, id, now_ms);
+            // By the queue's own time, as where it is repeated: the clock may have been set back.
+            self.remember(name, id, id.ms());
         }
         id
     }

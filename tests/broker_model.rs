@@ -1,0 +1,285 @@
+//! Whole topologies of exchanges and queues beside a model that is as simple as can be.
+//!
+//! ```text
+//!  a random command ──► the model: what is to come of it ─┐
+//!          └──────────► the server, without its network ──┴──► replies alike; queues, exchanges and counts alike
+//! ```
+//!
+//! Time moves from one moment at which something is due to the next, so that both do the same in the same order. Every so
+//! often the server is dropped where it stands and another one started from its append-only file, or from its snapshot.
+//!
+//! In which order an exchange finds its destinations means nothing, but decides which queue has a message first. The model
+//! takes that order from the exchange, and asserts that what it finds is what should be found.
+//!
+//! `WEIR_MODEL_STEPS=100000 cargo test --profile quick --test broker_model` takes that many steps for each seed and mode.
+
+mod in_process;
+#[path = "broker_model/model.rs"]
+mod model;
+#[path = "broker_model/steps.rs"]
+mod steps;
+
+use in_process::{BEGIN_US, InProcess, append_command, facts, move_clock, now_us};
+use model::Model;
+use std::collections::BTreeSet;
+use std::path::Path;
+use steps::{Rng, Step};
+use weir::store::ValueRef;
+
+/// Steps of each run, unless the environment says otherwise.
+const STEPS: usize = 4_000;
+/// With so many steps everything happens that can.
+const MANY: usize = 20_000;
+/// After so many steps everything is compared.
+const COMPARE_EVERY: usize = 25;
+/// About so many steps are between two restarts.
+const STEPS_A_LIFE: u64 = 250;
+/// Turns of the loop that one moment may take.
+const TURNS_MAX: usize = 200_000;
+/// Steps that are told of a run that fails.
+const TOLD: usize = 40;
+
+/// Where a server finds again what another one had.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Kept {
+    /// A file of commands, rewritten now and then as commands.
+    Commands,
+    /// The same, rewritten as a snapshot in front of commands.
+    AppendOnly,
+    /// A snapshot.
+    Snapshot,
+}
+
+struct World {
+    host: InProcess,
+    client: usize,
+    kept: Kept,
+    model: Model,
+    /// The latest that it has ever been.
+    latest_ms: u64,
+}
+
+fn now_ms() -> u64 {
+    u64::try_from(now_us() / 1000).expect("it is after 1970")
+}
+
+fn start(folder: &Path, kept: Kept, at_us: i64) -> InProcess {
+    let folder = folder.to_str().expect("a name in UTF-8");
+    let (appendonly, preamble) = match kept {
+        Kept::Commands => ("yes", "no"),
+        Kept::AppendOnly => ("yes", "yes"),
+        Kept::Snapshot => ("no", "yes"),
+    };
+    let options = ["--dir", folder, "--appendonly", appendonly, "--aof-use-rdb-preamble", preamble];
+    let mut host = InProcess::start(&[&options[..], &["--appendfsync", "no"]].concat(), facts());
+    move_clock(at_us - BEGIN_US);
+    host.server.begin_turn();
+    host.server.load_at_start().expect("what is there can be read");
+    host
+}
+
+impl World {
+    fn begin(folder: &Path, kept: Kept) -> World {
+        let mut host = start(folder, kept, BEGIN_US);
+        wait_until_loaded(&mut host);
+        let client = host.connect(false);
+        World { host, client, kept, model: Model::new(now_ms()), latest_ms: now_ms() }
+    }
+
+    fn call(&mut self, words: &[String]) -> String {
+        let mut bytes = Vec::new();
+        append_command(&mut bytes, words);
+        self.host.arrive(self.client, &bytes);
+        self.host.turn();
+        String::from_utf8_lossy(&std::mem::take(&mut self.host.connections[self.client].received)).into_owned()
+    }
+
+    fn say(&mut self, words: &str) -> String {
+        self.call(&words.split(' ').map(str::to_owned).collect::<Vec<_>>())
+    }
+
+    /// Does what is due at this moment.
+    fn settle(&mut self) {
+        for _ in 0..TURNS_MAX {
+            self.host.turn();
+            if !self.host.server.idle_time().is_zero() {
+                return;
+            }
+        }
+        panic!("the server does not come to rest");
+    }
+
+    fn go_to(&mut self, ms: u64) {
+        move_clock(i64::try_from(ms - now_ms()).expect("soon") * 1000);
+        self.settle();
+    }
+
+    /// Lets time pass, from each moment with something to do to the next.
+    fn pass(&mut self, ms: u64) {
+        let end_ms = now_ms() + ms;
+        while let Some(due_ms) = self.model.next_due_ms().filter(|due_ms| *due_ms <= end_ms) {
+            // What the server was to look at meanwhile is looked at before.
+            if due_ms > now_ms() + 1 {
+                self.go_to(due_ms - 1);
+            }
+            self.go_to(due_ms.max(now_ms()));
+            self.model.pass_to(now_ms(), &self.host.server.store);
+        }
+        self.go_to(end_ms);
+        self.model.pass_to(end_ms, &self.host.server.store);
+    }
+
+    /// Ends the server where it stands and starts another one.
+    fn restart(&mut self, folder: &Path, rng: &mut Rng) {
+        // Until when a message is parked is in the files, and not that its time has come: to a server that starts with a clock
+        // that was set back it has not.
+        self.pass(self.latest_ms.saturating_sub(now_ms()));
+        match self.kept {
+            Kept::Snapshot => assert_eq!(self.say("SAVE"), "+OK\r\n"),
+            _ if rng.below(3) == 0 => {
+                let rewrites = self.rewrites();
+                assert!(self.say("BGREWRITEAOF").starts_with('+'));
+                // What is written meanwhile is in the file as well.
+                let mut turns = 0;
+                while self.rewrites() == rewrites {
+                    self.pass(1);
+                    turns += 1;
+                    assert!(turns < TURNS_MAX, "the rewrite does not end");
+                }
+            }
+            _ => {}
+        }
+        let then_us = now_us();
+        let nowhere = tempfile::tempdir().expect("a folder");
+        // The old one is gone before the new one begins, for there is one of them at the files.
+        self.host = start(nowhere.path(), Kept::Snapshot, then_us);
+        self.host = start(folder, self.kept, then_us);
+        wait_until_loaded(&mut self.host);
+        self.client = self.host.connect(false);
+        self.settle();
+        self.model.restarted(&self.host.server.store);
+        self.model.pass_to(now_ms(), &self.host.server.store);
+    }
+
+    fn rewrites(&mut self) -> u64 {
+        let text = self.say("INFO persistence");
+        let line = text.lines().find_map(|line| line.strip_prefix("aof_rewrites:"));
+        line.and_then(|line| line.trim().parse().ok()).expect("the field is there")
+    }
+
+    /// Says where the server and the model differ.
+    fn compare(&self) -> Result<(), String> {
+        let store = &self.host.server.store;
+        let mut names = BTreeSet::new();
+        for entry in store.entries(0) {
+            let name = String::from_utf8_lossy(entry.key()).into_owned();
+            match entry.value() {
+                ValueRef::Queue(queue) => self.model.compare_queue(&name, queue)?,
+                ValueRef::Exchange(exchange) => self.model.compare_exchange(&name, exchange)?,
+                _ => {}
+            }
+            names.insert(name);
+        }
+        let own: BTreeSet<String> = self.model.names().collect();
+        if names != own {
+            return Err(format!("the keys are {names:?} and should be {own:?}"));
+        }
+        let broker = &self.host.server.broker;
+        let (queues, exchanges, totals) = broker.totals();
+        let counted = (queues, exchanges, totals.figures(), broker.happened().messages);
+        let wanted = self.model.totals();
+        if counted != wanted {
+            return Err(format!("in all there are\n  {counted:?} and should be\n  {wanted:?}"));
+        }
+        self.model.adds_up()
+    }
+}
+
+fn wait_until_loaded(host: &mut InProcess) {
+    for _ in 0..TURNS_MAX {
+        host.turn();
+        if !host.server.is_loading() {
+            return;
+        }
+    }
+    panic!("loading does not end");
+}
+
+fn run(seed: u64, kept: Kept, steps: usize) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut rng = Rng(seed);
+    let mut world = World::begin(folder.path(), kept);
+    let mut told: Vec<String> = Vec::new();
+    let fails = |told: &[String], what: &str| {
+        let from = told.len().saturating_sub(TOLD);
+        panic!(
+            "seed {seed}, {kept:?}, after {} steps, the last of which are\n{}\n{what}",
+            told.len(),
+            told[from..].join("\n")
+        );
+    };
+    let mut restarts = 0;
+    for number in 1..=steps {
+        let step = steps::next(&mut rng, &world.model);
+        match step {
+            Step::Pass(ms) => {
+                told.push(format!("+ {ms}"));
+                world.pass(ms);
+            }
+            Step::Back(ms) => {
+                told.push(format!("- {ms}"));
+                world.latest_ms = world.latest_ms.max(now_ms());
+                move_clock(-1000 * i64::try_from(ms).expect("a short time"));
+                world.settle();
+                world.model.pass_to(now_ms(), &world.host.server.store);
+            }
+            Step::Call(words) => {
+                told.push(format!("{} > {}", now_ms(), words.join(" ")));
+                let wanted = world.model.call(&words, &world.host.server.store);
+                let got = world.call(&words);
+                world.settle();
+                world.model.pass_to(now_ms(), &world.host.server.store);
+                if !wanted.fits(&got) {
+                    fails(&told, &format!("answered {got:?} and not {wanted:?}"));
+                }
+            }
+        }
+        let ends = rng.below(STEPS_A_LIFE) == 0 || number == steps;
+        if (number % COMPARE_EVERY == 0 || ends)
+            && let Err(what) = world.compare()
+        {
+            fails(&told, &what);
+        }
+        if ends {
+            told.push("restart".to_owned());
+            world.restart(folder.path(), &mut rng);
+            restarts += 1;
+            if let Err(what) = world.compare() {
+                fails(&told, &what);
+            }
+        }
+    }
+    assert!(
+        restarts > 0 && (steps < MANY || world.model.has_seen_everything()),
+        "seed {seed}: too little has happened"
+    );
+}
+
+fn steps_wanted() -> usize {
+    std::env::var("WEIR_MODEL_STEPS").ok().and_then(|steps| steps.parse().ok()).unwrap_or(STEPS)
+}
+
+#[test]
+fn topologies_are_as_the_model_says_over_restarts_from_files_of_commands() {
+    run(1, Kept::Commands, steps_wanted());
+}
+
+#[test]
+fn topologies_are_as_the_model_says_over_restarts_from_rewritten_files() {
+    run(2, Kept::AppendOnly, steps_wanted());
+}
+
+#[test]
+fn topologies_are_as_the_model_says_over_restarts_from_snapshots() {
+    run(3, Kept::Snapshot, steps_wanted());
+}

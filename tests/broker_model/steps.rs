@@ -1,0 +1,241 @@
+//! Steps at random: what a few clients do with few queues and exchanges, so that everything meets everything.
+
+use super::model::Model;
+
+pub(super) struct Rng(pub(super) u64);
+
+impl Rng {
+    fn next(&mut self) -> u64 {
+        // SplitMix64.
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        z ^ (z >> 31)
+    }
+
+    pub(super) fn below(&mut self, limit: u64) -> u64 {
+        self.next() % limit
+    }
+
+    fn one_in(&mut self, limit: u64) -> bool {
+        self.below(limit) == 0
+    }
+
+    fn of<'w>(&mut self, words: &[&'w str]) -> &'w str {
+        words[self.below(words.len() as u64) as usize]
+    }
+}
+
+/// What is done next.
+pub(super) enum Step {
+    /// Milliseconds go by.
+    Pass(u64),
+    /// The clock is set back.
+    Back(u64),
+    /// A command.
+    Call(Vec<String>),
+}
+
+const QUEUES: &[&str] = &["qa", "qb", "qc", "qd", "qe", "qf"];
+const EXCHANGES: &[&str] = &["xa", "xb", "xc", "xd", "xe"];
+const KEYS: &[&str] = &["a", "b", "a.b", "b.a", "a.b.c"];
+const PATTERNS: &[&str] = &["a", "b", "a.b", "#", "*", "a.*", "#.b", "*.#", "a.#.c"];
+const BODIES: &[&str] = &["m", "a body", "one of somewhat more bytes than the others"];
+
+fn words(line: &str) -> Vec<String> {
+    line.split(' ').map(str::to_owned).collect()
+}
+
+fn headers(rng: &mut Rng) -> String {
+    match rng.below(3) {
+        0 => format!(" HEADERS 1 k {}", rng.below(3)),
+        1 => format!(" HEADERS 2 k {} l {}", rng.below(3), rng.below(2)),
+        _ => String::new(),
+    }
+}
+
+fn message(rng: &mut Rng) -> String {
+    let mut options = headers(rng);
+    for (odds, option) in [
+        (4, format!(" TTL {}", rng.below(400))),
+        (5, format!(" PRIORITY {}", rng.below(5))),
+        (4, format!(" GROUP g{}", rng.below(3))),
+        (9, format!(" IDMP p {}", rng.below(60))),
+        (12, " MANDATORY".to_owned()),
+        (9, " ALLORNONE".to_owned()),
+        (4, format!(" {} {}", rng.of(&["DELAY", "DELAY", "HOLD"]), rng.below(300))),
+    ] {
+        if rng.one_in(odds) {
+            options.push_str(&option);
+        }
+    }
+    options
+}
+
+fn declare_queue(rng: &mut Rng) -> String {
+    let mut line = format!("MQ.QUEUE DECLARE {}", rng.of(QUEUES));
+    for (odds, option) in [
+        (4, format!(" MSGTTL {}", rng.below(1_000))),
+        (2, format!(" MAXLEN {}", 1 + rng.below(20))),
+        (6, format!(" MAXBYTES {}", 50 + rng.below(200))),
+        (2, format!(" OVERFLOW {}", rng.of(&["drophead", "reject", "rejectdl"]))),
+        (2, format!(" DLX {}", rng.of(EXCHANGES))),
+        (6, format!(" DLRK {}", rng.of(KEYS))),
+        (3, format!(" DLSTRATEGY {}", rng.of(&["retain", "drop"]))),
+        (3, format!(" DELIVERYLIMIT {}", rng.below(3))),
+        (3, format!(" RETRY {} {} {}", rng.of(&["all", "failed", "returned"]), 1 + rng.below(40), 100)),
+        (2, format!(" LEASE {}", 1 + rng.below(500))),
+        (3, format!(" MAXPRIORITY {}", rng.below(4))),
+        (8, " SAC".to_owned()),
+        (3, rng.of(&[" GROUPS", " LASTVALUE k"]).to_owned()),
+        (6, " TRACK yes".to_owned()),
+    ] {
+        if rng.one_in(odds) {
+            line.push_str(&option);
+        }
+    }
+    line
+}
+
+fn declare_exchange(rng: &mut Rng) -> String {
+    let kind = rng.of(&["direct", "fanout", "fanout", "topic", "topic", "headers"]);
+    let mut line = format!("MQ.EXCHANGE DECLARE {} TYPE {kind}", rng.of(EXCHANGES));
+    if rng.one_in(3) {
+        line.push_str(&format!(" ALTERNATE {}", rng.of(EXCHANGES)));
+    }
+    if rng.one_in(5) {
+        line.push_str(" AUTODELETE");
+    }
+    if rng.one_in(8) {
+        line.push_str(" INTERNAL");
+    }
+    line
+}
+
+fn bind(rng: &mut Rng) -> String {
+    let (kind, to) = match rng.below(12) {
+        0..=7 => ("QUEUE", rng.of(QUEUES)),
+        8..=10 => ("EXCHANGE", rng.of(EXCHANGES)),
+        _ => ("STREAM", "log"),
+    };
+    let mut line = format!("MQ.BIND {} {kind} {to} {}", rng.of(EXCHANGES), rng.of(PATTERNS));
+    if rng.one_in(3) {
+        line.push_str(&format!(" ARGS 2 x-match {} k {}", rng.of(&["all", "any"]), rng.below(3)));
+    }
+    line
+}
+
+fn settle(rng: &mut Rng, model: &Model) -> Option<String> {
+    let all = &model.receipts;
+    let first = all.get(rng.below(all.len().max(1) as u64) as usize)?;
+    let mut ids = vec![first.text()];
+    for receipt in all.iter().filter(|it| it.queue == first.queue) {
+        if rng.one_in(3) {
+            let text = receipt.text();
+            ids.push(if rng.one_in(3) { text.split('@').next().unwrap_or(&text).to_owned() } else { text });
+        }
+    }
+    let ids = format!("IDS {} {}", ids.len(), ids.join(" "));
+    let queue = &first.queue;
+    Some(match rng.below(12) {
+        0..=3 => format!("MQ.ACK {queue} {ids}"),
+        4 | 5 => format!("MQ.NACK {queue} SILENT {ids}"),
+        6 | 7 => format!("MQ.NACK {queue} FAIL {ids}"),
+        8 => format!("MQ.NACK {queue} FAIL {ids} DELAY {}", rng.below(200)),
+        9 | 10 => format!("MQ.NACK {queue} FATAL {ids} REASON broken"),
+        _ => format!("MQ.TOUCH {queue} LEASE {} {ids}", 1 + rng.below(500)),
+    })
+}
+
+fn get(rng: &mut Rng) -> String {
+    let mut line = format!("MQ.GET CONSUMER {} COUNT {}", rng.of(&["x", "y"]), 1 + rng.below(4));
+    if rng.one_in(4) {
+        line.push_str(&format!(" LEASE {}", 1 + rng.below(300)));
+    }
+    if rng.one_in(6) {
+        line.push_str(" NOACK");
+    }
+    let one = rng.of(QUEUES);
+    if rng.one_in(3) {
+        let other = rng.of(QUEUES);
+        if other != one {
+            return format!("{line} COMPACT QUEUES 2 {one} {other}");
+        }
+    }
+    format!("{line} COMPACT QUEUES 1 {one}")
+}
+
+/// Chooses a step.
+pub(super) fn next(rng: &mut Rng, model: &Model) -> Step {
+    let queue = rng.of(QUEUES);
+    // Most of them are there most of the time.
+    let (queues, exchanges) = model.sizes();
+    let line = match rng.below(100) {
+        0..=49 if queues < 4 => declare_queue(rng),
+        0..=49 if exchanges < 3 => declare_exchange(rng),
+        0..=11 => return Step::Pass(1 + rng.below(80)),
+        12 if rng.one_in(4) => return Step::Back(rng.below(2_000)),
+        12 => return Step::Pass(rng.below(3_000)),
+        13..=15 => declare_queue(rng),
+        16..=18 => declare_exchange(rng),
+        19..=24 => bind(rng),
+        25 => {
+            let all = model.bindings();
+            let Some(binding) = all.get(rng.below(all.len().max(1) as u64) as usize) else { return Step::Pass(1) };
+            return Step::Call([words("MQ.UNBIND"), binding.clone()].concat());
+        }
+        26..=47 => format!("MQ.PUSH {queue} {}{}", body(rng), message(rng)),
+        48..=63 => {
+            let mut line = format!("MQ.PUB {} {} {}{}", rng.of(EXCHANGES), rng.of(KEYS), body(rng), message(rng));
+            if rng.one_in(4) {
+                line.push_str(&format!(" CC 2 {} {}", rng.of(KEYS), rng.of(KEYS)));
+            }
+            if rng.one_in(2) {
+                line.push_str(" WITHIDS");
+            }
+            line
+        }
+        64..=75 => get(rng),
+        76..=88 => match settle(rng, model) {
+            Some(line) => line,
+            None => return Step::Pass(1),
+        },
+        89..=91 => {
+            let held = model.held();
+            let Some((queue, id)) = held.get(rng.below(held.len().max(1) as u64) as usize) else {
+                return Step::Pass(1);
+            };
+            format!("{} {queue} {id}", rng.of(&["MQ.COMMIT", "MQ.COMMIT", "MQ.ABORT"]))
+        }
+        92..=94 => match rng.below(3) {
+            0 => format!("MQ.REDRIVE {queue} TO {}", rng.of(QUEUES)),
+            1 => format!("MQ.REDRIVE {queue} ORIGIN COUNT {}", 1 + rng.below(4)),
+            _ => format!("MQ.REDRIVE {queue} REASON {}", rng.of(&["rejected", "expired", "maxlen"])),
+        },
+        95 => format!("MQ.QUEUE PAUSE {queue} {}", rng.of(&["in", "out", "all", "none", "none", "none"])),
+        96 if rng.one_in(2) => format!("MQ.EXCHANGE DELETE {}", rng.of(EXCHANGES)),
+        96 => match rng.below(3) {
+            0 => format!("MQ.QUEUE PURGE {queue}"),
+            1 => format!("MQ.QUEUE DELETE {queue}"),
+            _ => format!("DEL {}", rng.of(&[QUEUES, EXCHANGES, &["log"]].concat())),
+        },
+        97 | 98 => {
+            let (name, priority) = rng.of(&["p1 1", "p2 2", "p3 3"]).split_once(' ').expect("two words");
+            let limit = match rng.below(2) {
+                0 => format!("MAXLEN {}", 1 + rng.below(12)),
+                _ => format!("MSGTTL {}", rng.below(500)),
+            };
+            let pattern = rng.of(&["q*", "q[a-c]", "qd"]);
+            let operator = if rng.one_in(3) { " OPERATOR" } else { "" };
+            format!("MQ.POLICY SET {name} PATTERN {pattern} APPLY queues PRIORITY {priority}{operator} DEF 1 {limit}")
+        }
+        _ => format!("MQ.POLICY DEL {}", rng.of(&["p1", "p2", "p3"])),
+    };
+    Step::Call(words(&line))
+}
+
+/// A body without spaces.
+fn body(rng: &mut Rng) -> String {
+    rng.of(BODIES).replace(' ', "-")
+}
