@@ -369,7 +369,7 @@ fn replies_come_in_order_and_only_for_what_is_on_disk_with_fsync_always() {
     assert_eq!(call(&weir, "MGET n0 n7"), "*2 $2 50 $2 50");
 }
 
-fn limit_file_size(weir: &Weir, bytes: &str) -> bool {
+pub(crate) fn limit_file_size(weir: &Weir, bytes: &str) -> bool {
     let limited =
         Command::new("prlimit").args(["--pid", &weir.pid().to_string(), &format!("--fsize={bytes}:")]).status();
     limited.is_ok_and(|status| status.success())

@@ -1,5 +1,6 @@
 //! The broker: what it promises, through the protocol, with kills and spoilt files.
 
+use crate::append_only::limit_file_size;
 use crate::weir::{Start, Weir, eventually};
 use crate::wire::{Wire, request};
 use std::fs;
@@ -527,4 +528,43 @@ fn dead_letters_go_back_only_to_where_their_mover_may_write() {
     assert!(mover.run("MQ.REDRIVE dead").starts_with("-NOPERM"));
     wire.is("ACL SETUSER mover ~q", "+OK");
     mover.is("MQ.REDRIVE dead", ":1");
+}
+
+#[test]
+fn a_full_disk_confirms_nothing_until_it_takes_more_and_what_was_confirmed_is_there() {
+    let weir = fresh(&["--auto-aof-rewrite-percentage", "0"]);
+    let mut wire = weir.wire();
+    wire.run("MQ.QUEUE DECLARE q");
+    assert!(wire.run("MQ.PUSH q before CONFIRM FSYNC").starts_with('$'));
+    if !limit_file_size(&weir, "20000") {
+        println!("skipped: there is no prlimit here");
+        return;
+    }
+    let body = "x".repeat(3000);
+    let mut confirmed = 0;
+    loop {
+        wire.send(request(&["MQ.PUSH", "q", &format!("{confirmed}{body}"), "CONFIRM", "FSYNC"]));
+        if wire.is_silent_for(Duration::from_millis(500))
+            && weir.wire().run("INFO persistence").contains("write_status:err")
+        {
+            break;
+        }
+        assert!(wire.reply().starts_with('$'));
+        confirmed += 1;
+        assert!(confirmed < 20, "the disk is full");
+    }
+    let mut other = weir.wire();
+    assert!(other.run("MQ.PUSH q refused CONFIRM FSYNC").starts_with("-MISCONF Errors writing to the AOF file"));
+    assert!(wire.is_silent_for(Duration::from_millis(200)), "it is not on disk");
+    // What could not be confirmed is in its queue, and is counted once.
+    assert_eq!(info(&weir, "mq_ready"), confirmed + 2);
+    assert_eq!(info(&weir, "mq_published"), confirmed + 2);
+    assert!(limit_file_size(&weir, "unlimited"));
+    assert!(wire.reply().starts_with('$'), "now it is");
+    eventually("it takes more", || other.run("MQ.PUSH q after CONFIRM FSYNC").starts_with('$'));
+    let weir = start(kill(weir), &["--aof-load-truncated", "no"]);
+    let there = weir.wire().bodies("COUNT 100 QUEUES 1 q");
+    assert_eq!(there.len() as u64, confirmed + 3);
+    assert_eq!((&*there[0], &*there[there.len() - 1]), ("before", "after"));
+    assert!(there[1..there.len() - 1].iter().enumerate().all(|(n, own)| *own == format!("{n}{body}")));
 }
