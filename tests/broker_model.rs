@@ -11,7 +11,8 @@
 //! In which order an exchange finds its destinations means nothing, but decides which queue has a message first. The model
 //! takes that order from the exchange, and asserts that what it finds is what should be found.
 //!
-//! `WEIR_MODEL_STEPS=100000 cargo test --profile quick --test broker_model` takes that many steps for each seed and mode.
+//! `WEIR_MODEL_STEPS=100000 cargo test --profile quick --test broker_model` takes that many steps for each mode. With
+//! `WEIR_MODEL_TOLD=1000` as many of the last ones are told of a run that fails.
 
 mod in_process;
 #[path = "broker_model/model.rs"]
@@ -211,7 +212,7 @@ fn run(seed: u64, kept: Kept, steps: usize) {
     let mut world = World::begin(folder.path(), kept);
     let mut told: Vec<String> = Vec::new();
     let fails = |told: &[String], what: &str| {
-        let from = told.len().saturating_sub(TOLD);
+        let from = told.len().saturating_sub(number_of("WEIR_MODEL_TOLD", TOLD));
         panic!(
             "seed {seed}, {kept:?}, after {} steps, the last of which are\n{}\n{what}",
             told.len(),
@@ -265,8 +266,12 @@ fn run(seed: u64, kept: Kept, steps: usize) {
     );
 }
 
+fn number_of(variable: &str, otherwise: usize) -> usize {
+    std::env::var(variable).ok().and_then(|number| number.parse().ok()).unwrap_or(otherwise)
+}
+
 fn steps_wanted() -> usize {
-    std::env::var("WEIR_MODEL_STEPS").ok().and_then(|steps| steps.parse().ok()).unwrap_or(STEPS)
+    number_of("WEIR_MODEL_STEPS", STEPS)
 }
 
 #[test]
