@@ -497,8 +497,7 @@ type Seen = BTreeMap<u64, String>;
 /// A connection to a server that may be gone just now.
 fn connect(port: &AtomicU16) -> Option<Wire> {
     let address = (Ipv4Addr::LOCALHOST, port.load(Ordering::Relaxed));
-    TcpStream::connect(address).ok()?;
-    Some(Wire::connect(address))
+    Some(Wire::over(TcpStream::connect(address).ok()?))
 }
 
 /// A reply; `None` when the server is gone.

@@ -14,7 +14,12 @@ impl Wire {
     /// Connects.
     #[track_caller]
     pub(crate) fn connect(address: impl ToSocketAddrs) -> Wire {
-        let stream = TcpStream::connect(address).expect("a connection");
+        Wire::over(TcpStream::connect(address).expect("a connection"))
+    }
+
+    /// Over a connection that is there.
+    #[track_caller]
+    pub(crate) fn over(stream: TcpStream) -> Wire {
         stream.set_nodelay(true).expect("no delay");
         stream.set_read_timeout(Some(PATIENCE)).expect("a limit on waiting");
         stream.set_write_timeout(Some(PATIENCE)).expect("a limit on waiting");

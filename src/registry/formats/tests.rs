@@ -284,8 +284,9 @@ fn limits_are_for_the_text_the_values_and_what_they_become() {
 }
 
 #[test]
-fn ten_million_bytes_of_anything_are_read_or_refused_in_bounded_time() {
-    let size = 10 << 20;
+fn megabytes_of_anything_are_read_or_refused_in_bounded_time() {
+    // What is not optimised takes thirty times as long.
+    let size = if cfg!(debug_assertions) { 512 << 10 } else { 10 << 20 };
     let fill = |piece: &str| piece.repeat(size / piece.len());
     let numbered = |line: &dyn Fn(usize) -> String| {
         let mut text = String::new();
