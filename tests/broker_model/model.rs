@@ -287,7 +287,7 @@ impl Bound {
                 let wanted: Vec<_> = self.args.iter().filter(|(name, _)| !name.starts_with("x-")).collect();
                 let has = |pair: &&(String, String)| headers.iter().any(|own| own == *pair);
                 let any = self.args.iter().any(|(name, value)| name == "x-match" && value == "any");
-                if any { wanted.iter().any(|it| has(it)) } else { wanted.iter().all(|it| has(it)) }
+                if any { wanted.iter().any(&has) } else { wanted.iter().all(has) }
             }
         }
     }
