@@ -331,6 +331,12 @@ impl Broker {
         store.hold_name(db, name, consumed || led_to);
     }
 
+    /// Whether there are messages for channels.
+    #[inline]
+    pub fn has_for_channels(&self) -> bool {
+        !self.for_channels.is_empty()
+    }
+
     /// Messages for channels, since the last call.
     pub fn take_for_channels(&mut self) -> Vec<ForChannel> {
         std::mem::take(&mut self.for_channels)

@@ -253,7 +253,15 @@ impl Server {
     }
 
     /// Messages that exchanges have for channels.
+    #[inline(always)]
     pub(super) fn publish_for_broker(&mut self) {
+        if self.broker.has_for_channels() {
+            self.publish_what_is_for_channels();
+        }
+    }
+
+    #[cold]
+    fn publish_what_is_for_channels(&mut self) {
         for message in self.broker.take_for_channels() {
             self.publish(&message.channel, &message.body);
         }

@@ -236,10 +236,15 @@ impl Server {
         })
     }
 
-    /// What a client has asked for is over; not so the script that is suspended meanwhile.
+    /// Whether there is something in the unit that is not over.
     #[inline]
+    pub(super) fn has_feed_unit(&self) -> bool {
+        self.feed.unit.commands > 0
+    }
+
+    /// What a client has asked for is over. Not to be called while a script is suspended.
     pub(super) fn end_feed_unit(&mut self) {
-        if self.feed.unit.commands > 0 && !self.scripts.is_suspended() {
+        if self.has_feed_unit() {
             self.feed.end_unit();
         }
     }

@@ -55,9 +55,18 @@ impl Server {
     }
 
     /// A unit is over: revisions that it has written are whole, and it goes into the feed. Not so while a script is suspended.
-    #[inline]
+    #[inline(always)]
     pub(super) fn end_unit(&mut self) {
-        if self.registry.is_open() && !self.scripts.is_suspended() {
+        if self.registry.is_open() || self.has_feed_unit() {
+            self.end_unit_that_changed();
+        }
+    }
+
+    fn end_unit_that_changed(&mut self) {
+        if self.scripts.is_suspended() {
+            return;
+        }
+        if self.registry.is_open() {
             self.seal_revisions();
         }
         self.end_feed_unit();
