@@ -520,9 +520,15 @@ impl EventLoop {
             // Whoever sees its connection end finds that there is nobody to connect to any more.
             self.listeners.clear();
         }
+        let mut before_messages =
+            if self.server.outbox.has_messages() { self.put_recipients_first(&mut jobs) } else { usize::MAX };
         let mut first: Vec<Named> = Vec::new();
         let mut interrupted = None;
         for job in jobs.drain(..) {
+            if before_messages == 0 {
+                self.do_orders();
+            }
+            before_messages = before_messages.wrapping_sub(1);
             let (slot, state) = (job.slot, job.state);
             self.settle(job);
             if !matches!(state, JobState::Unfinished | JobState::Untouched) {
@@ -540,6 +546,20 @@ impl EventLoop {
         self.resumable.extend(interrupted);
         self.jobs = jobs;
         self.do_orders();
+    }
+
+    /// Messages go out before the replies to those whose commands caused them: who has a reply may tell somebody of it, and
+    /// that one's cache must know of the change by then. Only who is sent a message gets its own replies in front of it; so do
+    /// those who wait for the end of a pause. How many they are.
+    #[cold]
+    fn put_recipients_first(&self, jobs: &mut [Job]) -> usize {
+        let connections =
+            jobs.iter().filter_map(|job| self.connections.get(job.slot.0 as usize).and_then(Option::as_deref));
+        let clients: Vec<(ClientId, Slot)> = connections.map(|connection| (connection.id, connection.slot)).collect();
+        let named = self.server.outbox.named_among(&clients);
+        let is_first = |job: &Job| job.state == JobState::Paused || named.contains(&job.slot);
+        jobs.sort_by_key(|job| !is_first(job));
+        jobs.iter().take_while(|job| is_first(job)).count()
     }
 
     /// Sends a job's replies and keeps what is left of it.

@@ -6,6 +6,7 @@
 use super::client::{ClientId, Slot};
 use crate::command::reply::{Output, Resp};
 use crate::pubsub::{Audience, AudienceKey};
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use weir_resp::{Batch, ProtocolError};
 
@@ -183,6 +184,27 @@ impl Outbox {
         let before = self.orders.len();
         self.orders.retain(|order| !matches!(order, Order::Listen));
         self.orders.len() < before
+    }
+
+    /// Whether somebody is sent a message that it has not asked for in this moment.
+    #[inline]
+    pub fn has_messages(&self) -> bool {
+        self.orders.iter().any(|order| matches!(order, Order::Push(..)))
+    }
+
+    /// Which of these clients orders name, so that what they got so far must go out before. Looks at each order once.
+    pub fn named_among(&self, clients: &[(ClientId, Slot)]) -> HashSet<Slot> {
+        let slots: HashMap<ClientId, Slot> = clients.iter().copied().collect();
+        let among: HashSet<Slot> = clients.iter().map(|&(_, slot)| slot).collect();
+        let mut named = HashSet::new();
+        for order in &self.orders {
+            match order {
+                Order::Answer(id, _) | Order::Push(id, _) | Order::Close(id) => named.extend(slots.get(id)),
+                Order::FanOut(fan_out) => named.extend(fan_out.recipients.iter().filter(|slot| among.contains(slot))),
+                Order::Resume | Order::Listen => {}
+            }
+        }
+        named
     }
 
     /// Takes them all, in order.

@@ -212,3 +212,21 @@ fn timeout_closes_who_is_idle_and_nobody_else() {
     active.ask("PING\r\n", "+PONG\r\n");
     assert!(monitor.line().is_some_and(|line| line.contains("PING")), "MONITOR is exempt");
 }
+
+#[test]
+fn who_caches_a_key_has_heard_of_a_change_when_its_author_has_the_reply() {
+    let weir = Weir::with([]);
+    let (mut reader, mut writer) = (weir.wire(), weir.wire());
+    reader.call(&["HELLO", "3"]);
+    reader.call(&["CLIENT", "TRACKING", "ON"]);
+    let changes: [&[&str]; 3] =
+        [&["SET", "k", "1"], &["EVAL", "return redis.call('INCR', KEYS[1])", "1", "k"], &["DEL", "k"]];
+    for turn in 0..300 {
+        reader.call(&["GET", "k"]);
+        writer.send(request(changes[turn % changes.len()]));
+        // Who sleeps until its reply is there wakes up too late to see which of the two was first.
+        while writer.received().is_empty() {}
+        let heard = reader.received();
+        assert_eq!(heard.escape_ascii().to_string(), r">2\r\n$10\r\ninvalidate\r\n*1\r\n$1\r\nk\r\n", "in turn {turn}");
+    }
+}

@@ -1,7 +1,7 @@
 //! A connection by hand: what is sent is what the test says, byte by byte.
 
 use crate::weir::PATIENCE;
-use std::io::{self, BufReader, Read, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, TcpStream, ToSocketAddrs};
 use std::time::Duration;
 
@@ -162,6 +162,15 @@ impl Wire {
         let result = self.byte();
         self.stream.get_ref().set_read_timeout(Some(PATIENCE)).expect("a limit on waiting");
         result.is_err()
+    }
+
+    /// What has come in by now, at most what one read takes: nothing is waited for.
+    pub(crate) fn received(&mut self) -> Vec<u8> {
+        self.stream.get_ref().set_nonblocking(true).expect("reads that do not wait");
+        let received = self.stream.fill_buf().map(<[u8]>::to_vec).unwrap_or_default();
+        self.stream.consume(received.len());
+        self.stream.get_ref().set_nonblocking(false).expect("reads that wait");
+        received
     }
 
     /// Says that nothing more will be sent.
