@@ -7,47 +7,22 @@ use std::fs;
 use std::time::Duration;
 use tempfile::TempDir;
 
-fn options<'o>(more: &[&'o str]) -> Vec<&'o str> {
-    let usual = ["--enable-debug-command", "yes", "--save", "", "--appendonly", "yes", "--appendfsync", "everysec"];
-    usual.into_iter().chain(more.iter().copied()).collect()
-}
-
 fn start(folder: TempDir, more: &[&str]) -> Weir {
-    Start::new().folder(folder).options(options(more)).start()
+    Start::appending("everysec").folder(folder).options(more.iter().copied()).start()
 }
 
 fn fresh(more: &[&str]) -> Weir {
     start(TempDir::new().expect("a temporary folder"), more)
 }
 
-fn kill(mut weir: Weir) -> TempDir {
-    weir.signal("KILL");
-    weir.wait();
-    weir.take_folder()
-}
-
-trait Calls {
-    /// Calls a command given by words without spaces in them.
-    fn run(&mut self, words: &str) -> String;
-    /// The same for one that must be answered in this way.
-    fn is(&mut self, words: &str, wanted: &str);
+trait Messages {
     /// Takes messages: their receipts and bodies.
     fn get(&mut self, words: &str) -> Vec<(String, String)>;
     /// Bodies alone.
     fn bodies(&mut self, words: &str) -> Vec<String>;
 }
 
-impl Calls for Wire {
-    #[track_caller]
-    fn run(&mut self, words: &str) -> String {
-        self.call(&words.split(' ').collect::<Vec<_>>())
-    }
-
-    #[track_caller]
-    fn is(&mut self, words: &str, wanted: &str) {
-        assert_eq!(self.run(words), wanted, "{words}");
-    }
-
+impl Messages for Wire {
     #[track_caller]
     fn get(&mut self, words: &str) -> Vec<(String, String)> {
         let reply = self.run(&format!("MQ.GET COMPACT {words}"));
@@ -236,7 +211,7 @@ fn what_was_confirmed_is_there_after_a_kill() {
             assert!(wire.reply().starts_with('$'));
             confirmed.push(format!("m{round}-{n}"));
         }
-        folder = kill(weir);
+        folder = weir.killed();
     }
     let weir = start(folder, &[]);
     let there = weir.wire().bodies("COUNT 10000 QUEUES 1 q");
@@ -270,7 +245,7 @@ fn what_a_consumer_held_comes_back_in_its_order_when_it_leaves() {
     assert_eq!(wire.bodies("COUNT 10 QUEUES 1 q"), wanted);
     // The same after a restart, which nobody was told of.
     eventually("it is written", || weir.wire().run("WAITAOF 1 0 0").starts_with("*2 :1"));
-    let weir = start(kill(weir), &[]);
+    let weir = start(weir.killed(), &[]);
     let messages = weir.wire().run("MQ.PEEK q COUNT 10");
     assert_eq!(messages.matches("$11 redelivered :1").count(), 6, "{messages}");
     assert_eq!(weir.wire().bodies("COUNT 10 QUEUES 1 q"), wanted);
@@ -336,7 +311,7 @@ fn messages_of_a_group_go_one_at_a_time_in_order_also_after_a_kill() {
     assert_eq!(taken[0].1, "b1", "a retry holds back its group");
     assert_eq!(taken.len(), 1);
     eventually("it is written", || weir.wire().run("WAITAOF 1 0 0").starts_with("*2 :1"));
-    let weir = start(kill(weir), &[]);
+    let weir = start(weir.killed(), &[]);
     let mut wire = weir.wire();
     let mut order = Vec::new();
     while let Some((receipt, body)) = wire.get("QUEUES 1 q").pop() {
@@ -371,7 +346,7 @@ fn settling_here_and_publishing_there_in_one_transaction_is_done_or_not_wherever
         let mut wire = weir.wire();
         let (left, made) = (wire.run("MQ.PEEK in").contains("work"), wire.run("MQ.PEEK out").contains("done"));
         assert_eq!((left, made), if end == whole.len() { (false, true) } else { (true, false) }, "{end}");
-        folder = kill(weir);
+        folder = weir.killed();
     }
 }
 
@@ -406,7 +381,7 @@ fn a_second_server_that_reads_the_feed_has_the_same_queues() {
     let figures = |weir: &Weir| ["mq_ready", "mq_delayed", "mq_held", "mq_bytes"].map(|name| info(weir, name));
     let counted = figures(&weir);
     eventually("it is written", || weir.wire().run("WAITAOF 1 0 0").starts_with("*2 :1"));
-    let mut folder = kill(weir);
+    let mut folder = weir.killed();
     for rewritten in [false, true, true] {
         let weir = start(folder, &["--aof-use-rdb-preamble", if rewritten { "yes" } else { "no" }]);
         assert_eq!((look(&weir), figures(&weir)), (before.clone(), counted), "rewritten: {rewritten}");
@@ -414,7 +389,7 @@ fn a_second_server_that_reads_the_feed_has_the_same_queues() {
         let rewrites = weir.info("aof_rewrites");
         weir.wire().run("BGREWRITEAOF");
         eventually("it is rewritten", || weir.info("aof_rewrites") > rewrites);
-        folder = kill(weir);
+        folder = weir.killed();
     }
 }
 
@@ -430,7 +405,7 @@ fn a_message_that_comes_again_has_its_first_id() {
     assert_eq!(wire.bodies("COUNT 10 NOACK QUEUES 1 q").len(), 3);
     assert_eq!(id_of(&wire.run("MQ.PUSH q m IDMP me 1")), id, "also when it has been settled");
     eventually("it is written", || weir.wire().run("WAITAOF 1 0 0").starts_with("*2 :1"));
-    let weir = start(kill(weir), &[]);
+    let weir = start(weir.killed(), &[]);
     assert_eq!(id_of(&weir.wire().run("MQ.PUSH q m IDMP me 1")), id, "and after a restart");
 }
 
@@ -563,7 +538,7 @@ fn a_full_disk_confirms_nothing_until_it_takes_more_and_what_was_confirmed_is_th
     assert!(limit_file_size(&weir, "unlimited"));
     assert!(wire.reply().starts_with('$'), "now it is");
     eventually("it takes more", || other.run("MQ.PUSH q after CONFIRM FSYNC").starts_with('$'));
-    let weir = start(kill(weir), &["--aof-load-truncated", "no"]);
+    let weir = start(weir.killed(), &["--aof-load-truncated", "no"]);
     let there = weir.wire().bodies("COUNT 100 QUEUES 1 q");
     assert_eq!(there.len() as u64, confirmed + 3);
     assert_eq!((&*there[0], &*there[there.len() - 1]), ("before", "after"));

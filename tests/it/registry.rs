@@ -1,50 +1,16 @@
 //! The registry: what its stores promise, through the protocol, with kills and files of several kinds.
 
-use crate::weir::{Start, Weir};
-use crate::wire::{Wire, request};
+use crate::weir::{Start, Weir, eventually};
+use crate::wire::{Wire, number};
 use std::thread;
 use tempfile::TempDir;
 
 fn start(folder: TempDir, more: &[&str]) -> Weir {
-    let usual = ["--enable-debug-command", "yes", "--save", "", "--appendonly", "yes", "--appendfsync", "everysec"];
-    Start::new().folder(folder).options(usual.into_iter().chain(more.iter().copied())).start()
+    Start::appending("everysec").folder(folder).options(more.iter().copied()).start()
 }
 
 fn fresh() -> Weir {
     start(TempDir::new().expect("a temporary folder"), &[])
-}
-
-fn kill(mut weir: Weir) -> TempDir {
-    weir.signal("KILL");
-    weir.wait();
-    weir.take_folder()
-}
-
-trait Calls {
-    /// Calls a command given by words without spaces in them.
-    fn run(&mut self, words: &str) -> String;
-    /// The same for one that must be answered in this way.
-    fn is(&mut self, words: &str, wanted: &str);
-}
-
-impl Calls for Wire {
-    #[track_caller]
-    fn run(&mut self, words: &str) -> String {
-        self.call(&words.split(' ').collect::<Vec<_>>())
-    }
-
-    #[track_caller]
-    fn is(&mut self, words: &str, wanted: &str) {
-        assert_eq!(self.run(words), wanted, "{words}");
-    }
-}
-
-/// The number behind a name in a reply that is a map.
-#[track_caller]
-fn field(reply: &str, name: &str) -> u64 {
-    let mut words = reply.split(' ').skip_while(|word| *word != name).skip(1);
-    let number = words.next().and_then(|word| word.strip_prefix(':')).and_then(|number| number.parse().ok());
-    number.unwrap_or_else(|| panic!("no number {name} in {reply}"))
 }
 
 /// Everything that a store has in its paths, their history and its settings.
@@ -55,14 +21,14 @@ fn contents(wire: &mut Wire, store: &str) -> Vec<String> {
     }
     let info = wire.run(&format!("CFG.INFO {store}"));
     for name in ["revision", "compacted", "paths", "leases"] {
-        all.push(format!("{name} {}", field(&info, name)));
+        all.push(format!("{name} {}", number(&info, name)));
     }
     all
 }
 
 /// The same without the epoch, which a load changes.
 fn contents_but_epoch(wire: &mut Wire, store: &str) -> Vec<String> {
-    let epoch = format!(":{}", field(&wire.run(&format!("CFG.INFO {store}")), "epoch"));
+    let epoch = format!(":{}", number(&wire.run(&format!("CFG.INFO {store}")), "epoch"));
     contents(wire, store).into_iter().map(|text| text.replace(&epoch, ":epoch")).collect()
 }
 
@@ -106,7 +72,7 @@ fn a_transaction_and_a_script_are_one_revision_of_each_store() {
     wire.is("CFG.HISTORY s /b", "*0");
     let script = "for n = 1, 3 do redis.call('CFG.PUT', KEYS[1], '/c/' .. n, n) end return redis.call('CFG.PUT', KEYS[1], '/a', 4)";
     assert_eq!(wire.call(&["EVAL", script, "1", "s"]), ":3");
-    let epoch = field(&wire.run("CFG.INFO s"), "epoch");
+    let epoch = number(&wire.run("CFG.INFO s"), "epoch");
     let counted = format!("*10 $8 revision :3 $5 epoch :{epoch} $5 count :3 $4 more :0 $3 kvs *0");
     wire.is("CFG.RANGE s /c CHILDREN COUNTONLY MINMOD 3", &counted);
     wire.is("CFG.PUT s /d 1", ":4");
@@ -123,7 +89,7 @@ fn whoever_compares_before_he_sets_never_undoes_what_another_has_done() {
                 let mut done = 0;
                 while done < 100 {
                     let now = wire.run("CFG.GET s /counter META");
-                    let modified = field(&now, "mod");
+                    let modified = number(&now, "mod");
                     let value: u64 = now.split(' ').nth(4).expect("a value").parse().expect("a number");
                     let reply = if at % 2 == 0 {
                         wire.run(&format!("CFG.PUT s /counter {} IFMOD {modified}", value + 1))
@@ -190,14 +156,12 @@ fn numbers_behind_a_path_rise_over_deletions_restarts_and_kills() {
     wire.run("CFG.DEL s /q/ PREFIX");
     wire.run("CFG.SET s DURABLE yes");
     create(&mut wire);
-    let weir = start(kill(weir), &[]);
+    let weir = start(weir.killed(), &[]);
     create(&mut weir.wire());
     weir.wire().is("BGREWRITEAOF", "+Background append only file rewriting started");
-    crate::weir::eventually("the file is rewritten", || {
-        weir.wire().run("INFO persistence").contains("aof_rewrite_in_progress:0")
-    });
+    eventually("the file is rewritten", || weir.wire().run("INFO persistence").contains("aof_rewrite_in_progress:0"));
     create(&mut weir.wire());
-    let weir = start(kill(weir), &[]);
+    let weir = start(weir.killed(), &[]);
     create(&mut weir.wire());
 }
 
@@ -278,7 +242,7 @@ fn what_is_no_path_is_refused_and_nothing_changes() {
     wire.is("CFG.GET string /a", "-WRONGTYPE Operation against a key holding the wrong kind of value");
     let value = "v".repeat(1024 * 1024 + 1);
     assert_eq!(wire.call(&["CFG.PUT", "s", "/a", &value]), "-CFGLIMIT value is longer than the store allows");
-    assert_eq!(field(&wire.run("CFG.INFO s"), "revision"), 1);
+    assert_eq!(number(&wire.run("CFG.INFO s"), "revision"), 1);
 }
 
 /// A store with something of everything.
@@ -309,10 +273,10 @@ fn stores_come_out_of_every_kind_of_file_as_they_went_in() {
         wire.run(words);
     }
     let before = contents_but_epoch(&mut wire, "s");
-    let epoch = |wire: &mut Wire| field(&wire.run("CFG.INFO s"), "epoch");
+    let epoch = |wire: &mut Wire| number(&wire.run("CFG.INFO s"), "epoch");
     let mut epochs = vec![epoch(&mut wire)];
-    crate::weir::eventually("it is written", || weir.wire().run("WAITAOF 1 0 0").starts_with("*2 :1"));
-    let mut folder = kill(weir);
+    eventually("it is written", || weir.wire().run("WAITAOF 1 0 0").starts_with("*2 :1"));
+    let mut folder = weir.killed();
     for preamble in ["no", "no", "yes", "yes"] {
         let weir = start(folder, &["--aof-use-rdb-preamble", preamble]);
         let mut wire = weir.wire();
@@ -320,8 +284,8 @@ fn stores_come_out_of_every_kind_of_file_as_they_went_in() {
         epochs.push(epoch(&mut wire));
         let rewrites = weir.info("aof_rewrites");
         wire.run("BGREWRITEAOF");
-        crate::weir::eventually("it is rewritten", || weir.info("aof_rewrites") > rewrites);
-        folder = kill(weir);
+        eventually("it is rewritten", || weir.info("aof_rewrites") > rewrites);
+        folder = weir.killed();
     }
     let weir = start(folder, &[]);
     let mut wire = weir.wire();
@@ -331,7 +295,7 @@ fn stores_come_out_of_every_kind_of_file_as_they_went_in() {
     epochs.push(epoch(&mut wire));
     wire.is("COPY s t", ":1");
     assert_eq!(contents_but_epoch(&mut wire, "t"), before);
-    epochs.push(field(&wire.run("CFG.INFO t"), "epoch"));
+    epochs.push(number(&wire.run("CFG.INFO t"), "epoch"));
     // What was told of revisions before may not be so any more: each time they are counted anew.
     let all = epochs.len();
     epochs.sort_unstable();
@@ -339,7 +303,7 @@ fn stores_come_out_of_every_kind_of_file_as_they_went_in() {
     assert_eq!(epochs.len(), all);
     wire.is("RENAME t u", "+OK");
     assert_eq!(contents_but_epoch(&mut wire, "u"), before);
-    let next = field(&wire.run("CFG.INFO s"), "revision") + 1;
+    let next = number(&wire.run("CFG.INFO s"), "revision") + 1;
     wire.is("CFG.PUT u /z 1", &format!(":{next}"));
     wire.is("TYPE u", "+cfg.store");
     wire.is("OBJECT ENCODING u", "$4 tree");
@@ -350,7 +314,7 @@ fn stores_come_out_of_every_kind_of_file_as_they_went_in() {
 
 /// The last line of a reply of one value; `None` when the connection ends before.
 fn last_line(wire: &mut Wire, words: &str) -> Option<String> {
-    wire.send(request(&words.split(' ').collect::<Vec<_>>()));
+    wire.begin(words);
     let line = wire.line()?;
     if line.starts_with('$') && line != "$-1" { wire.line() } else { Some(line) }
 }
@@ -360,7 +324,7 @@ fn a_durable_store_has_after_a_kill_what_anybody_was_told_of() {
     let weir = fresh();
     let mut wire = weir.wire();
     wire.is("CFG.SET s DURABLE yes", "+OK");
-    let epoch = field(&wire.run("CFG.INFO s"), "epoch");
+    let epoch = number(&wire.run("CFG.INFO s"), "epoch");
     let writers: Vec<_> = (0..3)
         .map(|at| {
             let mut wire = weir.wire();
@@ -386,9 +350,9 @@ fn a_durable_store_has_after_a_kill_what_anybody_was_told_of() {
         seen
     });
     thread::sleep(std::time::Duration::from_millis(700));
-    let weir = start(kill(weir), &[]);
+    let weir = start(weir.killed(), &[]);
     let mut wire = weir.wire();
-    assert_eq!(field(&wire.run("CFG.INFO s"), "epoch"), epoch);
+    assert_eq!(number(&wire.run("CFG.INFO s"), "epoch"), epoch);
     for (at, writer) in writers.into_iter().enumerate() {
         let told: u64 = writer.join().expect("it ends with its connection");
         let there = wire.run(&format!("CFG.GET s /{at}"));
@@ -401,7 +365,7 @@ fn a_durable_store_has_after_a_kill_what_anybody_was_told_of() {
     assert!(seen <= there, "{seen} was told, {there} is there");
     // Whoever has seen something of it since it is not durable must not go on as if nothing could be lost.
     wire.is("CFG.SET s DURABLE no", "+OK");
-    assert_ne!(field(&wire.run("CFG.INFO s"), "epoch"), epoch);
+    assert_ne!(number(&wire.run("CFG.INFO s"), "epoch"), epoch);
     wire.is("CFG.SET s DURABLE yes", "+OK");
     // Without a file it takes nothing.
     wire.is("CONFIG SET appendonly no", "+OK");
@@ -417,11 +381,11 @@ fn old_history_goes_by_itself() {
     for n in 0..1000 {
         wire.run(&format!("CFG.PUT s /a{} x", n % 10));
     }
-    crate::weir::eventually("it is cut", || field(&weir.wire().run("CFG.INFO s"), "compacted") >= 800);
-    let compacted = field(&wire.run("CFG.INFO s"), "compacted");
+    eventually("it is cut", || number(&weir.wire().run("CFG.INFO s"), "compacted") >= 800);
+    let compacted = number(&wire.run("CFG.INFO s"), "compacted");
     assert!(compacted <= 900, "a hundred revisions stay");
     wire.is("CFG.SET s HISTORY-MS 1", "+OK");
     wire.is("CFG.PUT s /b x", ":1001");
-    crate::weir::eventually("all of it is too old", || field(&weir.wire().run("CFG.INFO s"), "compacted") == 1001);
+    eventually("all of it is too old", || number(&weir.wire().run("CFG.INFO s"), "compacted") == 1001);
     wire.is("CFG.GET s /b", "$1 x");
 }

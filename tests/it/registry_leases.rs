@@ -2,67 +2,24 @@
 //! clients.
 
 use crate::weir::{Start, Weir, eventually};
-use crate::wire::{Wire, request};
+use crate::wire::{Wire, number};
 use std::collections::BTreeSet;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
-use tempfile::TempDir;
 
 const GONE: &str = "-CFGLEASE no such lease";
-
-fn start(folder: TempDir) -> Weir {
-    let options = ["--enable-debug-command", "yes", "--save", "", "--appendonly", "yes", "--appendfsync", "always"];
-    Start::new().folder(folder).options(options).start()
-}
 
 fn fresh() -> Weir {
     Weir::with(["--enable-debug-command", "yes", "--save", ""])
 }
 
-fn kill(mut weir: Weir) -> TempDir {
-    weir.signal("KILL");
-    weir.wait();
-    weir.take_folder()
+fn token_of(reply: &str) -> u64 {
+    number(reply, "token")
 }
 
-trait Calls {
-    /// Calls a command given by words without spaces in them.
-    fn run(&mut self, words: &str) -> String;
-    /// The same for one that must be answered in this way.
-    fn is(&mut self, words: &str, wanted: &str);
-    /// Sends a command that is answered later.
-    fn begin(&mut self, words: &str);
-}
-
-impl Calls for Wire {
-    #[track_caller]
-    fn run(&mut self, words: &str) -> String {
-        self.call(&words.split(' ').collect::<Vec<_>>())
-    }
-
-    #[track_caller]
-    fn is(&mut self, words: &str, wanted: &str) {
-        assert_eq!(self.run(words), wanted, "{words}");
-    }
-
-    fn begin(&mut self, words: &str) {
-        self.send(request(&words.split(' ').collect::<Vec<_>>()));
-    }
-}
-
-/// A number of a map behind its name.
-fn field(reply: &str, name: &str) -> Option<i64> {
-    let mut words = reply.split(' ').skip_while(|word| *word != name).skip(1);
-    words.next()?.strip_prefix(':')?.parse().ok()
-}
-
-fn token_of(reply: &str) -> Option<u64> {
-    field(reply, "token").and_then(|token| u64::try_from(token).ok())
-}
-
-fn revision(wire: &mut Wire) -> i64 {
-    field(&wire.run("CFG.INFO s"), "revision").expect("a store")
+fn revision(wire: &mut Wire) -> u64 {
+    number(&wire.run("CFG.INFO s"), "revision")
 }
 
 /// Waits until so many clients wait for something.
@@ -79,7 +36,7 @@ fn a_lease_that_ends_takes_all_its_paths_in_one_revision() {
         assert!(wire.run(&format!("CFG.PUT s {path} v LEASE 7")).starts_with(':'));
     }
     let before = wire.run("CFG.PUT s /stays v");
-    let before: i64 = before[1..].parse().expect("a revision");
+    let before: u64 = before[1..].parse().expect("a revision");
     assert!(wire.run("CFG.LEASE TTL s 7 KEYS").ends_with("$4 type $4 time $4 keys *3 $2 /a $2 /b $4 /c/d"));
     eventually("the lease is over", || wire.run("CFG.LEASE LIST s") == "*0");
     assert_eq!(revision(&mut wire), before + 1);
@@ -172,7 +129,7 @@ fn what_is_wrong_with_a_lease_is_said_and_changes_nothing() {
     wire.is("SET string x", "+OK");
     wire.is("CFG.LEASE GRANT string 1000", "-WRONGTYPE Operation against a key holding the wrong kind of value");
     let (one, other) = (wire.run("CFG.LEASE GRANT s 60000"), wire.run("CFG.LEASE GRANT s 60000"));
-    assert_ne!(field(&one, "id"), field(&other, "id"));
+    assert_ne!(number(&one, "id"), number(&other, "id"));
 }
 
 #[test]
@@ -218,7 +175,7 @@ fn a_lease_of_a_connection_ends_with_it_or_when_it_falls_silent() {
 #[test]
 fn leases_begin_anew_after_a_kill_and_end_all_the_same() {
     for rewrite in [false, true] {
-        let mut weir = start(TempDir::new().expect("a temporary folder"));
+        let mut weir = Start::appending("always").start();
         let mut wire = weir.wire();
         let mut held = weir.wire();
         wire.run("CFG.LEASE GRANT s 1500 ID 1");
@@ -235,7 +192,7 @@ fn leases_begin_anew_after_a_kill_and_end_all_the_same() {
             wire.run("BGREWRITEAOF");
             eventually("the file is rewritten", || weir.info("aof_rewrite_in_progress") == 0);
         }
-        weir = start(kill(weir));
+        weir = Start::appending("always").folder(weir.killed()).start();
         let mut wire = weir.wire();
         wire.is("CFG.LEASE LIST s", "*3 :1 :2 :3");
         for id in 1..=3 {
@@ -248,7 +205,7 @@ fn leases_begin_anew_after_a_kill_and_end_all_the_same() {
         wire.is("CFG.GET s /1", "$-1");
         wire.is("CFG.GET s /3", "$-1");
         // What ended by itself has ended in the file too.
-        weir = start(kill(weir));
+        weir = Start::appending("always").folder(weir.killed()).start();
         let mut wire = weir.wire();
         wire.is("CFG.LEASE LIST s", "*1 :2");
         assert_eq!(revision(&mut wire), before + 2);
@@ -489,7 +446,7 @@ fn of_a_thousand_clients_one_has_the_lock_and_who_was_away_is_told_apart_by_the_
                     assert!(wire.run(&format!("CFG.LEASE GRANT s 600000 ID {id}{conn}")).starts_with('*'));
                     wire.begin(&format!("CFG.LOCK s /lock LEASE {id} BLOCK 0"));
                     let reply = wire.reply();
-                    let token = token_of(&reply).unwrap_or_else(|| panic!("{reply}"));
+                    let token = token_of(&reply);
                     assert!(tokens.lock().expect("nobody panicked").insert(token), "{token} was given twice");
                     if vanishes {
                         assert!(protected.write(token));
@@ -524,7 +481,7 @@ fn of_a_thousand_clients_one_has_the_lock_and_who_was_away_is_told_apart_by_the_
     assert!(stale.load(Ordering::Relaxed) > 0, "nobody was told apart");
     let mut wire = weir.wire();
     eventually("all leases are over", || wire.run("CFG.LEASE LIST s") == "*0");
-    assert_eq!(field(&wire.run("CFG.RANGE s /lock PREFIX COUNTONLY"), "count"), Some(0));
+    assert_eq!(number(&wire.run("CFG.RANGE s /lock PREFIX COUNTONLY"), "count"), 0);
     assert_eq!(weir.info("blocked_clients"), 0);
 }
 

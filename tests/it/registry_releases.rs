@@ -1,47 +1,26 @@
 //! Drafts, releases, gray releases, labels and configuration files of the registry, through the protocol, with kills.
 
-use crate::weir::{Start, Weir};
-use crate::wire::Wire;
+use crate::weir::{Start, Weir, eventually};
+use crate::wire::{Wire, number};
 use std::time::Duration;
 use tempfile::TempDir;
 
 fn start(folder: TempDir, more: &[&str]) -> Weir {
-    let usual = ["--enable-debug-command", "yes", "--save", "", "--appendonly", "yes", "--appendfsync", "always"];
-    Start::new().folder(folder).options(usual.into_iter().chain(more.iter().copied())).start()
+    Start::appending("always").folder(folder).options(more.iter().copied()).start()
 }
 
 fn fresh() -> Weir {
     start(TempDir::new().expect("a temporary folder"), &[])
 }
 
-fn kill(mut weir: Weir) -> TempDir {
-    weir.signal("KILL");
-    weir.wait();
-    weir.take_folder()
-}
-
-trait Calls {
-    /// Calls a command given by words without spaces in them.
-    fn run(&mut self, words: &str) -> String;
-    /// The same for one that must be answered in this way.
-    fn is(&mut self, words: &str, wanted: &str);
-    /// The same for one that must be refused with words that begin like this.
+trait Releases {
+    /// Calls a command that must be refused with words that begin like this.
     fn refused(&mut self, words: &str, why: &str);
     /// Makes a release: its number, its revision and its digest.
     fn publish(&mut self, words: &str) -> (u64, u64, String);
 }
 
-impl Calls for Wire {
-    #[track_caller]
-    fn run(&mut self, words: &str) -> String {
-        self.call(&words.split(' ').collect::<Vec<_>>())
-    }
-
-    #[track_caller]
-    fn is(&mut self, words: &str, wanted: &str) {
-        assert_eq!(self.run(words), wanted, "{words}");
-    }
-
+impl Releases for Wire {
     #[track_caller]
     fn refused(&mut self, words: &str, why: &str) {
         let reply = self.run(words);
@@ -60,12 +39,6 @@ impl Calls for Wire {
 #[track_caller]
 fn word_behind<'r>(reply: &'r str, word: &str) -> &'r str {
     reply.split(' ').skip_while(|it| *it != word).nth(1).unwrap_or_else(|| panic!("no {word} in {reply}"))
-}
-
-/// The number behind a name.
-#[track_caller]
-fn number(reply: &str, name: &str) -> u64 {
-    word_behind(reply, name).trim_start_matches(':').parse().unwrap_or_else(|_| panic!("no number {name} in {reply}"))
 }
 
 /// Values of a namespace, as `path=value` one behind the other.
@@ -403,14 +376,12 @@ fn drafts_and_releases_survive_a_kill_a_snapshot_and_a_dump() {
     );
     wire.is("COPY s copy", ":1");
     assert_eq!(look(&weir, "copy"), known);
-    let weir = start(kill(weir), &[]);
+    let weir = start(weir.killed(), &[]);
     assert_eq!(look(&weir, "s"), known);
     let mut wire = weir.wire();
     assert!(wire.run("BGREWRITEAOF").starts_with('+'));
-    crate::weir::eventually("the file is rewritten", || {
-        wire.run("INFO persistence").contains("aof_rewrite_in_progress:0")
-    });
-    let weir = start(kill(weir), &[]);
+    eventually("the file is rewritten", || wire.run("INFO persistence").contains("aof_rewrite_in_progress:0"));
+    let weir = start(weir.killed(), &[]);
     assert_eq!(look(&weir, "s"), known);
     let mut wire = weir.wire();
     wire.is("DEBUG RELOAD", "+OK");
@@ -418,7 +389,7 @@ fn drafts_and_releases_survive_a_kill_a_snapshot_and_a_dump() {
     // And a release of before is what it was.
     wire.publish("CFG.ROLLBACK s /app TO 1");
     assert!(content(&mut wire, "s", "/app").starts_with("/app/a=1 /app/long1=xx"));
-    let weir = start(kill(weir), &[]);
+    let weir = start(weir.killed(), &[]);
     assert!(content(&mut weir.wire(), "s", "/app").starts_with("/app/a=1 /app/long1=xx"));
 }
 

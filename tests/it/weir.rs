@@ -65,7 +65,14 @@ impl Start {
         Start::default()
     }
 
-    /// Options of the command line. `{port}` stands for the port and `{dir}` for the folder, here and below.
+    /// With an append-only file, written to the disk as `fsync` says, without snapshots, and with DEBUG.
+    pub(crate) fn appending(fsync: &str) -> Start {
+        let usual = ["--enable-debug-command", "yes", "--save", "", "--appendonly", "yes", "--appendfsync", fsync];
+        Start::new().options(usual)
+    }
+
+    /// Options of the command line, of which the last of a name holds. `{port}` stands for the port and `{dir}` for the folder,
+    /// here and below.
     pub(crate) fn options<'a>(mut self, options: impl IntoIterator<Item = &'a str>) -> Start {
         self.options.extend(options.into_iter().map(str::to_owned));
         self
@@ -333,6 +340,14 @@ impl Weir {
     pub(crate) fn stop(mut self) -> TempDir {
         self.signal("TERM");
         assert_eq!(self.wait().code(), Some(0), "{}", self.log());
+        self.take_folder()
+    }
+
+    /// Ends it with SIGKILL and takes its folder.
+    #[track_caller]
+    pub(crate) fn killed(mut self) -> TempDir {
+        self.signal("KILL");
+        self.wait();
         self.take_folder()
     }
 

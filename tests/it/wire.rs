@@ -49,6 +49,24 @@ impl Wire {
         self.reply()
     }
 
+    /// Calls a command given as words without spaces in them.
+    #[track_caller]
+    pub(crate) fn run(&mut self, words: &str) -> String {
+        self.begin(words);
+        self.reply()
+    }
+
+    /// The same for one that must be answered in this way.
+    #[track_caller]
+    pub(crate) fn is(&mut self, words: &str, wanted: &str) {
+        assert_eq!(self.run(words), wanted, "{words}");
+    }
+
+    /// Sends such a command, whose reply is taken later.
+    pub(crate) fn begin(&mut self, words: &str) {
+        self.send(request(&words.split(' ').collect::<Vec<_>>()));
+    }
+
     /// Takes a reply, as it comes: `+OK`, `:1`, `$3 abc`, elements of an aggregate one behind the other.
     #[track_caller]
     pub(crate) fn reply(&mut self) -> String {
@@ -192,6 +210,13 @@ impl Wire {
             Err(error) => Err(error),
         }
     }
+}
+
+/// The number behind a name in a reply that is a map.
+#[track_caller]
+pub(crate) fn number(reply: &str, name: &str) -> u64 {
+    let number = reply.split(' ').skip_while(|word| *word != name).nth(1).and_then(|word| word.strip_prefix(':'));
+    number.and_then(|number| number.parse().ok()).unwrap_or_else(|| panic!("no number {name} in {reply}"))
 }
 
 /// A command as the client sends it.
