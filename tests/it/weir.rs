@@ -263,10 +263,19 @@ impl Weir {
     /// A field of INFO as a number.
     #[track_caller]
     pub(crate) fn info(&self, field: &str) -> u64 {
+        let [value] = self.infos([field]);
+        value
+    }
+
+    /// Fields of one INFO, which belong to the same moment.
+    #[track_caller]
+    pub(crate) fn infos<const N: usize>(&self, fields: [&str; N]) -> [u64; N] {
         let text: String = redis::cmd("INFO").arg("everything").query(&mut self.client()).expect("INFO");
-        let value = text.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
-        let value = value.unwrap_or_else(|| panic!("INFO has no {field}:\n{text}"));
-        value.parse().unwrap_or_else(|_| panic!("{field} is {value}"))
+        fields.map(|field| {
+            let value = text.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
+            let value = value.unwrap_or_else(|| panic!("INFO has no {field}:\n{text}"));
+            value.parse().unwrap_or_else(|_| panic!("{field} is {value}"))
+        })
     }
 
     /// Resident memory of the process, in bytes.
