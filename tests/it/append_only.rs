@@ -10,17 +10,11 @@ use tempfile::TempDir;
 /// What is answered is on disk, so that a kill may come at any moment: with `everysec` what is written while the disk is busy
 /// waits in the server.
 fn start(folder: TempDir, options: &[&str]) -> Start {
-    let usual = ["--enable-debug-command", "yes", "--save", "", "--appendonly", "yes", "--appendfsync", "always"];
-    Start::new().folder(folder).options(usual.into_iter().chain(options.iter().copied()))
+    Start::appending("always").folder(folder).options(options.iter().copied())
 }
 
 fn fresh(options: &[&str]) -> Weir {
     start(TempDir::new().expect("a temporary folder"), options).start()
-}
-
-fn call(weir: &Weir, request: &str) -> String {
-    let words: Vec<&str> = request.split(' ').collect();
-    weir.wire().call(&words)
 }
 
 /// Values of every type, with deadlines on keys and on fields, in two databases, and a function.
@@ -54,8 +48,7 @@ fn fill(weir: &Weir) {
         "LPUSH list x",
         "EXEC",
     ] {
-        let words: Vec<&str> = request.split(' ').collect();
-        assert!(!wire.call(&words).starts_with('-'), "{request}");
+        assert!(!wire.run(request).starts_with('-'), "{request}");
     }
     for command in ["HSET", "ZADD", "RPUSH", "SADD"] {
         let key = format!("big-{command}");
@@ -84,8 +77,7 @@ fn fill(weir: &Weir) {
         "XNACK big-XADD group FAIL IDS 2 7-0 8-0",
         "XDEL big-XADD 1500-0 1999-0",
     ] {
-        let words: Vec<&str> = request.split(' ').collect();
-        assert!(!wire.call(&words).starts_with('-'), "{request}");
+        assert!(!wire.run(request).starts_with('-'), "{request}");
     }
     assert!(wire.call(&["HPEXPIREAT", "big-HSET", "4000000000000", "FIELDS", "1", "field7"]).starts_with('*'));
     let library = "#!lua name=lib\nredis.register_function('f', function() return 'loaded' end)";
@@ -107,7 +99,7 @@ fn look(weir: &Weir) -> Vec<String> {
         "XINFO GROUPS stream",
         "FCALL f 0",
     ]
-    .map(|request| wire.call(&request.split(' ').collect::<Vec<_>>()))
+    .map(|request| wire.run(request))
     .to_vec()
 }
 
@@ -121,15 +113,8 @@ fn manifest(folder: &Path) -> String {
 
 fn rewrite(weir: &Weir) {
     let before = weir.info("aof_rewrites");
-    assert!(call(weir, "BGREWRITEAOF").starts_with('+'));
+    assert!(weir.wire().run("BGREWRITEAOF").starts_with('+'));
     eventually("it is rewritten", || weir.info("aof_rewrites") > before);
-}
-
-/// Ends it at once, without a word.
-fn kill(mut weir: Weir) -> TempDir {
-    weir.signal("KILL");
-    weir.wait();
-    weir.take_folder()
 }
 
 #[test]
@@ -160,10 +145,10 @@ fn large_requests_stand_in_their_places_in_the_file() {
             let reply = wire.reply();
             assert!(!reply.starts_with('-'), "{}: {reply}", request[0]);
         }
-        let digest = call(&weir, "DEBUG DIGEST");
-        assert_eq!(call(&weir, "DEBUG LOADAOF"), "+OK");
-        assert_eq!(call(&weir, "DEBUG DIGEST"), digest, "{policy}");
-        assert_eq!(call(&weir, "STRLEN key"), ":600001");
+        let digest = weir.wire().run("DEBUG DIGEST");
+        weir.wire().is("DEBUG LOADAOF", "+OK");
+        assert_eq!(weir.wire().run("DEBUG DIGEST"), digest, "{policy}");
+        weir.wire().is("STRLEN key", ":600001");
     }
 }
 
@@ -189,19 +174,19 @@ fn everything_is_there_again_after_a_kill_rewritten_or_not_in_either_form() {
         let weir = fresh(&options);
         fill(&weir);
         let before = look(&weir);
-        let weir = start(kill(weir), &options).start();
+        let weir = start(weir.killed(), &options).start();
         assert_eq!(look(&weir), before, "from commands, preamble {preamble}");
         rewrite(&weir);
         let form = if preamble == "yes" { "rdb" } else { "aof" };
         let expected =
             format!("file appendonly.aof.2.base.{form} seq 2 type b\nfile appendonly.aof.2.incr.aof seq 2 type i\n");
         assert_eq!(manifest(weir.dir()), expected);
-        let weir = start(kill(weir), &options).start();
+        let weir = start(weir.killed(), &options).start();
         assert_eq!(look(&weir), before, "from the base, preamble {preamble}");
-        assert_eq!(call(&weir, "SET after 1"), "+OK");
-        assert_eq!(call(&weir, "DEBUG LOADAOF"), "+OK");
-        assert_eq!(call(&weir, "GET after"), "$1 1");
-        assert_eq!(call(&weir, "DEL after"), ":1");
+        weir.wire().is("SET after 1", "+OK");
+        weir.wire().is("DEBUG LOADAOF", "+OK");
+        weir.wire().is("GET after", "$1 1");
+        weir.wire().is("DEL after", ":1");
         assert_eq!(look(&weir), before, "read again, preamble {preamble}");
         let left: Vec<_> = fs::read_dir(aof_folder(weir.dir())).expect("the folder").collect();
         assert_eq!(left.len(), 4, "base, increment, manifest, lock: {left:?}");
@@ -211,8 +196,8 @@ fn everything_is_there_again_after_a_kill_rewritten_or_not_in_either_form() {
 #[test]
 fn a_torn_end_is_cut_off_wherever_it_is_and_refused_where_that_is_wanted() {
     let weir = fresh(&[]);
-    assert_eq!(call(&weir, "SET a 1"), "+OK");
-    assert_eq!(call(&weir, "SET b 2"), "+OK");
+    weir.wire().is("SET a 1", "+OK");
+    weir.wire().is("SET b 2", "+OK");
     let mut folder = weir.stop();
     let path = aof_folder(folder.path()).join("appendonly.aof.1.incr.aof");
     let whole = fs::read(&path).expect("the increment");
@@ -220,11 +205,11 @@ fn a_torn_end_is_cut_off_wherever_it_is_and_refused_where_that_is_wanted() {
     for missing in 1..=last {
         fs::write(&path, &whole[..whole.len() - missing]).expect("a writable file");
         let weir = start(folder, &[]).start();
-        assert_eq!(call(&weir, "MGET a b"), "*2 $1 1 $-1", "{missing}");
+        assert_eq!(weir.wire().run("MGET a b"), "*2 $1 1 $-1", "{missing}");
         assert_eq!(weir.log().contains("Truncating the AOF"), missing < last);
-        assert_eq!(call(&weir, "SET c 3"), "+OK");
-        let weir = start(kill(weir), &["--aof-load-truncated", "no"]).start();
-        assert_eq!(call(&weir, "MGET a c"), "*2 $1 1 $1 3", "{missing}");
+        weir.wire().is("SET c 3", "+OK");
+        let weir = start(weir.killed(), &["--aof-load-truncated", "no"]).start();
+        assert_eq!(weir.wire().run("MGET a c"), "*2 $1 1 $1 3", "{missing}");
         folder = weir.stop();
     }
     fs::write(&path, &whole[..whole.len() - 1]).expect("a writable file");
@@ -237,14 +222,14 @@ fn a_transaction_that_is_not_complete_is_not_run_at_all() {
     let weir = fresh(&[]);
     let mut wire = weir.wire();
     for request in ["SET a 1", "MULTI", "SET a 2", "SET b 2", "EXEC"] {
-        wire.call(&request.split(' ').collect::<Vec<_>>());
+        wire.run(request);
     }
     let folder = weir.stop();
     let path = aof_folder(folder.path()).join("appendonly.aof.1.incr.aof");
     let whole = fs::read(&path).expect("the increment");
     fs::write(&path, &whole[..whole.len() - 14]).expect("a writable file");
     let weir = start(folder, &[]).start();
-    assert_eq!(call(&weir, "MGET a b"), "*2 $1 1 $-1");
+    weir.wire().is("MGET a b", "*2 $1 1 $-1");
     weir.wait_for_log("Revert incomplete MULTI/EXEC transaction");
 }
 
@@ -265,8 +250,8 @@ fn trimming_is_run_as_redis_and_valkey_write_it() {
     let trim = "*10\r\n$4\r\nXADD\r\n$1\r\ns\r\n$6\r\nMAXLEN\r\n$1\r\n=\r\n$1\r\n2\r\n$5\r\nLIMIT\r\n$1\r\n1\r\n$3\r\n6-0\r\n\
                 $1\r\nf\r\n$1\r\nv\r\n";
     let weir = start(with_increment(&[&add(1), &add(2), &add(3), trim]), &[]).start();
-    assert_eq!(call(&weir, "XRANGE s - +"), "*2 *2 $3 3-0 *2 $1 f $1 v *2 $3 6-0 *2 $1 f $1 v");
-    assert!(call(&weir, "XADD s MAXLEN = 2 LIMIT 1 * f v").starts_with("-ERR syntax error, LIMIT cannot be used"));
+    weir.wire().is("XRANGE s - +", "*2 *2 $3 3-0 *2 $1 f $1 v *2 $3 6-0 *2 $1 f $1 v");
+    assert!(weir.wire().run("XADD s MAXLEN = 2 LIMIT 1 * f v").starts_with("-ERR syntax error, LIMIT cannot be used"));
 }
 
 #[test]
@@ -287,7 +272,7 @@ fn what_is_broken_in_the_middle_is_refused_with_its_place_and_can_be_cut_off() {
     let told = run(["check-aof", "--fix", manifest], "y\n");
     assert!(told.status.success(), "{}", String::from_utf8_lossy(&told.stdout));
     let weir = start(folder, &["--aof-load-truncated", "no"]).start();
-    assert_eq!(call(&weir, "GET a"), "$1 1");
+    weir.wire().is("GET a", "$1 1");
 }
 
 #[test]
@@ -296,14 +281,14 @@ fn the_single_file_of_old_servers_becomes_the_base() {
     let set = "*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$1\r\nv\r\n";
     fs::write(folder.path().join("appendonly.aof"), set).expect("a writable folder");
     let weir = start(folder, &[]).start();
-    assert_eq!(call(&weir, "GET k"), "$1 v");
+    weir.wire().is("GET k", "$1 v");
     assert!(!weir.dir().join("appendonly.aof").exists());
     let expected = "file appendonly.aof seq 1 type b\nfile appendonly.aof.1.incr.aof seq 1 type i\n";
     assert_eq!(manifest(weir.dir()), expected);
     rewrite(&weir);
     assert!(!aof_folder(weir.dir()).join("appendonly.aof").exists());
-    assert_eq!(call(&weir, "DEBUG LOADAOF"), "+OK");
-    assert_eq!(call(&weir, "GET k"), "$1 v");
+    weir.wire().is("DEBUG LOADAOF", "+OK");
+    weir.wire().is("GET k", "$1 v");
 }
 
 #[test]
@@ -315,35 +300,35 @@ fn two_servers_do_not_share_the_files_but_one_after_the_other_does() {
     let other = Start::new()
         .options(["--appendonly", "yes", "--save", "", "--appendfilename", "other.aof", "--dir", &dir])
         .start();
-    assert_eq!(call(&other, "SET k other"), "+OK");
+    other.wire().is("SET k other", "+OK");
     let third = Start::new().options(["--appendonly", "no", "--save", "", "--dir", &dir]).start();
-    let refused = call(&third, "CONFIG SET appendonly yes");
+    let refused = third.wire().run("CONFIG SET appendonly yes");
     assert!(refused.ends_with("Unable to turn on AOF. Check server logs."), "{refused}");
-    assert_eq!(call(&third, "CONFIG GET appendonly"), "*2 $10 appendonly $2 no");
+    third.wire().is("CONFIG GET appendonly", "*2 $10 appendonly $2 no");
     drop(third);
-    assert_eq!(call(&weir, "SET k v"), "+OK");
+    weir.wire().is("SET k v", "+OK");
     drop(other);
-    let weir = start(kill(weir), &[]).start();
-    assert_eq!(call(&weir, "GET k"), "$1 v");
+    let weir = start(weir.killed(), &[]).start();
+    weir.wire().is("GET k", "$1 v");
 }
 
 #[test]
 fn it_is_switched_on_and_off_at_run_time() {
     let weir = fresh(&["--appendonly", "no"]);
     assert_eq!(
-        call(&weir, "WAITAOF 1 0 0"),
+        weir.wire().run("WAITAOF 1 0 0"),
         "-ERR WAITAOF cannot be used when numlocal is set but appendonly is disabled."
     );
-    assert_eq!(call(&weir, "SET before 1"), "+OK");
-    assert_eq!(call(&weir, "CONFIG SET appendonly yes"), "+OK");
-    assert_eq!(call(&weir, "SET meanwhile 2"), "+OK");
+    weir.wire().is("SET before 1", "+OK");
+    weir.wire().is("CONFIG SET appendonly yes", "+OK");
+    weir.wire().is("SET meanwhile 2", "+OK");
     eventually("there is a base", || weir.info("aof_rewrite_in_progress") == 0);
-    assert_eq!(call(&weir, "SET after 3"), "+OK");
-    assert_eq!(call(&weir, "WAITAOF 1 0 5000"), "*2 :1 :0");
-    assert_eq!(call(&weir, "CONFIG SET appendonly no"), "+OK");
-    assert_eq!(call(&weir, "SET unwritten 4"), "+OK");
-    let weir = start(kill(weir), &[]).start();
-    assert_eq!(call(&weir, "MGET before meanwhile after unwritten"), "*4 $1 1 $1 2 $1 3 $-1");
+    weir.wire().is("SET after 3", "+OK");
+    weir.wire().is("WAITAOF 1 0 5000", "*2 :1 :0");
+    weir.wire().is("CONFIG SET appendonly no", "+OK");
+    weir.wire().is("SET unwritten 4", "+OK");
+    let weir = start(weir.killed(), &[]).start();
+    weir.wire().is("MGET before meanwhile after unwritten", "*4 $1 1 $1 2 $1 3 $-1");
 }
 
 #[test]
@@ -365,8 +350,8 @@ fn replies_come_in_order_and_only_for_what_is_on_disk_with_fsync_always() {
             assert_eq!(wire.reply(), format!("${} {number}", number.len()));
         }
     }
-    let weir = start(kill(weir), &[]).start();
-    assert_eq!(call(&weir, "MGET n0 n7"), "*2 $2 50 $2 50");
+    let weir = start(weir.killed(), &[]).start();
+    weir.wire().is("MGET n0 n7", "*2 $2 50 $2 50");
 }
 
 pub(crate) fn limit_file_size(weir: &Weir, bytes: &str) -> bool {
@@ -378,7 +363,7 @@ pub(crate) fn limit_file_size(weir: &Weir, bytes: &str) -> bool {
 #[test]
 fn a_disk_that_takes_no_more_has_writes_refused_until_it_does() {
     let weir = fresh(&["--auto-aof-rewrite-percentage", "0", "--appendfsync", "no"]);
-    assert_eq!(call(&weir, "SET before 1"), "+OK");
+    weir.wire().is("SET before 1", "+OK");
     if !limit_file_size(&weir, "20000") {
         println!("skipped: there is no prlimit here");
         return;
@@ -386,25 +371,27 @@ fn a_disk_that_takes_no_more_has_writes_refused_until_it_does() {
     let value = "x".repeat(3000);
     let mut acknowledged = 0;
     eventually("the file is full", || {
-        let refused =
-            call(&weir, &format!("SET k{acknowledged} {value}")).starts_with("-MISCONF Errors writing to the AOF file");
+        let refused = weir
+            .wire()
+            .run(&format!("SET k{acknowledged} {value}"))
+            .starts_with("-MISCONF Errors writing to the AOF file");
         acknowledged += usize::from(!refused);
         refused
     });
     assert!(acknowledged < 20, "{acknowledged}");
-    assert_eq!(call(&weir, "GET before"), "$1 1");
-    assert!(call(&weir, "INFO persistence").contains("aof_last_write_status:err"));
+    weir.wire().is("GET before", "$1 1");
+    assert!(weir.wire().run("INFO persistence").contains("aof_last_write_status:err"));
     assert!(limit_file_size(&weir, "unlimited"));
-    eventually("it writes again", || call(&weir, "SET after 1") == "+OK");
-    let weir = start(kill(weir), &["--aof-load-truncated", "no"]).start();
-    assert_eq!(call(&weir, "MGET before after"), "*2 $1 1 $1 1");
-    assert_eq!(call(&weir, "DBSIZE"), format!(":{}", acknowledged + 2));
+    eventually("it writes again", || weir.wire().run("SET after 1") == "+OK");
+    let weir = start(weir.killed(), &["--aof-load-truncated", "no"]).start();
+    weir.wire().is("MGET before after", "*2 $1 1 $1 1");
+    assert_eq!(weir.wire().run("DBSIZE"), format!(":{}", acknowledged + 2));
 }
 
 #[test]
 fn it_ends_rather_than_acknowledge_what_cannot_be_written_with_fsync_always() {
     let mut weir = fresh(&["--auto-aof-rewrite-percentage", "0"]);
-    assert_eq!(call(&weir, "SET before 1"), "+OK");
+    weir.wire().is("SET before 1", "+OK");
     if !limit_file_size(&weir, "2000") {
         println!("skipped: there is no prlimit here");
         return;
@@ -414,7 +401,7 @@ fn it_ends_rather_than_acknowledge_what_cannot_be_written_with_fsync_always() {
     assert!(wire.is_closed());
     assert!(!weir.wait().success());
     let weir = start(weir.take_folder(), &["--aof-load-truncated", "no"]).start();
-    assert_eq!(call(&weir, "MGET before lost"), "*2 $1 1 $-1");
+    weir.wire().is("MGET before lost", "*2 $1 1 $-1");
 }
 
 #[test]

@@ -16,8 +16,7 @@ fn snapshot() -> tempfile::TempDir {
     for request in
         ["SET text hello", "SET timed v EX 4999", "HSET packed field value", "SADD words a b", "ZADD scores 1 a"]
     {
-        let words: Vec<&str> = request.split(' ').collect();
-        assert!(!wire.call(&words).starts_with('-'), "{request}");
+        assert!(!wire.run(request).starts_with('-'), "{request}");
     }
     weir.stop()
 }
@@ -53,8 +52,7 @@ fn queues_exchanges_and_stores_are_known() {
         "CFG.PUT store /b 1",
         "CFG.PUT store /a 2",
     ] {
-        let words: Vec<&str> = request.split(' ').collect();
-        assert!(!wire.call(&words).starts_with('-'), "{request}");
+        assert!(!wire.run(request).starts_with('-'), "{request}");
     }
     let folder = weir.stop();
     let (ok, said) = check(&[&path_in(folder.path(), "dump.rdb"), "--stats"]);

@@ -83,10 +83,7 @@ fn a_unix_socket_has_the_group_asked_for_if_there_is_one() {
 #[test]
 fn a_unix_socket_left_behind_by_a_killed_server_is_no_obstacle() {
     let options = ["--unixsocket", "{dir}/weir.sock"];
-    let mut weir = Weir::with(options);
-    weir.signal("KILL");
-    weir.wait();
-    let folder = weir.take_folder();
+    let folder = Weir::with(options).killed();
     assert!(folder.path().join("weir.sock").exists());
     let weir = Start::new().options(options).folder(folder).start();
     let mut client = client_at(&format!("redis+unix://{}", weir.dir().join("weir.sock").display()));

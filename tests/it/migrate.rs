@@ -5,10 +5,6 @@ use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::thread;
 
-fn call(weir: &Weir, line: &str) -> String {
-    weir.wire().call(&line.split(' ').collect::<Vec<_>>())
-}
-
 fn port(weir: &Weir) -> String {
     weir.info("tcp_port").to_string()
 }
@@ -16,47 +12,47 @@ fn port(weir: &Weir) -> String {
 #[test]
 fn keys_move_with_their_deadlines_or_are_copied() {
     let (from, to) = (Weir::with([]), Weir::with([]));
-    call(&from, "SET text hello EX 1000");
-    call(&from, "HSET hash f v g 7");
-    call(&from, "RPUSH list a b c");
+    from.wire().run("SET text hello EX 1000");
+    from.wire().run("HSET hash f v g 7");
+    from.wire().run("RPUSH list a b c");
     let port = port(&to);
-    assert_eq!(call(&from, &format!("MIGRATE 127.0.0.1 {port} text 5 3000")), "+OK");
-    assert_eq!(call(&from, "EXISTS text"), ":0");
+    from.wire().is(&format!("MIGRATE 127.0.0.1 {port} text 5 3000"), "+OK");
+    from.wire().is("EXISTS text", ":0");
     assert_eq!(from.info("migrate_cached_sockets"), 1);
     let mut wire = to.wire();
     wire.call(&["SELECT", "5"]);
     assert_eq!(wire.call(&["GET", "text"]), "$5 hello");
-    let ttl: i64 = wire.call(&["TTL", "text"]).trim_start_matches(':').parse().expect("a number");
+    let ttl: i64 = wire.run("TTL text").trim_start_matches(':').parse().expect("a number");
     assert!((900..=1000).contains(&ttl), "{ttl}");
     let many = ["MIGRATE", "127.0.0.1", &port, "", "0", "3000", "COPY", "KEYS", "hash", "none", "list", "hash"];
     assert_eq!(from.wire().call(&many), "+OK");
-    assert_eq!(call(&from, "EXISTS hash list"), ":2");
-    assert_eq!(call(&to, "HGET hash g"), "$1 7");
+    from.wire().is("EXISTS hash list", ":2");
+    to.wire().is("HGET hash g", "$1 7");
     assert!(from.wire().call(&many).starts_with("-ERR Target instance replied with error: BUSYKEY"));
     let replacing: Vec<&str> = many.iter().map(|&word| if word == "COPY" { "REPLACE" } else { word }).collect();
     assert_eq!(from.wire().call(&replacing), "+OK");
-    assert_eq!(call(&from, "DBSIZE"), ":0");
+    from.wire().is("DBSIZE", ":0");
     assert_eq!(from.wire().call(&replacing), "+NOKEY");
-    assert_eq!(call(&to, "LRANGE list 0 -1"), "*3 $1 a $1 b $1 c");
+    to.wire().is("LRANGE list 0 -1", "*3 $1 a $1 b $1 c");
 }
 
 #[test]
 fn what_is_wrong_is_told_and_nothing_is_lost() {
     let (from, to) = (Weir::with([]), Weir::with(["--requirepass", "secret"]));
-    call(&from, "SET k v");
+    from.wire().run("SET k v");
     let port = port_of_protected(&to);
-    let migrate = |more: &str| call(&from, format!("MIGRATE 127.0.0.1 {port} k 0 3000 {more}").trim_end());
+    let migrate = |more: &str| from.wire().run(format!("MIGRATE 127.0.0.1 {port} k 0 3000 {more}").trim_end());
     assert!(migrate("").starts_with("-ERR Target instance replied with error: NOAUTH"));
     assert!(migrate("AUTH wrong").starts_with("-ERR Target instance replied with error: WRONGPASS"));
-    assert_eq!(call(&from, "GET k"), "$1 v");
+    from.wire().is("GET k", "$1 v");
     assert_eq!(migrate("AUTH2 default secret"), "+OK");
-    assert_eq!(call(&from, "EXISTS k"), ":0");
-    call(&from, "SET k v");
-    assert!(call(&from, "MIGRATE 127.0.0.1 1 k 0 3000").starts_with("-IOERR error or timeout connecting"));
-    assert!(call(&from, "MIGRATE 127.0.0.1 1 k 0 3000 KEYS a").starts_with("-ERR When using MIGRATE KEYS option"));
-    assert!(call(&from, "MIGRATE 127.0.0.1 1 k 0 x").starts_with("-ERR value is not an integer"));
-    assert!(call(&from, "MIGRATE 127.0.0.1 1 k 0 5 AUTH").starts_with("-ERR syntax error"));
-    assert_eq!(call(&from, "GET k"), "$1 v");
+    from.wire().is("EXISTS k", ":0");
+    from.wire().run("SET k v");
+    assert!(from.wire().run("MIGRATE 127.0.0.1 1 k 0 3000").starts_with("-IOERR error or timeout connecting"));
+    assert!(from.wire().run("MIGRATE 127.0.0.1 1 k 0 3000 KEYS a").starts_with("-ERR When using MIGRATE KEYS option"));
+    assert!(from.wire().run("MIGRATE 127.0.0.1 1 k 0 x").starts_with("-ERR value is not an integer"));
+    assert!(from.wire().run("MIGRATE 127.0.0.1 1 k 0 5 AUTH").starts_with("-ERR syntax error"));
+    from.wire().is("GET k", "$1 v");
 }
 
 fn port_of_protected(weir: &Weir) -> String {
@@ -71,23 +67,23 @@ fn only_writers_of_the_keys_wait_while_the_target_is_silent() {
     let from = Weir::with([]);
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let port = listener.local_addr().expect("an address").port().to_string();
-    call(&from, "MSET k old other 1");
+    from.wire().run("MSET k old other 1");
     let mut migrating = from.wire();
-    migrating.send(crate::wire::request(&["MIGRATE", "127.0.0.1", &port, "k", "0", "20000"]));
+    migrating.begin(&format!("MIGRATE 127.0.0.1 {port} k 0 20000"));
     let (mut target, _) = listener.accept().expect("a connection");
     let mut request = [0; 64];
     assert!(target.read(&mut request).expect("a request") > 0);
     // Others are served, readers of the key among them.
-    assert_eq!(call(&from, "GET k"), "$3 old");
-    assert_eq!(call(&from, "INCR other"), ":2");
+    from.wire().is("GET k", "$3 old");
+    from.wire().is("INCR other", ":2");
     let mut writer = from.wire();
-    writer.send(crate::wire::request(&["SET", "k", "new"]));
+    writer.begin("SET k new");
     let mut transaction = from.wire();
     for line in ["MULTI", "APPEND k er", "EXEC"] {
-        transaction.send(crate::wire::request(&line.split(' ').collect::<Vec<_>>()));
+        transaction.begin(line);
     }
-    eventually("both wait", || call(&from, "CLIENT LIST").matches("cmd=migrate").count() == 1);
-    assert_eq!(call(&from, "GET k"), "$3 old");
+    eventually("both wait", || from.wire().run("CLIENT LIST").matches("cmd=migrate").count() == 1);
+    from.wire().is("GET k", "$3 old");
     thread::scope(|scope| {
         scope.spawn(|| target.write_all(b"+OK\r\n+OK\r\n").expect("replies are taken"));
     });
@@ -95,7 +91,7 @@ fn only_writers_of_the_keys_wait_while_the_target_is_silent() {
     assert_eq!(writer.reply(), "+OK");
     assert_eq!((transaction.reply(), transaction.reply()), ("+OK".to_owned(), "+QUEUED".to_owned()));
     assert!(transaction.reply().starts_with("*1 :"), "it ran when the key had gone");
-    assert!(call(&from, "GET k").contains("new") || call(&from, "GET k").contains("er"));
+    assert!(from.wire().run("GET k").contains("new") || from.wire().run("GET k").contains("er"));
 }
 
 #[test]
@@ -103,12 +99,14 @@ fn a_target_that_never_answers_costs_the_timeout_and_the_key_stays() {
     let from = Weir::with([]);
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let port = listener.local_addr().expect("an address").port();
-    call(&from, "SET k v");
-    assert!(call(&from, &format!("MIGRATE 127.0.0.1 {port} k 0 100")).starts_with("-IOERR error or timeout reading"));
-    assert_eq!(call(&from, "APPEND k w"), ":2");
+    from.wire().run("SET k v");
+    assert!(
+        from.wire().run(&format!("MIGRATE 127.0.0.1 {port} k 0 100")).starts_with("-IOERR error or timeout reading")
+    );
+    from.wire().is("APPEND k w", ":2");
     let mut wire = from.wire();
     wire.call(&["MULTI"]);
     wire.call(&["MIGRATE", "127.0.0.1", &port.to_string(), "k", "0", "100"]);
     assert!(wire.call(&["EXEC"]).starts_with("*1 -IOERR"), "in a transaction everybody waits");
-    assert_eq!(call(&from, "GET k"), "$2 vw");
+    from.wire().is("GET k", "$2 vw");
 }

@@ -8,12 +8,7 @@ use tempfile::TempDir;
 const PATHS: usize = 30_000;
 
 fn start(folder: TempDir, more: &[&str]) -> Weir {
-    let usual = ["--enable-debug-command", "yes", "--save", "", "--appendonly", "yes", "--appendfsync", "everysec"];
-    Start::new().folder(folder).options(usual.into_iter().chain(more.iter().copied())).start()
-}
-
-fn run(wire: &mut Wire, words: &str) -> String {
-    wire.call(&words.split(' ').collect::<Vec<_>>())
+    Start::appending("everysec").folder(folder).options(more.iter().copied()).start()
 }
 
 /// Writes a part of the store, some paths more than once, and deletes some.
@@ -40,7 +35,7 @@ fn write(wire: &mut Wire, numbers: std::ops::Range<usize>) {
 
 /// What is in the store, whatever its epoch.
 fn digest(wire: &mut Wire) -> String {
-    run(wire, "DEBUG DIGEST-VALUE s")
+    wire.run("DEBUG DIGEST-VALUE s")
 }
 
 #[test]
@@ -49,7 +44,7 @@ fn a_large_store_is_saved_as_it_was_while_it_is_written() {
     let mut wire = weir.wire();
     write(&mut wire, 0..PATHS);
     let then = digest(&mut wire);
-    assert!(!run(&mut wire, "BGSAVE").starts_with('-'));
+    assert!(!wire.run("BGSAVE").starts_with('-'));
     write(&mut wire, PATHS..PATHS + 3_000);
     let now = digest(&mut wire);
     assert_ne!(then, now);
@@ -62,23 +57,21 @@ fn a_large_store_is_saved_as_it_was_while_it_is_written() {
 
 #[test]
 fn a_file_is_rewritten_with_commands_while_a_large_store_is_written_and_read_after_a_kill() {
-    let mut weir = start(TempDir::new().expect("a temporary folder"), &["--aof-use-rdb-preamble", "no"]);
+    let weir = start(TempDir::new().expect("a temporary folder"), &["--aof-use-rdb-preamble", "no"]);
     let mut wire = weir.wire();
     write(&mut wire, 0..PATHS);
-    assert!(!run(&mut wire, "BGREWRITEAOF").starts_with('-'));
+    assert!(!wire.run("BGREWRITEAOF").starts_with('-'));
     write(&mut wire, PATHS..PATHS + 3_000);
     eventually("the file is rewritten", || weir.info("aof_rewrite_in_progress") == 0);
     let now = digest(&mut wire);
-    assert_eq!(run(&mut wire, "DEBUG LOADAOF"), "+OK");
+    wire.is("DEBUG LOADAOF", "+OK");
     assert_eq!(digest(&mut wire), now);
     let base = std::fs::read_dir(weir.dir().join("appendonlydir")).expect("a folder");
     let names: Vec<_> = base.filter_map(|entry| entry.ok()?.file_name().into_string().ok()).collect();
     assert!(names.iter().any(|name| name.ends_with("base.aof")), "{names:?}");
     // What was said to be there is in the file, once that has been written.
-    assert_eq!(run(&mut wire, "WAITAOF 1 0 10000"), "*2 :1 :0");
-    weir.signal("KILL");
-    weir.wait();
-    let again = start(weir.take_folder(), &["--aof-use-rdb-preamble", "no"]);
+    wire.is("WAITAOF 1 0 10000", "*2 :1 :0");
+    let again = start(weir.killed(), &["--aof-use-rdb-preamble", "no"]);
     assert_eq!(digest(&mut again.wire()), now);
 }
 
@@ -87,29 +80,29 @@ fn a_store_goes_through_payloads_copies_and_other_names() {
     let weir = start(TempDir::new().expect("a temporary folder"), &[]);
     let mut wire = weir.wire();
     write(&mut wire, 0..2_000);
-    assert_eq!(run(&mut wire, "CFG.LEASE GRANT s 100000 ID 7").chars().next(), Some('*'));
-    assert_eq!(run(&mut wire, "CFG.PUT s /leased 1 LEASE 7").chars().next(), Some(':'));
+    assert_eq!(wire.run("CFG.LEASE GRANT s 100000 ID 7").chars().next(), Some('*'));
+    assert_eq!(wire.run("CFG.PUT s /leased 1 LEASE 7").chars().next(), Some(':'));
     let was = digest(&mut wire);
-    assert_eq!(run(&mut wire, "TYPE s"), "+cfg.store");
-    assert_eq!(run(&mut wire, "OBJECT ENCODING s"), "$4 tree");
-    assert_eq!(run(&mut wire, "COPY s copy"), ":1");
-    assert_eq!(run(&mut wire, "RENAME s other"), "+OK");
-    assert_eq!(run(&mut wire, "CFG.GET s /leased"), "$-1");
-    assert_eq!(run(&mut wire, "RENAME copy s"), "+OK");
+    wire.is("TYPE s", "+cfg.store");
+    wire.is("OBJECT ENCODING s", "$4 tree");
+    wire.is("COPY s copy", ":1");
+    wire.is("RENAME s other", "+OK");
+    wire.is("CFG.GET s /leased", "$-1");
+    wire.is("RENAME copy s", "+OK");
     assert_eq!(digest(&mut wire), was);
-    assert_eq!(run(&mut wire, "SWAPDB 0 5"), "+OK");
-    assert_eq!(run(&mut wire, "CFG.GET s /leased"), "$-1");
-    assert_eq!(run(&mut wire, "SWAPDB 0 5"), "+OK");
-    assert_eq!(run(&mut wire, "CFG.GET other /leased"), "$1 1");
-    assert_eq!(run(&mut wire, "DEBUG RELOAD"), "+OK");
+    wire.is("SWAPDB 0 5", "+OK");
+    wire.is("CFG.GET s /leased", "$-1");
+    wire.is("SWAPDB 0 5", "+OK");
+    wire.is("CFG.GET other /leased", "$1 1");
+    wire.is("DEBUG RELOAD", "+OK");
     assert_eq!(digest(&mut wire), was);
-    assert_eq!(run(&mut wire, "SET text 1"), "+OK");
+    wire.is("SET text 1", "+OK");
     for command in ["CFG.GET text /a", "CFG.PUT text /a 1", "LPUSH s 1", "GET s"] {
-        assert!(run(&mut wire, command).starts_with("-WRONGTYPE"), "{command}");
+        assert!(wire.run(command).starts_with("-WRONGTYPE"), "{command}");
     }
-    assert_eq!(run(&mut wire, "FLUSHALL"), "+OK");
-    assert_eq!(run(&mut wire, "CFG.GET s /leased"), "$-1");
-    assert_eq!(run(&mut wire, "CFG.PUT s /a 1"), ":1");
+    wire.is("FLUSHALL", "+OK");
+    wire.is("CFG.GET s /leased", "$-1");
+    wire.is("CFG.PUT s /a 1", ":1");
 }
 
 #[test]
@@ -119,11 +112,11 @@ fn stores_are_never_evicted() {
     write(&mut wire, 0..500);
     let was = digest(&mut wire);
     for number in 0..200 {
-        run(&mut wire, &format!("SET key:{number} {}", "x".repeat(1_000)));
+        wire.run(&format!("SET key:{number} {}", "x".repeat(1_000)));
     }
     // No room at all: everything goes that may.
-    assert_eq!(run(&mut wire, "CONFIG SET maxmemory 1"), "+OK");
+    wire.is("CONFIG SET maxmemory 1", "+OK");
     eventually("all strings are gone", || weir.wire().call(&["DBSIZE"]) == ":1");
-    assert_eq!(run(&mut wire, "CONFIG SET maxmemory 0"), "+OK");
+    wire.is("CONFIG SET maxmemory 0", "+OK");
     assert_eq!(digest(&mut wire), was);
 }

@@ -1,7 +1,7 @@
 //! Observing stores of the registry: what is told, in which order, to whom, however often they go and come back.
 
 use crate::weir::{Start, Weir, eventually};
-use crate::wire::{Wire, request};
+use crate::wire::{Wire, number, request};
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
@@ -10,36 +10,18 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 fn start(folder: TempDir, more: &[&str]) -> Weir {
-    let usual = ["--enable-debug-command", "yes", "--save", "", "--appendonly", "yes", "--appendfsync", "everysec"];
-    Start::new().folder(folder).options(usual.into_iter().chain(more.iter().copied())).start()
+    Start::appending("everysec").folder(folder).options(more.iter().copied()).start()
 }
 
 fn fresh() -> Weir {
     Start::new().options(["--enable-debug-command", "yes", "--save", ""]).start()
 }
 
-fn run(wire: &mut Wire, words: &str) -> String {
-    wire.call(&words.split(' ').collect::<Vec<_>>())
-}
-
-#[track_caller]
-fn is(wire: &mut Wire, words: &str, wanted: &str) {
-    assert_eq!(run(wire, words), wanted, "{words}");
-}
-
 /// A connection that frames can be sent to.
 fn watcher(weir: &Weir) -> Wire {
     let mut wire = weir.wire();
-    assert!(run(&mut wire, "HELLO 3").starts_with('%'));
+    assert!(wire.run("HELLO 3").starts_with('%'));
     wire
-}
-
-/// The number behind a name in a reply that is a map.
-#[track_caller]
-fn field(reply: &str, name: &str) -> u64 {
-    let mut words = reply.split(' ').skip_while(|word| *word != name).skip(1);
-    let number = words.next().and_then(|word| word.strip_prefix(':')).and_then(|number| number.parse().ok());
-    number.unwrap_or_else(|| panic!("no number {name} in {reply}"))
 }
 
 /// Kind, id and revision of a frame.
@@ -69,13 +51,13 @@ fn event(id: &str, revision: u64, events: &[String]) -> String {
 fn a_change_of_a_path_is_told_to_who_watches_it_its_prefix_or_its_range() {
     let weir = fresh();
     let (mut writer, mut wire) = (weir.wire(), watcher(&weir));
-    let reply = run(&mut wire, "CFG.WATCH s /a/b ID one");
+    let reply = wire.run("CFG.WATCH s /a/b ID one");
     assert_eq!(reply, "%3 $2 id $3 one $8 revision :0 $5 epoch :0");
-    run(&mut wire, "CFG.WATCH s /a/ PREFIX ID all PREV");
-    run(&mut wire, "CFG.WATCH s /a/b TO /a/c ID some NODEL");
-    run(&mut wire, "CFG.WATCH s /a PREFIX ID gone NOPUT ONCE");
-    is(&mut wire, "CFG.WATCH s /a ID one", "-CFGWATCH id is in use on this connection");
-    is(&mut writer, "CFG.PUT s /a/b 1", ":1");
+    wire.run("CFG.WATCH s /a/ PREFIX ID all PREV");
+    wire.run("CFG.WATCH s /a/b TO /a/c ID some NODEL");
+    wire.run("CFG.WATCH s /a PREFIX ID gone NOPUT ONCE");
+    wire.is("CFG.WATCH s /a ID one", "-CFGWATCH id is in use on this connection");
+    writer.is("CFG.PUT s /a/b 1", ":1");
     let mut frames: Vec<String> = (0..3).map(|_| wire.reply()).collect();
     frames.sort();
     let prev = |frame: &str, prev: &str| frame.replace("*7 ", "*8 ") + " " + prev;
@@ -87,9 +69,9 @@ fn a_change_of_a_path_is_told_to_who_watches_it_its_prefix_or_its_range() {
             event("some", 1, &[put("/a/b", "1", 1, 1, 1)]),
         ]
     );
-    is(&mut writer, "CFG.PUT s /a/x 2", ":2");
+    writer.is("CFG.PUT s /a/x 2", ":2");
     assert_eq!(wire.reply(), prev(&event("all", 2, &[put("/a/x", "2", 2, 2, 1)]), "_"));
-    run(&mut writer, "CFG.DEL s /a/b");
+    writer.run("CFG.DEL s /a/b");
     let mut frames: Vec<String> = (0..3).map(|_| wire.reply()).collect();
     frames.sort();
     assert_eq!(
@@ -100,15 +82,15 @@ fn a_change_of_a_path_is_told_to_who_watches_it_its_prefix_or_its_range() {
             event("gone", 3, &[del("/a/b", 3)]),
         ]
     );
-    is(&mut wire, "CFG.UNWATCH gone", "-CFGWATCH no such id on this connection");
-    is(&mut wire, "CFG.UNWATCH all", "+OK");
-    is(&mut wire, "CFG.UNWATCH some", "+OK");
-    is(&mut wire, "CFG.PROGRESS one", "+OK");
+    wire.is("CFG.UNWATCH gone", "-CFGWATCH no such id on this connection");
+    wire.is("CFG.UNWATCH all", "+OK");
+    wire.is("CFG.UNWATCH some", "+OK");
+    wire.is("CFG.PROGRESS one", "+OK");
     assert_eq!(wire.reply(), ">3 $12 cfg.progress $3 one :3");
-    is(&mut writer, "CFG.PUT s /b 2", ":4");
-    is(&mut wire, "CFG.UNWATCH one", "+OK");
-    is(&mut writer, "CFG.PUT s /a/b 2", ":5");
-    is(&mut wire, "PING", "+PONG");
+    writer.is("CFG.PUT s /b 2", ":4");
+    wire.is("CFG.UNWATCH one", "+OK");
+    writer.is("CFG.PUT s /a/b 2", ":5");
+    wire.is("PING", "+PONG");
     assert_eq!(weir.info("cfg_watches"), 0);
 }
 
@@ -116,12 +98,12 @@ fn a_change_of_a_path_is_told_to_who_watches_it_its_prefix_or_its_range() {
 fn a_transaction_and_a_script_are_one_revision_that_is_never_split() {
     let weir = fresh();
     let (mut writer, mut wire) = (weir.wire(), watcher(&weir));
-    run(&mut wire, "CFG.WATCH s / PREFIX ID w");
-    is(&mut writer, "MULTI", "+OK");
+    wire.run("CFG.WATCH s / PREFIX ID w");
+    writer.is("MULTI", "+OK");
     for words in ["CFG.PUT s /a 1", "CFG.PUT s /b 1", "CFG.DEL s /b", "CFG.PUT s /a 2"] {
-        is(&mut writer, words, "+QUEUED");
+        writer.is(words, "+QUEUED");
     }
-    run(&mut writer, "EXEC");
+    writer.run("EXEC");
     assert_eq!(wire.reply(), event("w", 1, &[put("/a", "2", 1, 1, 1)]));
     let script = "redis.call('CFG.PUT', KEYS[1], '/c', '1') redis.call('CFG.DEL', KEYS[1], '/a') return 1";
     assert_eq!(writer.call(&["EVAL", script, "1", "s"]), ":1");
@@ -130,9 +112,9 @@ fn a_transaction_and_a_script_are_one_revision_that_is_never_split() {
     assert!(wire.call(&["EVAL", script, "0"]).starts_with("-ERR"));
     // Who begins to watch in the middle of a unit is told all of it.
     for words in ["MULTI", "CFG.PUT s /d 1", "CFG.WATCH s /d ID d", "CFG.PUT s /d 2"] {
-        run(&mut wire, words);
+        wire.run(words);
     }
-    let reply = run(&mut wire, "EXEC");
+    let reply = wire.run("EXEC");
     assert!(reply.contains("$8 revision :2"), "{reply}");
     let mut frames = [wire.reply(), wire.reply()];
     frames.sort();
@@ -143,7 +125,7 @@ fn a_transaction_and_a_script_are_one_revision_that_is_never_split() {
 fn who_cannot_be_pushed_to_is_told_so() {
     let weir = fresh();
     let mut wire = weir.wire();
-    assert!(run(&mut wire, "CFG.WATCH s /a").starts_with("-NOPROTO"));
+    assert!(wire.run("CFG.WATCH s /a").starts_with("-NOPROTO"));
     let mut wire = watcher(&weir);
     for (words, wanted) in [
         ("CFG.WATCH s /a SNAPSHOT FROM 1", "-ERR syntax error"),
@@ -154,34 +136,34 @@ fn who_cannot_be_pushed_to_is_told_so() {
         ("CFG.WATCH s /a FROM 1 EPOCH 7", "-CFGEPOCH 0"),
         ("CFG.PROGRESS nobody", "-CFGWATCH no such id on this connection"),
     ] {
-        is(&mut wire, words, wanted);
+        wire.is(words, wanted);
     }
-    assert!(run(&mut wire, "CFG.WATCH s a//b").starts_with("-CFGPATH"));
-    assert!(run(&mut wire, "CFG.WATCH s /a//b").starts_with("-CFGPATH"));
+    assert!(wire.run("CFG.WATCH s a//b").starts_with("-CFGPATH"));
+    assert!(wire.run("CFG.WATCH s /a//b").starts_with("-CFGPATH"));
     assert!(wire.call(&["CFG.WATCH", "s", "/a\0b"]).starts_with("-CFGPATH"));
     assert!(wire.call(&["CFG.WATCH", "s", &format!("/{}", "a".repeat(65_536)), "PREFIX"]).starts_with("-CFGPATH"));
-    is(&mut wire, "CFG.WATCH s /a FROM -1", "-ERR value is not an integer or out of range");
-    is(&mut wire, &format!("CFG.WATCH s /a ID {}", "i".repeat(65)), "-CFGWATCH an id has 1 to 64 bytes");
-    is(&mut wire, "SET s x", "+OK");
-    assert!(run(&mut wire, "CFG.WATCH s /a").starts_with("-WRONGTYPE"));
-    assert!(run(&mut wire, "CFG.POLL STORES 1 s /a EXACT 1 0").starts_with("-WRONGTYPE"));
+    wire.is("CFG.WATCH s /a FROM -1", "-ERR value is not an integer or out of range");
+    wire.is(&format!("CFG.WATCH s /a ID {}", "i".repeat(65)), "-CFGWATCH an id has 1 to 64 bytes");
+    wire.is("SET s x", "+OK");
+    assert!(wire.run("CFG.WATCH s /a").starts_with("-WRONGTYPE"));
+    assert!(wire.run("CFG.POLL STORES 1 s /a EXACT 1 0").starts_with("-WRONGTYPE"));
     // Who changes to RESP2, or begins anew, is sent nothing more.
-    run(&mut wire, "CFG.WATCH t /a");
-    assert!(run(&mut wire, "HELLO 2").starts_with('*'));
-    is(&mut wire, "CFG.PUT t /a 1", ":1");
-    is(&mut wire, "PING", "+PONG");
-    assert!(run(&mut wire, "HELLO 3").starts_with('%'));
-    run(&mut wire, "CFG.WATCH t /a");
-    is(&mut wire, "RESET", "+RESET");
-    is(&mut wire, "CFG.PUT t /a 1", ":2");
-    is(&mut wire, "PING", "+PONG");
+    wire.run("CFG.WATCH t /a");
+    assert!(wire.run("HELLO 2").starts_with('*'));
+    wire.is("CFG.PUT t /a 1", ":1");
+    wire.is("PING", "+PONG");
+    assert!(wire.run("HELLO 3").starts_with('%'));
+    wire.run("CFG.WATCH t /a");
+    wire.is("RESET", "+RESET");
+    wire.is("CFG.PUT t /a 1", ":2");
+    wire.is("PING", "+PONG");
 }
 
 #[test]
 fn a_frame_comes_before_the_reply_of_a_later_command_and_behind_that_of_its_own() {
     let weir = fresh();
     let (mut writer, mut wire) = (weir.wire(), watcher(&weir));
-    run(&mut wire, "CFG.WATCH s / PREFIX ID w");
+    wire.run("CFG.WATCH s / PREFIX ID w");
     // In one turn, the writer's commands first, then a look of the watcher.
     for round in 1..=100_u64 {
         weir.while_stopped(|| {
@@ -196,7 +178,7 @@ fn a_frame_comes_before_the_reply_of_a_later_command_and_behind_that_of_its_own(
                 told = head(&reply).2;
                 continue;
             }
-            let seen = if reply == "_" { 0 } else { field(&reply, "mod") };
+            let seen = if reply == "_" { 0 } else { number(&reply, "mod") };
             assert!(told >= seen || seen == round - 1, "told of {told} at a reply that has seen {seen}");
             if told < round {
                 assert_eq!(head(&wire.reply()).2, round);
@@ -220,8 +202,8 @@ fn a_frame_comes_before_the_reply_of_a_later_command_and_behind_that_of_its_own(
 fn a_snapshot_comes_whole_and_then_what_is_new() {
     let weir = fresh();
     let (mut writer, mut wire) = (weir.wire(), watcher(&weir));
-    let reply = run(&mut wire, "CFG.WATCH none / PREFIX ID none SNAPSHOT");
-    assert_eq!(field(&reply, "revision"), 0);
+    let reply = wire.run("CFG.WATCH none / PREFIX ID none SNAPSHOT");
+    assert_eq!(number(&reply, "revision"), 0);
     assert_eq!(wire.reply(), ">3 $10 cfg.synced $4 none :0");
     let mut batch = Vec::new();
     for number in 0..5_000 {
@@ -234,7 +216,7 @@ fn a_snapshot_comes_whole_and_then_what_is_new() {
     wire.send(request(&["CFG.WATCH", "s", "/n/", "PREFIX", "ID", "w", "SNAPSHOT"]));
     wire.send(request(&["CFG.PUT", "s", "/n/new", "1"]));
     let reply = wire.reply();
-    assert_eq!(field(&reply, "revision"), 5_000);
+    assert_eq!(number(&reply, "revision"), 5_000);
     let (mut states, mut next) = (0, String::new());
     loop {
         let frame = wire.reply();
@@ -265,22 +247,22 @@ fn who_comes_back_goes_on_where_history_reaches() {
     let weir = fresh();
     let (mut writer, mut wire) = (weir.wire(), watcher(&weir));
     for value in 1..=20 {
-        is(&mut writer, &format!("CFG.PUT s /a {value}"), &format!(":{value}"));
+        writer.is(&format!("CFG.PUT s /a {value}"), &format!(":{value}"));
     }
-    run(&mut writer, "CFG.DEL s /a");
-    is(&mut writer, "CFG.COMPACT s 21", "+OK");
-    is(&mut writer, "CFG.PUT s /a x", ":22");
-    let epoch = field(&run(&mut writer, "CFG.INFO s"), "epoch");
-    is(&mut wire, "CFG.WATCH s /a FROM 21", "-CFGCOMPACTED 21");
-    is(&mut wire, "CFG.WATCH s /a FROM 24", "-CFGFUTURE 22");
-    is(&mut wire, &format!("CFG.WATCH s /a FROM 22 EPOCH {}", epoch + 1), &format!("-CFGEPOCH {epoch}"));
-    let reply = run(&mut wire, &format!("CFG.WATCH s /a FROM 22 EPOCH {epoch} ID w"));
+    writer.run("CFG.DEL s /a");
+    writer.is("CFG.COMPACT s 21", "+OK");
+    writer.is("CFG.PUT s /a x", ":22");
+    let epoch = number(&writer.run("CFG.INFO s"), "epoch");
+    wire.is("CFG.WATCH s /a FROM 21", "-CFGCOMPACTED 21");
+    wire.is("CFG.WATCH s /a FROM 24", "-CFGFUTURE 22");
+    wire.is(&format!("CFG.WATCH s /a FROM 22 EPOCH {}", epoch + 1), &format!("-CFGEPOCH {epoch}"));
+    let reply = wire.run(&format!("CFG.WATCH s /a FROM 22 EPOCH {epoch} ID w"));
     assert_eq!(reply, format!("%3 $2 id $1 w $8 revision :22 $5 epoch :{epoch}"));
     assert_eq!(wire.reply(), event("w", 22, &[put("/a", "x", 22, 22, 1)]));
     // A delete at the very revision that is compacted has been told before.
-    run(&mut writer, "CFG.DEL s /a");
-    is(&mut writer, "CFG.COMPACT s 23", "+OK");
-    is(&mut writer, "CFG.PUT s /a y", ":24");
+    writer.run("CFG.DEL s /a");
+    writer.is("CFG.COMPACT s 23", "+OK");
+    writer.is("CFG.PUT s /a y", ":24");
     assert_eq!(wire.reply(), event("w", 23, &[del("/a", 23)]));
     assert_eq!(wire.reply(), event("w", 24, &[put("/a", "y", 24, 24, 1)]));
 }
@@ -289,16 +271,16 @@ fn who_comes_back_goes_on_where_history_reaches() {
 fn who_wants_to_know_is_told_before_history_goes_and_of_quiet_times() {
     let weir = fresh();
     let (mut writer, mut wire) = (weir.wire(), watcher(&weir));
-    run(&mut wire, "CFG.WATCH s /quiet ID long PROGRESS 0");
-    run(&mut wire, "CFG.WATCH s /quiet ID none");
+    wire.run("CFG.WATCH s /quiet ID long PROGRESS 0");
+    wire.run("CFG.WATCH s /quiet ID none");
     for value in 1..=10 {
-        is(&mut writer, &format!("CFG.PUT s /a {value}"), &format!(":{value}"));
+        writer.is(&format!("CFG.PUT s /a {value}"), &format!(":{value}"));
     }
-    is(&mut writer, "CFG.COMPACT s 5", "+OK");
+    writer.is("CFG.COMPACT s 5", "+OK");
     assert_eq!(wire.reply(), ">3 $12 cfg.progress $4 long :10");
-    is(&mut writer, "CFG.COMPACT s 8", "+OK");
-    is(&mut wire, "PING", "+PONG");
-    run(&mut wire, "CFG.WATCH s /a ID short PROGRESS 20");
+    writer.is("CFG.COMPACT s 8", "+OK");
+    wire.is("PING", "+PONG");
+    wire.run("CFG.WATCH s /a ID short PROGRESS 20");
     for _ in 0..3 {
         assert_eq!(wire.reply(), ">3 $12 cfg.progress $5 short :10");
     }
@@ -309,10 +291,10 @@ fn whatever_takes_a_store_away_cancels() {
     let weir = fresh();
     let mut writer = weir.wire();
     let mut wire = watcher(&weir);
-    run(&mut wire, "SELECT 1");
-    run(&mut wire, "CFG.WATCH waits /a ID waits");
-    run(&mut wire, "SELECT 0");
-    run(&mut writer, "CFG.PUT other /a 1");
+    wire.run("SELECT 1");
+    wire.run("CFG.WATCH waits /a ID waits");
+    wire.run("SELECT 0");
+    writer.run("CFG.PUT other /a 1");
     let dump = {
         let mut client = weir.client();
         redis::cmd("DUMP").arg("other").query::<Vec<u8>>(&mut client).expect("DUMP")
@@ -329,10 +311,10 @@ fn whatever_takes_a_store_away_cancels() {
         ("SET s x", "deleted"),
         ("RESTORE", "epoch"),
     ] {
-        run(&mut writer, "DEL s");
-        run(&mut writer, "CFG.PUT other /a 1");
-        run(&mut writer, "CFG.PUT s /a 1");
-        let reply = run(&mut wire, "CFG.WATCH s / PREFIX ID w");
+        writer.run("DEL s");
+        writer.run("CFG.PUT other /a 1");
+        writer.run("CFG.PUT s /a 1");
+        let reply = wire.run("CFG.WATCH s / PREFIX ID w");
         assert!(reply.starts_with('%'), "{reply}");
         if action == "RESTORE" {
             let mut client = weir.client();
@@ -340,18 +322,18 @@ fn whatever_takes_a_store_away_cancels() {
                 redis::cmd("RESTORE").arg("s").arg(0).arg(&dump).arg("REPLACE").query(&mut client).expect("RESTORE");
             assert_eq!(restored, "OK");
         } else {
-            assert!(!run(&mut writer, action).starts_with('-'), "{action}");
+            assert!(!writer.run(action).starts_with('-'), "{action}");
         }
         let frame = wire.reply();
         assert!(
             frame.starts_with(&format!(">4 $10 cfg.cancel $1 w ${} {reason} :", reason.len())),
             "{action}: {frame}"
         );
-        is(&mut wire, "CFG.UNWATCH w", "-CFGWATCH no such id on this connection");
+        wire.is("CFG.UNWATCH w", "-CFGWATCH no such id on this connection");
     }
     // Who waits for a store that was in neither database waits on.
-    run(&mut writer, "SELECT 1");
-    is(&mut writer, "CFG.PUT waits /a 1", ":1");
+    writer.run("SELECT 1");
+    writer.is("CFG.PUT waits /a 1", ":1");
     assert_eq!(wire.reply(), event("waits", 1, &[put("/a", "1", 1, 1, 1)]));
     assert_eq!(weir.info("cfg_watches"), 1);
 }
@@ -360,17 +342,17 @@ fn whatever_takes_a_store_away_cancels() {
 fn a_poll_answers_what_it_missed_and_waits_for_what_comes() {
     let weir = fresh();
     let (mut writer, mut wire) = (weir.wire(), weir.wire());
-    is(&mut wire, "CFG.POLL STORES 1 s /a EXACT 1 0", "$-1");
-    is(&mut wire, "CFG.POLL BLOCK 600001 STORES 1 s /a EXACT 1 0", "-CFGLIMIT BLOCK is at most 600000 ms");
-    is(&mut wire, "CFG.POLL BLOCK 1 JITTER 1 STORES 1 s /a EXACT 1 0", "$-1");
-    is(&mut wire, "CFG.POLL STORES 2 s /a EXACT 1 0", "-ERR syntax error");
+    wire.is("CFG.POLL STORES 1 s /a EXACT 1 0", "$-1");
+    wire.is("CFG.POLL BLOCK 600001 STORES 1 s /a EXACT 1 0", "-CFGLIMIT BLOCK is at most 600000 ms");
+    wire.is("CFG.POLL BLOCK 1 JITTER 1 STORES 1 s /a EXACT 1 0", "$-1");
+    wire.is("CFG.POLL STORES 2 s /a EXACT 1 0", "-ERR syntax error");
     // It waits for a store that is not there.
     wire.send(request(&["CFG.POLL", "BLOCK", "60000", "STORES", "1", "s", "/a", "EXACT", "1", "0"]));
     eventually("it waits", || weir.info("blocked_clients") == 1);
-    is(&mut writer, "CFG.PUT s /b 1", ":1");
+    writer.is("CFG.PUT s /b 1", ":1");
     assert_eq!(weir.info("blocked_clients"), 1);
-    is(&mut writer, "CFG.PUT s /a 1", ":2");
-    let epoch = field(&run(&mut writer, "CFG.INFO s"), "epoch");
+    writer.is("CFG.PUT s /a 1", ":2");
+    let epoch = number(&writer.run("CFG.INFO s"), "epoch");
     let answer = |revision, events: &[String]| {
         let events = events.iter().map(|event| format!(" {}", event.replace(" _ ", " $-1 "))).collect::<String>();
         let count = events.matches("*7").count();
@@ -380,36 +362,36 @@ fn a_poll_answers_what_it_missed_and_waits_for_what_comes() {
     let poll = |from: u64, epoch: u64| {
         format!("CFG.POLL COUNT 2 STORES 2 s /a EXACT {from} {epoch} s /c PREFIX {from} {epoch}")
     };
-    is(&mut wire, &poll(3, epoch + 1), &format!("-CFGEPOCH {epoch}"));
-    is(&mut wire, &poll(4, epoch), "-CFGFUTURE 2");
-    is(&mut writer, "CFG.PUT s /c/d 1", ":3");
-    run(&mut writer, "MULTI");
+    wire.is(&poll(3, epoch + 1), &format!("-CFGEPOCH {epoch}"));
+    wire.is(&poll(4, epoch), "-CFGFUTURE 2");
+    writer.is("CFG.PUT s /c/d 1", ":3");
+    writer.run("MULTI");
     for path in ["/a", "/c/e", "/c/f"] {
-        run(&mut writer, &format!("CFG.PUT s {path} 2"));
+        writer.run(&format!("CFG.PUT s {path} 2"));
     }
-    run(&mut writer, "EXEC");
-    run(&mut writer, "CFG.DEL s /a");
-    is(&mut wire, &poll(3, epoch), &answer(3, &[put("/c/d", "1", 3, 3, 1)]));
+    writer.run("EXEC");
+    writer.run("CFG.DEL s /a");
+    wire.is(&poll(3, epoch), &answer(3, &[put("/c/d", "1", 3, 3, 1)]));
     let whole = [put("/a", "2", 2, 4, 2), put("/c/e", "2", 4, 4, 1), put("/c/f", "2", 4, 4, 1)];
-    is(&mut wire, &poll(4, epoch), &answer(4, &whole));
-    is(&mut wire, &poll(5, epoch), &answer(5, &[del("/a", 5)]));
-    is(&mut wire, &poll(6, epoch), "$-1");
+    wire.is(&poll(4, epoch), &answer(4, &whole));
+    wire.is(&poll(5, epoch), &answer(5, &[del("/a", 5)]));
+    wire.is(&poll(6, epoch), "$-1");
     // Before its revision goes, it is told that nothing has happened.
-    wire.send(request(&poll(6, epoch).replace("COUNT 2", "BLOCK 60000").split(' ').collect::<Vec<_>>()));
+    wire.begin(&poll(6, epoch).replace("COUNT 2", "BLOCK 60000"));
     eventually("it waits", || weir.info("cfg_polls") == 2);
-    is(&mut writer, "CFG.PUT s /x 1", ":6");
-    is(&mut writer, "CFG.PUT s /x 2", ":7");
-    is(&mut writer, "CFG.COMPACT s 6", "+OK");
+    writer.is("CFG.PUT s /x 1", ":6");
+    writer.is("CFG.PUT s /x 2", ":7");
+    writer.is("CFG.COMPACT s 6", "+OK");
     assert_eq!(wire.reply(), answer(7, &[]));
-    is(&mut wire, &poll(6, epoch), "-CFGCOMPACTED 6");
+    wire.is(&poll(6, epoch), "-CFGCOMPACTED 6");
     // Nothing waits in a transaction.
-    run(&mut wire, "MULTI");
-    run(&mut wire, &poll(8, epoch).replace("COUNT 2", "BLOCK 0"));
-    is(&mut wire, "EXEC", "*1 $-1");
+    wire.run("MULTI");
+    wire.run(&poll(8, epoch).replace("COUNT 2", "BLOCK 0"));
+    wire.is("EXEC", "*1 $-1");
     // A store that goes ends the wait.
-    wire.send(request(&poll(8, epoch).replace("COUNT 2", "BLOCK 60000").split(' ').collect::<Vec<_>>()));
+    wire.begin(&poll(8, epoch).replace("COUNT 2", "BLOCK 60000"));
     eventually("it waits", || weir.info("cfg_polls") == 2);
-    is(&mut writer, "DEL s", ":1");
+    writer.is("DEL s", ":1");
     assert_eq!(wire.reply(), "-CFGEPOCH 0");
     assert_eq!(weir.info("cfg_polls"), 0);
     weir.comes_to_rest();
@@ -419,11 +401,11 @@ fn a_poll_answers_what_it_missed_and_waits_for_what_comes() {
 fn who_reads_nothing_stalls_nobody_and_goes_on_from_history() {
     let weir = fresh();
     let mut writer = weir.wire();
-    run(&mut writer, "CFG.PUT s /a 0");
-    is(&mut writer, "CFG.SET s history 100000", "+OK");
+    writer.run("CFG.PUT s /a 0");
+    writer.is("CFG.SET s history 100000", "+OK");
     let (mut slow, mut quick) = (watcher(&weir), watcher(&weir));
-    run(&mut slow, "CFG.WATCH s /a ID slow");
-    run(&mut quick, "CFG.WATCH s /a ID quick");
+    slow.run("CFG.WATCH s /a ID slow");
+    quick.run("CFG.WATCH s /a ID quick");
     let value = "v".repeat(10_000);
     let longest = (2..3_002).map(|revision| {
         let began = Instant::now();
@@ -449,14 +431,14 @@ fn who_reads_nothing_stalls_nobody_and_goes_on_from_history() {
 fn who_rests_when_history_goes_is_cancelled_and_connected_still() {
     let weir = fresh();
     let mut writer = weir.wire();
-    run(&mut writer, "CFG.PUT s /a 0");
+    writer.run("CFG.PUT s /a 0");
     let mut slow = watcher(&weir);
-    run(&mut slow, "CFG.WATCH s /a ID slow");
+    slow.run("CFG.WATCH s /a ID slow");
     let value = "v".repeat(100_000);
     for revision in 2..502 {
         assert_eq!(writer.call(&["CFG.PUT", "s", "/a", &value]), format!(":{revision}"));
     }
-    is(&mut writer, "CFG.COMPACT s 500", "+OK");
+    writer.is("CFG.COMPACT s 500", "+OK");
     let mut next = 2;
     loop {
         let frame = slow.reply();
@@ -469,7 +451,7 @@ fn who_rests_when_history_goes_is_cancelled_and_connected_still() {
         next += 1;
     }
     assert!(next < 500, "it was told of all");
-    is(&mut slow, "PING", "+PONG");
+    slow.is("PING", "+PONG");
     assert_eq!(weir.info("cfg_cancels_compacted"), 1);
 }
 
@@ -477,18 +459,18 @@ fn who_rests_when_history_goes_is_cancelled_and_connected_still() {
 fn a_new_epoch_forces_a_new_list() {
     let weir = start(TempDir::new().expect("a temporary folder"), &[]);
     let mut wire = watcher(&weir);
-    run(&mut wire, "CFG.PUT s /a 1");
-    is(&mut wire, "CFG.PUT kept /a 1", ":1");
-    is(&mut wire, "CFG.SET kept durable yes", "+OK");
-    let epoch = field(&run(&mut wire, "CFG.INFO s"), "epoch");
-    let kept = field(&run(&mut wire, "CFG.INFO kept"), "epoch");
+    wire.run("CFG.PUT s /a 1");
+    wire.is("CFG.PUT kept /a 1", ":1");
+    wire.is("CFG.SET kept durable yes", "+OK");
+    let epoch = number(&wire.run("CFG.INFO s"), "epoch");
+    let kept = number(&wire.run("CFG.INFO kept"), "epoch");
     let weir = start(weir.stop(), &[]);
     let mut wire = watcher(&weir);
-    let now = field(&run(&mut wire, "CFG.INFO s"), "epoch");
+    let now = number(&wire.run("CFG.INFO s"), "epoch");
     assert_ne!(epoch, now);
-    is(&mut wire, &format!("CFG.WATCH s /a FROM 2 EPOCH {epoch}"), &format!("-CFGEPOCH {now}"));
-    is(&mut wire, &format!("CFG.POLL STORES 1 s /a EXACT 2 {epoch}"), &format!("-CFGEPOCH {now}"));
-    assert!(run(&mut wire, &format!("CFG.WATCH kept /a FROM 2 EPOCH {kept}")).starts_with('%'));
+    wire.is(&format!("CFG.WATCH s /a FROM 2 EPOCH {epoch}"), &format!("-CFGEPOCH {now}"));
+    wire.is(&format!("CFG.POLL STORES 1 s /a EXACT 2 {epoch}"), &format!("-CFGEPOCH {now}"));
+    assert!(wire.run(&format!("CFG.WATCH kept /a FROM 2 EPOCH {kept}")).starts_with('%'));
 }
 
 /// What a watcher has seen, by revision.
@@ -502,12 +484,12 @@ fn connect(port: &AtomicU16) -> Option<Wire> {
 
 /// A reply; `None` when the server is gone.
 fn reply_of(wire: &mut Wire, words: &str) -> Option<String> {
-    wire.send(request(&words.split(' ').collect::<Vec<_>>()));
+    wire.begin(words);
     wire.try_reply()
 }
 
 /// Watches a store, goes and comes back, until it has seen what is written last.
-fn watch(port: &AtomicU16, number: u64) -> Seen {
+fn watch(port: &AtomicU16, watcher: u64) -> Seen {
     let mut seen = Seen::new();
     let (mut next, mut epoch) = (1, None);
     loop {
@@ -524,14 +506,14 @@ fn watch(port: &AtomicU16, number: u64) -> Seen {
             thread::sleep(Duration::from_millis(5));
             continue;
         }
-        assert!(reply.starts_with('%'), "watcher {number} {from}: {reply}");
-        epoch = Some(field(&reply, "epoch"));
+        assert!(reply.starts_with('%'), "watcher {watcher} {from}: {reply}");
+        epoch = Some(number(&reply, "epoch"));
         // It leaves after a while that differs.
-        for _ in 0..200 + 97 * number {
+        for _ in 0..200 + 97 * watcher {
             let Some(frame) = wire.try_reply() else { break };
             let (kind, _, revision) = head(&frame);
             assert_eq!(kind, "cfg.event", "{frame}");
-            assert!(revision >= next, "watcher {number} was told of {revision} after {next}");
+            assert!(revision >= next, "watcher {watcher} was told of {revision} after {next}");
             next = revision + 1;
             let is_last = frame.contains("/the-end");
             seen.insert(revision, frame);
@@ -563,7 +545,7 @@ fn write(port: &AtomicU16, number: u64, end: &AtomicBool) -> u64 {
                         format!("CFG.DEL s /both/{}", round % 4),
                         "EXEC".to_owned(),
                     ] {
-                        wire.send(request(&words.split(' ').collect::<Vec<_>>()));
+                        wire.begin(&words);
                     }
                     (0..5).map_while(|_| wire.try_reply()).last()
                 }
@@ -585,35 +567,32 @@ fn every_watcher_sees_the_same_history_over_reconnects_and_kills() {
     let seconds = std::env::var("WEIR_REGISTRY_SECONDS").ok().and_then(|text| text.parse().ok()).unwrap_or(4);
     let mut weir = start(TempDir::new().expect("a temporary folder"), &[]);
     let mut wire = weir.wire();
-    run(&mut wire, "CFG.PUT s /first 1");
+    wire.run("CFG.PUT s /first 1");
     for setting in ["history 1000000", "history-ms 0", "durable yes"] {
-        is(&mut wire, &format!("CFG.SET s {setting}"), "+OK");
+        wire.is(&format!("CFG.SET s {setting}"), "+OK");
     }
     let (port, end) = (AtomicU16::new(weir.port), AtomicBool::new(false));
     let mut kills = 0;
-    let (seen, written) = thread::scope(|scope| {
+    let (weir, seen, written) = thread::scope(|scope| {
         let (port, end) = (&port, &end);
         let watchers: Vec<_> = (0..10).map(|number| scope.spawn(move || watch(port, number))).collect();
         let writers: Vec<_> = (0..4).map(|number| scope.spawn(move || write(port, number, end))).collect();
         let until = Instant::now() + Duration::from_secs(seconds);
         while Instant::now() < until {
             thread::sleep(Duration::from_secs((seconds / 4).clamp(1, 10)));
-            weir.signal("KILL");
-            weir.wait();
+            weir = start(weir.killed(), &[]);
             kills += 1;
-            let folder = std::mem::replace(&mut weir, Weir::with(["--save", ""])).take_folder();
-            weir = start(folder, &[]);
             port.store(weir.port, Ordering::Relaxed);
         }
         end.store(true, Ordering::Relaxed);
         let written: u64 = writers.into_iter().map(|writer| writer.join().expect("a writer")).sum();
-        run(&mut weir.wire(), "CFG.PUT s /the-end 1");
+        weir.wire().run("CFG.PUT s /the-end 1");
         let seen: Vec<Seen> = watchers.into_iter().map(|watcher| watcher.join().expect("a watcher")).collect();
-        (seen, written)
+        (weir, seen, written)
     });
     let mut reference = Seen::new();
     let mut wire = watcher(&weir);
-    run(&mut wire, "CFG.WATCH s / PREFIX ID w FROM 1");
+    wire.run("CFG.WATCH s / PREFIX ID w FROM 1");
     loop {
         let frame = wire.reply();
         let revision = head(&frame).2;
@@ -654,7 +633,7 @@ fn a_watch_takes_no_more_than_250_bytes() {
     const CONNECTIONS: usize = 2_000;
     let weir = fresh();
     let mut wire = watcher(&weir);
-    run(&mut wire, "CFG.PUT s /a 1");
+    wire.run("CFG.PUT s /a 1");
     let watch = |path: String| ["CFG.WATCH".to_owned(), "s".to_owned(), path].to_vec();
     many(&mut wire, 1, |_| watch("/a".to_owned()));
     let before = weir.info("used_memory");
@@ -669,7 +648,7 @@ fn a_watch_takes_no_more_than_250_bytes() {
     let mut before = 0;
     for words in ["CFG.WATCH s /a ID w", "CFG.UNWATCH w", "CFG.WATCH s /a ID w"] {
         before = weir.info("used_memory");
-        wires.iter_mut().for_each(|wire| assert!(!run(wire, words).starts_with('-')));
+        wires.iter_mut().for_each(|wire| assert!(!wire.run(words).starts_with('-')));
     }
     let each = (weir.info("used_memory") - before) / CONNECTIONS as u64;
     println!("{each} bytes for one watch of each of {CONNECTIONS} connections");
@@ -684,11 +663,11 @@ fn thousands_are_told_of_one_change() {
     let mut writer = weir.wire();
     let mut wires: Vec<Wire> = (0..count).map(|_| watcher(&weir)).collect();
     for wire in &mut wires {
-        assert!(run(wire, "CFG.WATCH s /a ID w").starts_with('%'));
+        assert!(wire.run("CFG.WATCH s /a ID w").starts_with('%'));
     }
     for revision in 1..=5 {
         let began = Instant::now();
-        is(&mut writer, &format!("CFG.PUT s /a {revision}"), &format!(":{revision}"));
+        writer.is(&format!("CFG.PUT s /a {revision}"), &format!(":{revision}"));
         let put = began.elapsed();
         for wire in &mut wires {
             assert_eq!(head(&wire.reply()), ("cfg.event", "w", revision));

@@ -38,9 +38,6 @@ fn what_was_flushed_does_not_come_back() {
     assert_eq!(wire.call(&["SET", "k", "w"]), "+OK");
     assert_eq!(wire.call(&["FLUSHALL"]), "+OK");
     assert_eq!(weir.info("rdb_changes_since_last_save"), 0);
-    weir.signal("KILL");
-    let mut weir = weir;
-    weir.wait();
-    let weir = Start::new().folder(weir.take_folder()).start();
+    let weir = Start::new().folder(weir.killed()).start();
     assert_eq!(weir.wire().call(&["DBSIZE"]), ":0");
 }
