@@ -21,7 +21,7 @@ use hashbrown::HashMap;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
-use weir_structs::queue::{DeathReason, Holder, Left, Message, MessageId, Next, Paused, Queue};
+use weir_structs::queue::{DeathReason, Holder, Left, Message, MessageId, Next, NotRead, Paused, Queue, Wait};
 
 /// What a client asks for that wants to be sent messages.
 #[derive(Clone, Copy, Debug)]
@@ -374,6 +374,8 @@ impl Broker {
             enum Step {
                 Nothing,
                 Expired(MessageId),
+                Far,
+                Unreadable(MessageId),
                 Given(u64),
             }
             let step = self.change(ground, key, |queue| {
@@ -385,7 +387,12 @@ impl Broker {
                     Next::Expired(id) => return (false, Step::Expired(id)),
                     Next::Ready(id) => id,
                 };
-                let bytes = queue.message(id).map_or(0, |message| message.parcel.body().len() as u64);
+                match queue.bring_back(id, Wait::Never) {
+                    Ok(_) => {}
+                    Err(NotRead::Yet) => return (false, Step::Far),
+                    Err(NotRead::Ever) => return (false, Step::Unreadable(id)),
+                }
+                let bytes = queue.message(id).map_or(0, |message| message.parcel.body_len() as u64);
                 if !noack {
                     let before = queue.mark();
                     let holder = queue.holder(Holder::Consumer(number));
@@ -412,7 +419,10 @@ impl Broker {
                 (true, Step::Given(bytes))
             })?;
             match step {
-                None | Some(Step::Nothing) => {
+                None | Some(Step::Nothing | Step::Far) => {
+                    if let Some(Step::Far) = step {
+                        self.bodies.note_far(ground.db, uid);
+                    }
                     self.line_up(number);
                     // It has been put back where it waits: nothing is due until there is a message.
                     self.not_due(ground.db, uid);
@@ -422,6 +432,10 @@ impl Broker {
                 Some(Step::Expired(id)) => {
                     self.line_up(number);
                     self.bury(ground, name, id, DeathReason::Expired)?;
+                }
+                Some(Step::Unreadable(id)) => {
+                    self.line_up(number);
+                    self.park_unreadable(ground, name, id)?;
                 }
                 Some(Step::Given(bytes)) => {
                     if !noack && let Some(consumer) = self.consumers.by_number.get_mut(&number) {
@@ -747,7 +761,7 @@ impl Broker {
 /// The consumer that holds a message, and the bytes that count for it.
 pub(super) fn consumer_holding(queue: &Queue, message: Message<'_>) -> Option<(u64, u64)> {
     match queue.holder_name(message.holder?)? {
-        Holder::Consumer(number) => Some((number, message.parcel.body().len() as u64)),
+        Holder::Consumer(number) => Some((number, message.parcel.body_len() as u64)),
         Holder::Named(_) => None,
     }
 }

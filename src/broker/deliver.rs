@@ -3,12 +3,15 @@
 //! What is taken is *unacked* until it is settled, by its id or by a receipt that also says which of its hand-outs is meant.
 
 use super::Broker;
+use super::bodies::UNREADABLE_MS;
 use super::consumers::consumer_holding;
 use super::dead::Buried;
 use crate::command::error::Error;
 use crate::command::ground::Ground;
 use weir_structs::number::parse_u64;
-use weir_structs::queue::{DeathReason, Due, Holder, HolderId, Left, Message, MessageId, Next, Paused, Queue, State};
+use weir_structs::queue::{
+    DeathReason, Due, Holder, HolderId, Left, Message, MessageId, Next, NotRead, Paused, Queue, State, Wait,
+};
 
 /// Which message a client speaks of: in the text `id` or `id@acquired`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -61,6 +64,8 @@ pub struct Taker<'a> {
     pub lease_ms: Option<u64>,
     /// They are settled at once.
     pub noack: bool,
+    /// Whether bodies that are not in memory are waited for.
+    pub wait: Wait,
 }
 
 /// How much is wanted still.
@@ -72,6 +77,8 @@ pub struct Wanted {
     pub bytes: u64,
     /// Messages that were given.
     pub given: u64,
+    /// Whether there are more of them, whose bodies are not near yet.
+    pub far: bool,
 }
 
 /// How a message is given back.
@@ -146,12 +153,12 @@ impl Broker {
             let feeds = ground.effects.feeds();
             let done = self.change(ground, key, |queue| {
                 let before = queue.mark();
-                let expired = hand_out(queue, taker, wanted, now_ms, &mut out, give);
+                let end = hand_out(queue, taker, wanted, now_ms, &mut out, give);
                 let mark = Some(queue.mark()).filter(|mark| *mark > before);
                 let tracks = queue.rules().track;
-                (!(out.gone.is_empty() && out.taken.is_empty()), (expired, mark, tracks))
+                (!(out.gone.is_empty() && out.taken.is_empty()), (end, mark, tracks, queue.uid()))
             })?;
-            let Some((expired, mark, tracks)) = done else { return Ok(()) };
+            let Some((end, mark, tracks, uid)) = done else { return Ok(()) };
             let HandedOut { gone, taken, redelivered } = out;
             let count = gone.len() + taken.len();
             if count > 0 {
@@ -171,13 +178,28 @@ impl Broker {
                 self.happened.messages.count_left(Left::Acked, gone.len() as u64);
                 self.used(ground, name);
             }
-            match expired {
-                None => return Ok(()),
-                Some(id) => {
+            match end {
+                HandOutEnd::Done => return Ok(()),
+                HandOutEnd::Far => {
+                    wanted.far = true;
+                    self.bodies.note_far(ground.db, uid);
+                    return Ok(());
+                }
+                HandOutEnd::Expired(id) => {
                     self.bury(ground, name, id, DeathReason::Expired)?;
                 }
+                HandOutEnd::Unreadable(id) => self.park_unreadable(ground, name, id)?,
             }
         }
+    }
+
+    /// A message whose body cannot be read is out of the way for a while. With an append-only file, a restart has it again.
+    #[cold]
+    pub(super) fn park_unreadable(&mut self, ground: &mut Ground<'_>, name: &[u8], id: MessageId) -> Result<(), Error> {
+        let until_ms = ground.now_ms().saturating_add(UNREADABLE_MS);
+        let key = ground.store.key(name);
+        self.change(ground, key, |queue| (queue.park(id, until_ms), ()))?;
+        Ok(())
     }
 
     /// Settles messages: they are gone from their queue.
@@ -469,7 +491,20 @@ fn is_held_by_others(queue: &Queue, holder: Option<HolderId>) -> bool {
     first.is_some() && first != holder
 }
 
-/// Hands out what is wanted. An expired message that is in the way ends it: its id is the result.
+/// Why no more messages were handed out.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum HandOutEnd {
+    /// There are as many as wanted, or no more.
+    Done,
+    /// The next one has expired.
+    Expired(MessageId),
+    /// The body of the next one is not near.
+    Far,
+    /// The body of the next one cannot be read.
+    Unreadable(MessageId),
+}
+
+/// Hands out what is wanted, until a message is in the way that cannot be handed out.
 fn hand_out(
     queue: &mut Queue,
     taker: &Taker<'_>,
@@ -477,31 +512,35 @@ fn hand_out(
     now_ms: u64,
     out: &mut HandedOut,
     give: &mut dyn FnMut(&Message<'_>),
-) -> Option<MessageId> {
+) -> HandOutEnd {
     if queue.paused().contains(Paused::OUT) || wanted.count == wanted.given {
-        return None;
+        return HandOutEnd::Done;
     }
     let holder = (!taker.noack).then(|| queue.holder(Holder::Named(taker.name)));
     if queue.rules().sac && is_held_by_others(queue, holder) {
         if let Some(holder) = holder {
             queue.forget_holder(holder);
         }
-        return None;
+        return HandOutEnd::Done;
     }
     let until_ms = now_ms.saturating_add(taker.lease_ms.unwrap_or(queue.rules().lease_ms));
-    let mut expired = None;
+    let mut end = HandOutEnd::Done;
     while wanted.given < wanted.count {
         let id = match queue.next(now_ms) {
             Next::Nothing => break,
             Next::Expired(id) => {
-                expired = Some(id);
+                end = HandOutEnd::Expired(id);
                 break;
             }
             Next::Ready(id) => id,
         };
-        let bytes = queue.message(id).map_or(0, |message| message.parcel.body().len() as u64);
+        let bytes = queue.message(id).map_or(0, |message| message.parcel.body_len() as u64);
         if wanted.given > 0 && bytes > wanted.bytes {
             wanted.count = wanted.given;
+            break;
+        }
+        if let Err(why) = queue.bring_back(id, taker.wait) {
+            end = if why == NotRead::Yet { HandOutEnd::Far } else { HandOutEnd::Unreadable(id) };
             break;
         }
         wanted.bytes = wanted.bytes.saturating_sub(bytes);
@@ -532,5 +571,5 @@ fn hand_out(
     if let Some(holder) = holder.filter(|_| out.taken.is_empty()) {
         queue.forget_holder(holder);
     }
-    expired
+    end
 }

@@ -16,7 +16,7 @@ use crate::command::error::Error;
 use crate::command::ground::Ground;
 use weir_structs::number::format_u64;
 use weir_structs::pieces::BigPieces;
-use weir_structs::queue::{MessageId, Parcel, ParcelPool, Queue};
+use weir_structs::queue::{MessageId, Parcel, ParcelPool, Queue, Wait};
 
 /// Ids that are named in one command.
 const FED_IDS: usize = 512;
@@ -67,7 +67,10 @@ impl Broker {
             let from = at.checked_sub(1).and_then(|before| ends.get(before)).copied().unwrap_or(0);
             ends.get(at).and_then(|to| bytes.get(from..*to)).unwrap_or_default()
         });
-        ground.effects.feed_list(&[b"MQ.EFFECT", b"PUT", parcel.as_bytes(), &count], words);
+        // What cannot be read is lost here as well; where it was put before, it still is.
+        if let Ok(parcel) = parcel.bytes(Wait::UntilRead) {
+            ground.effects.feed_list(&[b"MQ.EFFECT", b"PUT", &parcel, &count], words);
+        }
         bytes.clear();
         ends.clear();
     }

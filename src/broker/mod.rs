@@ -16,6 +16,7 @@
 //! What must stay true: every change of a queue goes through [`Broker::change`], so that totals, alarms and rules are right;
 //! what was changed is in the feed as effects, with ids and times in them, never as a choice to be made again.
 
+mod bodies;
 mod consumers;
 mod dead;
 mod declare;
@@ -28,6 +29,7 @@ mod schedules;
 mod timers;
 mod totals;
 
+pub use bodies::LongQueue;
 pub use consumers::{ConsumerFigures, Delivery, Ended, NewConsumer, Subscribed};
 pub use deliver::{Back, Nack, Receipt, Settled, Taker, Wanted};
 pub use places::PlaceKind;
@@ -120,6 +122,7 @@ pub struct Broker {
     sieve: Sieve,
     meta: Vec<u8>,
     puts: effect::Puts,
+    bodies: bodies::Bodies,
 }
 
 impl Broker {
@@ -141,7 +144,7 @@ impl Broker {
         change: impl FnOnce(&mut Queue) -> (bool, R),
     ) -> Result<Option<R>, Error> {
         let Some(mut entry) = ground.store.db(ground.db).get_mut(key) else { return Ok(None) };
-        let Broker { databases, policies, .. } = self;
+        let Broker { databases, policies, bodies, .. } = self;
         entry.try_change(|value| {
             let Some(mut queue) = value.queue_mut() else { return (false, Err(Error::WRONG_TYPE)) };
             let uid = queue.uid();
@@ -163,7 +166,9 @@ impl Broker {
             }
             let (before, front_ms) = (queue.figures(), queue.front_ms());
             let (changed, result) = change(&mut queue);
-            places.totals.moved(before, queue.figures());
+            let after = queue.figures();
+            places.totals.moved(before, after);
+            bodies.note(ground.db, uid, after.bytes - after.away_bytes);
             if queue.front_ms() != front_ms {
                 places.set_front(uid, queue.front_ms());
             }

@@ -116,6 +116,11 @@ impl Places {
         self.queues.len()
     }
 
+    /// The numbers of all queues.
+    pub(super) fn queue_uids(&self) -> impl Iterator<Item = u64> + '_ {
+        self.queues.values().copied()
+    }
+
     /// How many exchanges there are.
     pub(super) fn exchanges(&self) -> usize {
         self.exchanges.len()

@@ -14,7 +14,7 @@ use crate::command::stream::append_fields;
 use hashbrown::HashSet;
 use weir_structs::exchange::Target;
 use weir_structs::queue::{
-    DeathReason, Envelope, Left, MessageId, NewMessage, Overflow, Parcel, Paused, Queue, Story, When,
+    DeathReason, Envelope, Left, MessageId, NewMessage, Overflow, Parcel, Paused, Queue, Story, Wait, When,
 };
 
 /// So many moves of messages from one full queue to the next one follow from each other at most; what is left stays where
@@ -265,8 +265,11 @@ impl Broker {
                     PutIn::NoQueue => {}
                 },
                 Target::Channel => {
-                    self.for_channels.push(ForChannel { channel: name.into(), body: incoming.parcel.body().into() });
-                    published.others += 1;
+                    // A body that cannot be read has no place where that could be said.
+                    if let Ok(body) = incoming.parcel.body(Wait::UntilRead) {
+                        self.for_channels.push(ForChannel { channel: name.into(), body: body.into() });
+                        published.others += 1;
+                    }
                 }
                 Target::Stream => {
                     // Where the key is no stream, or one that takes no more entries, it is as if nothing were bound: who
@@ -436,10 +439,11 @@ impl Broker {
     fn append_to_stream(&mut self, ground: &mut Ground<'_>, name: &[u8], incoming: Incoming<'_>) -> Result<(), Error> {
         let key = ground.store.key(name);
         let parcel = incoming.parcel;
+        let body = parcel.body(Wait::UntilRead).map_err(|_| Error::MQ_UNREADABLE)?;
         let named: Vec<(Vec<u8>, &[u8])> =
             parcel.headers().map(|(name, value)| ([b"h:", name].concat(), value)).collect();
         let mut fields: Vec<(&[u8], &[u8])> =
-            vec![(b"exchange", parcel.exchange()), (b"rkey", parcel.rkey()), (b"body", parcel.body())];
+            vec![(b"exchange", parcel.exchange()), (b"rkey", parcel.rkey()), (b"body", &body)];
         fields.extend(named.iter().map(|(name, value)| (&**name, *value)));
         let limits = self.stream_limits;
         append_fields(ground.store, ground.effects, ground.db, key, &fields, limits)

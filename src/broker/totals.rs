@@ -19,6 +19,7 @@ macro_rules! each_figure {
             dead_bytes: $one.dead_bytes.$how($other.dead_bytes),
             ready_bytes: $one.ready_bytes.$how($other.ready_bytes),
             bytes: $one.bytes.$how($other.bytes),
+            away_bytes: $one.away_bytes.$how($other.away_bytes),
         }
     };
 }

@@ -421,6 +421,9 @@ impl Error {
     /// Bodies of messages that are too much together.
     pub const MQ_OUT_OF_MEMORY: Error =
         Error::fixed("OOM command not allowed: messages take more than 'mq-maxmemory'.");
+    /// The body of a message is on disk and cannot be read.
+    pub const MQ_UNREADABLE: Error =
+        Error::fixed("MQUNREADABLE the body of a message was moved to disk and cannot be read: see the log.");
     /// A command that needs pushes, of a client of RESP2.
     pub const MQ_NO_PROTO: Error = Error::fixed("NOPROTO pushed messages need RESP3: HELLO 3");
 

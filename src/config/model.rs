@@ -179,6 +179,8 @@ fields! {
     maxmemory_clients: MemoryOrPercent = "maxmemory-clients",
     /// Bytes; 0 means no limit.
     mq_maxmemory: u64 = "mq-maxmemory",
+    /// Bytes; 0 means no limit.
+    mq_page_after: u64 = "mq-page-after",
     lfu_log_factor: u32 = "lfu-log-factor",
     /// Minutes.
     lfu_decay_time: u32 = "lfu-decay-time",

@@ -4,9 +4,11 @@
 //! then the folder is forced to disk. A crash leaves the old file or the new one.
 
 pub mod aof;
+mod bodies;
 mod load;
 mod pipe;
 mod save;
 
+pub use bodies::{BodyMover, Moved};
 pub use load::{AuxField, LoadError, Loaded, Loader, Reading, Step};
 pub use save::{Form, Origin, SnapshotFile};

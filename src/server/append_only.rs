@@ -82,7 +82,8 @@ pub(super) struct AppendOnly {
     elsewhere: Option<JoinHandle<(AofFolder, Done)>>,
     /// What it has made for a rewrite that is about to begin.
     made: Option<Made>,
-    wake: Wake,
+    /// Wakes the loop; from any thread.
+    pub(super) wake: Wake,
 }
 
 /// What a thread has done.

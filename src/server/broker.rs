@@ -64,7 +64,12 @@ impl Server {
             return Ok(());
         }
         let (_, _, totals) = self.broker.totals();
-        if totals.figures().bytes.saturating_add(bytes as u64) > max { Err(Error::MQ_OUT_OF_MEMORY) } else { Ok(()) }
+        let figures = totals.figures();
+        if (figures.bytes - figures.away_bytes).saturating_add(bytes as u64) > max {
+            Err(Error::MQ_OUT_OF_MEMORY)
+        } else {
+            Ok(())
+        }
     }
 
     /// Whether the broker has something to do at the end of this turn.
@@ -74,11 +79,13 @@ impl Server {
             || self.broker.is_giving_back()
             || self.broker.has_orphans()
             || self.broker.has_news_of_policies()
+            || self.bodies_are_busy()
     }
 
     /// At the end of a turn: what is due in queues, and messages for their consumers.
     pub(super) fn tend_broker(&mut self) {
         self.tell_ended();
+        self.tend_bodies();
         let now_ms = now_ms(&self.store);
         let alarmed = self.broker.next_alarm_ms().is_some_and(|at_ms| at_ms <= now_ms);
         if !alarmed && !self.broker_is_busy() {
@@ -278,7 +285,8 @@ fn put_delivery(out: &mut Output, delivery: &Delivery<'_>) {
             reply.bulk(tag);
             reply.bulk(queue);
             reply.bulk(&receipt(message));
-            reply.bulk(message.parcel.body());
+            // What is delivered has been brought into memory.
+            reply.bulk(message.parcel.body_here().unwrap_or_default());
             put_meta(&mut reply, message);
         }
         Delivery::Cancelled { tag, reason } => {

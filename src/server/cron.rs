@@ -217,6 +217,7 @@ impl Server {
         // A clock that was set back must not put it off.
         if !(0..TIDY_EVERY_MS).contains(&(now_ms - self.cron.tidied_ms)) {
             self.tidy_memory();
+            self.tidy_bodies();
         }
         let every_ms = u64::from(self.config.tls_auto_reload_interval) * 1000;
         if every_ms > 0 && now_ms.abs_diff(self.cron.tls_looked_ms) >= every_ms {

@@ -16,6 +16,7 @@
 mod append_only;
 mod background;
 mod blocking;
+mod bodies;
 mod broker;
 pub mod client;
 mod client_memory;
@@ -135,6 +136,7 @@ pub struct Server {
     pub store: Store,
     /// Queues and exchanges, and who is sent what is in them.
     pub broker: Broker,
+    bodies: bodies::Bodies,
     /// Stores of configuration, and who observes them.
     pub registry: Registry,
     /// Who subscribes to what.
@@ -222,6 +224,7 @@ impl Server {
         let mut server = Server {
             store: Store::new(config.databases as usize, hash_seed, random_seed, now_ms),
             broker: Broker::default(),
+            bodies: bodies::Bodies::default(),
             registry: Registry::default(),
             calls: hashbrown::HashMap::new(),
             pubsub: PubSub::new(hash_seed.rotate_left(17)),
@@ -298,6 +301,8 @@ impl Server {
             replaced: self.config.lazyfree_lazy_server_del,
         });
         self.broker.set_stream_limits(node_limits(&self.config));
+        let page_after = self.config.mq_page_after;
+        self.broker.set_page_after((page_after > 0).then_some(page_after));
         self.stats.configure(&self.config);
         running::FIGURES.hides_user_data.store(self.config.hide_user_data_from_log, Ordering::Relaxed);
         self.configure_events();

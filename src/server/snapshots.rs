@@ -80,6 +80,8 @@ struct Running {
     keys_done: u64,
     peak_bytes: usize,
     all_given: bool,
+    /// Bodies of messages that could not be read when it began.
+    lost: u64,
     /// When the last slice ended and how long it took, in ticks, and how many commands had run by then.
     slice_ended: u64,
     slice_took: u64,
@@ -208,6 +210,7 @@ impl Server {
             keys_done: 0,
             peak_bytes: 0,
             all_given: false,
+            lost: self.lost_bodies(),
             slice_ended: now,
             slice_took: 0,
             commands: self.stats.counters.total_commands_processed,
@@ -243,7 +246,7 @@ impl Server {
     pub(super) fn finish_snapshot(&mut self) {
         let Some(running) = self.snapshots.running.take() else { return };
         let step = loop {
-            match self.store.snapshot_step() {
+            match self.snapshot_step(running.lost) {
                 SnapshotStep::More => running.file.wait_below(AHEAD_BYTES_MAX),
                 step => break step,
             }
@@ -305,6 +308,12 @@ impl Server {
         held && now_ms.abs_diff(running.came_on_ms) > STUCK_MS.unsigned_abs()
     }
 
+    /// Gives something out. A snapshot that lacks a message is none.
+    fn snapshot_step(&mut self, lost: u64) -> SnapshotStep {
+        let step = self.store.snapshot_step();
+        if self.lost_bodies() == lost { step } else { SnapshotStep::Lost }
+    }
+
     /// Gives entries out for a fraction of a millisecond.
     fn snapshot_slice(&mut self, running: &mut Running) -> SnapshotStep {
         let began = self.stats.now();
@@ -324,7 +333,7 @@ impl Server {
             if delay_us > 0 && self.store.snapshot_keys() * delay_us > elapsed_us() {
                 break SnapshotStep::More;
             }
-            let step = self.store.snapshot_step();
+            let step = self.snapshot_step(running.lost);
             steps += 1;
             let over = steps % SLICE_STEPS == 0 && self.stats.now().wrapping_sub(began) >= limit;
             if step != SnapshotStep::More || over {
@@ -427,7 +436,7 @@ impl Server {
 }
 
 fn lost() -> io::Error {
-    io::Error::other("a collection was lost while it was written: please report this")
+    io::Error::other("a part of the data could not be read while it was written: see the log")
 }
 
 /// What remains of a snapshot when it has ended.

@@ -1273,6 +1273,7 @@ impl Model {
             ready_bytes: sum(&|line| line.bytes(ready)),
             dead_bytes: sum(&|line| line.bytes(dead)),
             bytes: sum(&|line| line.bytes(|_| true)),
+            away_bytes: 0,
         };
         (self.queues.len(), self.exchanges.len(), figures, self.all)
     }
@@ -1333,7 +1334,7 @@ impl Model {
             let story = own.story.filter(|story| **story != Story::default());
             let same = at == message.at
                 && own.key.to_u64() == message.place
-                && own.parcel.body() == message.parcel.body.as_bytes()
+                && own.parcel.body_here() == Some(message.parcel.body.as_bytes())
                 && own.parcel.rkey() == message.parcel.rkey.as_bytes()
                 && own.parcel.ts_ms() == message.parcel.ts
                 && own.priority == message.priority

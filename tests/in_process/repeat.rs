@@ -17,7 +17,7 @@ use weir_structs::hash::HashRef;
 use weir_structs::hll::{Hll, Registers};
 use weir_structs::list::{End, ListRef};
 use weir_structs::number::format_i64;
-use weir_structs::queue::{MessageId, Queue, State};
+use weir_structs::queue::{MessageId, Queue, State, Wait};
 use weir_structs::set::SetRef;
 use weir_structs::stream::{Stream, StreamId};
 use weir_structs::tree::{Span, Tree, Version};
@@ -210,7 +210,7 @@ fn put_queue(text: &mut String, queue: &Queue) {
             " {} at {} {state:?} {} priority {} expires {:?} failed {} due {:?} {:?} {:?},",
             shown(&id),
             shown(&place),
-            shown(message.parcel.as_bytes()),
+            shown(&message.parcel.bytes(Wait::UntilRead).expect("its body is in memory")),
             message.priority,
             message.expires_ms,
             message.deliveries,

@@ -23,7 +23,9 @@ pub(super) static ROWS: &[Directive] = &[
         .apply(Apply::ClientMemory)
         .doc("Memory that all clients' buffers may take together; beyond it the greediest are disconnected."),
     row("mq-maxmemory", memory!(mq_maxmemory, 0, u64::MAX as i128), "0")
-        .doc("Bytes that the bodies of all messages in queues may take together, 0 for any number; beyond it publishing is refused."),
+        .doc("Bytes that the bodies of all messages in queues may take together in memory, 0 for any number; beyond it publishing is refused."),
+    row("mq-page-after", memory!(mq_page_after, 0, u64::MAX as i128), "0")
+        .doc("Bytes of bodies that a queue keeps in memory; of a longer one, those that are wanted last are moved to files in `dir`. 0 keeps all in memory."),
     row("lfu-log-factor", int!(lfu_log_factor, 0, INT_MAX), "10").doc("How slowly the counter of uses grows."),
     row("lfu-decay-time", int!(lfu_decay_time, 0, INT_MAX), "1")
         .doc("Minutes after which the counter of uses of an idle key shrinks by one; 0 never shrinks it."),

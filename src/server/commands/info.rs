@@ -506,6 +506,12 @@ fn mq(server: &Server, fields: &mut Fields) {
     fields.put("mq_held", figures.held);
     fields.put("mq_dead", figures.dead);
     fields.put("mq_bytes", figures.bytes);
+    let bodies = server.body_figures();
+    fields.put("mq_paged_bytes", figures.away_bytes);
+    fields.put("mq_page_files", bodies.files);
+    fields.put("mq_page_file_bytes", bodies.file_bytes);
+    fields.put("mq_page_errors", bodies.errors);
+    fields.put("mq_bodies_lost", bodies.lost);
     let now_ms = u64::try_from(server.store.now_ms()).unwrap_or_default();
     fields.put("mq_oldest_age_ms", server.broker.front_ms().map_or(0, |ms| now_ms.saturating_sub(ms)));
     let Happened { messages, unroutable } = server.broker.happened();

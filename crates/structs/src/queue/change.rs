@@ -118,11 +118,7 @@ impl Queue {
     /// A parked message is ready again, at its place.
     pub fn unpark(&mut self, id: MessageId) -> bool {
         let Some(spot) = self.locate_in(id, State::Parked) else { return false };
-        self.save(spot);
-        self.unlink(spot, NEVER);
-        self.places.record_mut(spot).set_state(State::Ready, NEVER);
-        self.link(spot, NEVER);
-        self.regroup(spot, Some(State::Parked), Some(State::Ready));
+        self.restate(spot, State::Parked, State::Ready, NEVER);
         true
     }
 
@@ -221,6 +217,7 @@ impl Queue {
     pub(super) fn insert(&mut self, key: u64, record: Record) {
         let state = record.state();
         self.bytes += record.parcel.body_len() as u64;
+        self.parcel_came(&record.parcel);
         let spot = self.places.insert(key, record);
         self.link(spot, NEVER);
         self.regroup(spot, None, Some(state));
@@ -239,6 +236,7 @@ impl Queue {
         self.regroup(spot, Some(state), None);
         let mut record = self.take(spot, id);
         self.bytes -= record.parcel.body_len() as u64;
+        self.parcel_left(&record.parcel);
         let expires_ms = record.expires_ms();
         Removed {
             id,
@@ -253,6 +251,15 @@ impl Queue {
             parcel: record.parcel,
             holder,
         }
+    }
+
+    /// A message that nobody has changes its state where it is.
+    pub(super) fn restate(&mut self, spot: Spot, from: State, to: State, due_ms: u64) {
+        self.save(spot);
+        self.unlink(spot, NEVER);
+        self.places.record_mut(spot).set_state(to, due_ms);
+        self.link(spot, NEVER);
+        self.regroup(spot, Some(from), Some(to));
     }
 
     /// A message that is in no order yet becomes ready at a place behind all.

@@ -20,7 +20,7 @@ use super::dedup::Remembered;
 use super::head::{Head, put_head};
 use super::meta::{Meta, put_meta, read_meta};
 use super::record::Record;
-use super::{Corrupt, MessageId, Parcel, Queue, Rules};
+use super::{Corrupt, MessageId, NotRead, Parcel, Queue, Rules, Wait};
 use crate::bytes::{Reader, put_bytes, put_varint};
 
 /// A piece is complete when it is this long.
@@ -74,7 +74,8 @@ impl Queue {
     }
 
     /// Gives the head, then pieces of about 64 KiB; more if a message is longer. What is unacked is ready and redelivered in
-    /// them. Counters, rules and holders are not.
+    /// them. Counters, rules and holders are not. Bodies that are elsewhere are read; a message whose body cannot be read is
+    /// not in them, which whoever keeps the bodies knows.
     pub fn encode(&self, give: &mut dyn FnMut(&[u8])) {
         give(&self.put_head());
         let mut piece = Piece::new(PIECE_KNOWN);
@@ -87,7 +88,7 @@ impl Queue {
         piece.give(give);
         let mut piece = Piece::new(PIECE_MESSAGES);
         for (key, record) in self.places.from(0) {
-            put_message(&mut piece.0, key, record);
+            let _ = put_message(&mut piece.0, key, record, Wait::UntilRead);
             piece.give_full(give);
         }
         piece.give(give);
@@ -98,15 +99,17 @@ impl Queue {
     }
 }
 
-/// Appends a message to a piece.
-pub(super) fn put_message(piece: &mut Vec<u8>, key: u64, record: &Record) {
+/// Appends a message to a piece. Nothing is there of one whose body could not be read.
+pub(super) fn put_message(piece: &mut Vec<u8>, key: u64, record: &Record, wait: Wait) -> Result<(), NotRead> {
+    let bytes = record.parcel.bytes(wait)?;
     let id = record.own_id().unwrap_or(MessageId::from_u64(key));
     put_varint(piece, id.to_u64());
     let mut meta = Vec::with_capacity(32);
     put_meta(&mut meta, key, record, None);
     put_bytes(piece, &meta);
     piece.push(u8::from(record.parcel.shared_by() > 1));
-    put_bytes(piece, record.parcel.as_bytes());
+    put_bytes(piece, &bytes);
+    Ok(())
 }
 
 /// Parcels that several queues have, while these are read: whoever reads the next one finds it here. It holds on to what it
@@ -119,7 +122,7 @@ impl ParcelPool {
     fn parcel(&mut self, bytes: &[u8]) -> Option<Parcel> {
         let digest = xxh3_64(bytes);
         match self.0.get(&digest) {
-            Some(known) if known.as_bytes() == bytes => Some(known.clone()),
+            Some(known) if known.bytes(Wait::Never).as_deref() == Ok(bytes) => Some(known.clone()),
             _ => {
                 let parcel = Parcel::from_bytes(bytes)?;
                 self.0.insert(digest, parcel.clone());

@@ -14,16 +14,26 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use super::Queue;
 use super::codec::{PIECE_BYTES, PIECE_KNOWN, PIECE_MESSAGES, put_message};
 use super::dedup::Remembered;
 use super::record::Record;
+use super::{NotRead, Queue, Wait};
 use crate::frozen::{FrozenHead, FrozenPart, Kept, weight};
 
 /// What a saved message takes beside what it owns, about.
 const SAVED_BYTES: usize = size_of::<(u64, Option<Record>)>() * 3 / 2;
 /// What a saved id takes, about; its bytes are shared in most cases.
 const SAVED_ID_BYTES: usize = size_of::<(u64, Remembered)>() * 3 / 2;
+
+/// A body that was asked for so often, and has always gone again before it was read, is waited for.
+const ASKED_MAX: u32 = 5_000;
+
+/// Whether a message was given.
+#[derive(PartialEq)]
+enum Given {
+    Done,
+    NotYet,
+}
 
 /// The state of a frozen queue.
 #[derive(Debug)]
@@ -39,6 +49,8 @@ pub(super) struct Frozen {
     known: Range<u64>,
     saved_known: BTreeMap<u64, Remembered>,
     bytes: usize,
+    /// How often the body of the next message was asked for and was not near.
+    asked: u32,
 }
 
 impl Frozen {
@@ -56,6 +68,19 @@ impl Frozen {
             self.bytes += SAVED_ID_BYTES;
             self.saved_known.insert(number, known);
         }
+    }
+
+    /// Gives a message. If its body is not near, it is left for another time, and with it the rest of this one.
+    fn put(&mut self, piece: &mut Vec<u8>, key: u64, record: &Record, budget: &mut usize) -> Given {
+        let wait = if self.asked < ASKED_MAX { Wait::Never } else { Wait::UntilRead };
+        if put_message(piece, key, record, wait) == Err(NotRead::Yet) {
+            self.asked += 1;
+            *budget = 0;
+            return Given::NotYet;
+        }
+        self.asked = 0;
+        *budget = budget.saturating_sub(weight(record.parcel.len()));
+        Given::Done
     }
 
     /// Bytes on the heap, about.
@@ -76,6 +101,7 @@ impl Queue {
             known: self.dedup.as_ref().map_or(0..0, |dedup| dedup.numbers()),
             saved_known: BTreeMap::new(),
             bytes: 0,
+            asked: 0,
         }));
     }
 
@@ -158,12 +184,13 @@ impl Queue {
             let saved = frozen.saved.first_key_value().map(|(&key, _)| key);
             if saved == Some(frozen.places.start) {
                 if let Some((key, record)) = frozen.saved.pop_first() {
-                    frozen.bytes -= SAVED_BYTES;
-                    if let Some(record) = record {
-                        frozen.bytes -= record.heap_bytes();
-                        put_message(piece, key, &record);
-                        *budget = budget.saturating_sub(weight(record.parcel.len()));
+                    if let Some(record) = &record
+                        && frozen.put(piece, key, record, budget) == Given::NotYet
+                    {
+                        frozen.saved.insert(key, Some(record.clone()));
+                        return;
                     }
+                    frozen.bytes -= SAVED_BYTES + record.as_ref().map_or(0, Record::heap_bytes);
                     frozen.places.start = key + 1;
                 }
                 continue;
@@ -179,8 +206,10 @@ impl Queue {
                     frozen.places.start = key;
                     break;
                 }
-                put_message(piece, key, record);
-                *budget = budget.saturating_sub(weight(record.parcel.len()));
+                if frozen.put(piece, key, record, budget) == Given::NotYet {
+                    frozen.places.start = key;
+                    return;
+                }
             }
         }
     }

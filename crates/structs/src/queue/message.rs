@@ -193,6 +193,8 @@ pub struct Figures {
     pub dead_bytes: u64,
     /// Bytes of the bodies of all messages.
     pub bytes: u64,
+    /// Those of them that are elsewhere, not in memory.
+    pub away_bytes: u64,
 }
 
 /// What happened since the queue was made or loaded. For whoever lets it happen to count: a queue by itself cannot tell,

@@ -11,6 +11,7 @@
 //! A queue knows no keys, no exchanges and no clients, and has no clock: times come as parameters, and what is due is
 //! asked for ([`Queue::first_due`]) and done by whoever asks.
 
+mod away;
 mod change;
 mod codec;
 mod dedup;
@@ -23,6 +24,7 @@ mod keys;
 mod lines;
 mod message;
 mod meta;
+mod moving;
 mod options;
 mod parcel;
 mod places;
@@ -31,11 +33,13 @@ mod story;
 mod value;
 mod values;
 
+pub use away::{BodyFile, BodyPlace, NotRead, Segment, Wait};
 pub use codec::{ParcelPool, QueueBuilder};
 pub use id::{MESSAGE_ID_TEXT_MAX, MessageId, MessageIdText};
 pub use message::{
     Corrupt, Counters, Due, Figures, Holder, HolderId, Left, Message, NewMessage, Next, Paused, Removed, State, When,
 };
+pub use moving::{MOVED_BODY_BYTES_MIN, ToMove};
 pub use options::{DedupWindow, DlStrategy, Overflow, QueueOptions, Retry, RetryWhich, Rules};
 pub use parcel::{Envelope, Parcel};
 pub use story::{Death, DeathReason, FirstDeath, Story};

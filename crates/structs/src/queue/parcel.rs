@@ -9,12 +9,16 @@
 //!
 //! A plain message is 9 bytes longer than its exchange, routing key and body. Numbers within the extras are varints.
 //!
+//! A parcel whose body is elsewhere has a block of its own up to the body, and the place of the rest ([`BodyPlace`]).
+//!
 //! What must stay true: whatever a parcel is made of was written by [`Parcel::new`] or checked by
 //! [`Parcel::from_bytes`] to the last byte, so that reading it cannot fail.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
+use super::away::{BodyPlace, NotRead, Wait};
 use crate::bytes::{Reader, put_bytes, put_varint, varint_len};
 
 /// Lengths of exchange and routing key take 8 bytes each, not one.
@@ -58,8 +62,21 @@ pub struct Envelope<'a> {
 }
 
 /// A message as it was published. A clone is the same block.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Parcel(Arc<[u8]>);
+#[derive(Clone)]
+pub struct Parcel(Form);
+
+#[derive(Clone)]
+enum Form {
+    Here(Arc<[u8]>),
+    Away(Arc<Away>),
+}
+
+/// A parcel whose body is not in memory.
+struct Away {
+    /// The block up to the body.
+    head: Box<[u8]>,
+    body: BodyPlace,
+}
 
 impl Parcel {
     /// Writes a message into one block. One allocation.
@@ -120,10 +137,10 @@ impl Parcel {
         }
         put(body);
         debug_assert!(to.is_empty());
-        Parcel(block)
+        Parcel(Form::Here(block))
     }
 
-    /// Reads what [`Parcel::as_bytes`] gave. Everything is checked; `None` if anything is not as it should be. Allocates
+    /// Reads what [`Parcel::bytes`] gave. Everything is checked; `None` if anything is not as it should be. Allocates
     /// as much as there is.
     pub fn from_bytes(bytes: &[u8]) -> Option<Parcel> {
         let layout = Layout::checked(bytes)?;
@@ -145,38 +162,105 @@ impl Parcel {
                 return None;
             }
         }
-        Some(Parcel(bytes.into()))
+        Some(Parcel(Form::Here(bytes.into())))
+    }
+
+    /// The same message with its body elsewhere.
+    pub fn with_body_at(&self, body: BodyPlace) -> Parcel {
+        debug_assert_eq!(body.len(), self.body_len());
+        let head = self.head();
+        let head = head.get(..Layout::of(head).body).unwrap_or(head).into();
+        Parcel(Form::Away(Arc::new(Away { head, body })))
+    }
+
+    /// The same message with its body in memory. A parcel whose body is there is itself.
+    ///
+    /// # Errors
+    /// The body could not be read.
+    pub fn with_body_here(&self, wait: Wait) -> Result<Parcel, NotRead> {
+        let Form::Away(away) = &self.0 else { return Ok(self.clone()) };
+        let len = away.head.len() + away.body.len();
+        let mut block: Arc<[u8]> = std::iter::repeat_n(0, len).collect();
+        let to = Arc::get_mut(&mut block).expect("nobody else has it yet");
+        away.read(to, wait)?;
+        Ok(Parcel(Form::Here(block)))
+    }
+
+    /// Whether its body is elsewhere.
+    #[inline]
+    pub fn is_away(&self) -> bool {
+        matches!(self.0, Form::Away(_))
     }
 
     /// The whole block.
+    ///
+    /// # Errors
+    /// The body is elsewhere and could not be read.
+    pub fn bytes(&self, wait: Wait) -> Result<Cow<'_, [u8]>, NotRead> {
+        match &self.0 {
+            Form::Here(block) => Ok(Cow::Borrowed(block)),
+            Form::Away(away) => {
+                let mut block = vec![0; away.head.len() + away.body.len()];
+                away.read(&mut block, wait)?;
+                Ok(Cow::Owned(block))
+            }
+        }
+    }
+
+    /// The block, as far as it is in memory: what is not the body is there.
     #[inline]
-    pub fn as_bytes(&self) -> &[u8] {
-        &self.0
+    fn head(&self) -> &[u8] {
+        match &self.0 {
+            Form::Here(block) => block,
+            Form::Away(away) => &away.head,
+        }
     }
 
     /// The exchange to which it was published. O(1).
     pub fn exchange(&self) -> &[u8] {
-        let layout = Layout::of(&self.0);
-        &self.0[layout.exchange..layout.rkey]
+        let block = self.head();
+        let layout = Layout::of(block);
+        &block[layout.exchange..layout.rkey]
     }
 
     /// Its routing key. O(1).
     pub fn rkey(&self) -> &[u8] {
-        let layout = Layout::of(&self.0);
-        &self.0[layout.rkey..layout.rkey_end]
+        let block = self.head();
+        let layout = Layout::of(block);
+        &block[layout.rkey..layout.rkey_end]
     }
 
-    /// What it is about. O(1).
+    /// What it is about. O(1) if that is in memory.
+    ///
+    /// # Errors
+    /// It is elsewhere and could not be read.
     #[inline]
-    pub fn body(&self) -> &[u8] {
-        &self.0[Layout::of(&self.0).body..]
+    pub fn body(&self, wait: Wait) -> Result<Cow<'_, [u8]>, NotRead> {
+        match &self.0 {
+            Form::Here(block) => Ok(Cow::Borrowed(&block[Layout::of(block).body..])),
+            Form::Away(away) => {
+                let mut body = vec![0; away.body.len()];
+                away.body.read(&mut body, wait)?;
+                Ok(Cow::Owned(body))
+            }
+        }
+    }
+
+    /// What it is about, if that is in memory. O(1).
+    #[inline]
+    pub fn body_here(&self) -> Option<&[u8]> {
+        match &self.0 {
+            Form::Here(block) => Some(&block[Layout::of(block).body..]),
+            Form::Away(_) => None,
+        }
     }
 
     /// When it was published, Unix milliseconds. O(1).
     pub fn ts_ms(&self) -> u64 {
-        let layout = Layout::of(&self.0);
+        let block = self.head();
+        let layout = Layout::of(block);
         let mut ts_ms = [0; 8];
-        ts_ms[..TS_BYTES].copy_from_slice(&self.0[layout.exchange - TS_BYTES..layout.exchange]);
+        ts_ms[..TS_BYTES].copy_from_slice(&block[layout.exchange - TS_BYTES..layout.exchange]);
         u64::from_le_bytes(ts_ms)
     }
 
@@ -218,37 +302,62 @@ impl Parcel {
         self.headers().find(|(own, _)| *own == name).map(|(_, value)| value)
     }
 
-    /// Length of the block.
+    /// Length of the block, wherever its body is.
     #[inline]
     #[expect(clippy::len_without_is_empty, reason = "it never is")]
     pub fn len(&self) -> usize {
-        self.0.len()
+        match &self.0 {
+            Form::Here(block) => block.len(),
+            Form::Away(away) => away.head.len() + away.body.len(),
+        }
     }
 
     /// Length of the body. O(1).
     #[inline]
     pub fn body_len(&self) -> usize {
-        self.0.len() - Layout::of(&self.0).body
+        match &self.0 {
+            Form::Here(block) => block.len() - Layout::of(block).body,
+            Form::Away(away) => away.body.len(),
+        }
     }
 
     /// How many have this block, the asker included.
     pub fn shared_by(&self) -> usize {
-        Arc::strong_count(&self.0)
+        match &self.0 {
+            Form::Here(block) => Arc::strong_count(block),
+            Form::Away(away) => Arc::strong_count(away),
+        }
+    }
+
+    /// Where the block is in memory. As long as it is shared, no other one has the same.
+    pub fn address(&self) -> usize {
+        match &self.0 {
+            Form::Here(block) => Arc::as_ptr(block).addr(),
+            Form::Away(away) => Arc::as_ptr(away).addr(),
+        }
     }
 
     /// Whether both are the same block.
     pub fn is_same(&self, other: &Parcel) -> bool {
-        Arc::ptr_eq(&self.0, &other.0)
+        match (&self.0, &other.0) {
+            (Form::Here(one), Form::Here(other)) => Arc::ptr_eq(one, other),
+            (Form::Away(one), Form::Away(other)) => Arc::ptr_eq(one, other),
+            _ => false,
+        }
     }
 
-    /// What the block takes on the heap.
+    /// What it takes on the heap.
     #[inline]
     pub fn memory_bytes(&self) -> usize {
-        SHARED_BYTES + self.0.len()
+        SHARED_BYTES
+            + match &self.0 {
+                Form::Here(block) => block.len(),
+                Form::Away(away) => size_of::<Away>() + away.head.len(),
+            }
     }
 
     fn option(&self, wanted: u8) -> Option<&[u8]> {
-        let flags = self.0[0];
+        let flags = self.head()[0];
         if flags & wanted == 0 {
             return None;
         }
@@ -265,17 +374,35 @@ impl Parcel {
     }
 
     fn extras(&self) -> Reader<'_> {
-        let (from, to) = Layout::of(&self.0).extras.unwrap_or((0, 0));
-        Reader::new(&self.0[from..to])
+        let block = self.head();
+        let (from, to) = Layout::of(block).extras.unwrap_or((0, 0));
+        Reader::new(&block[from..to])
     }
 
     fn behind_options(&self) -> Reader<'_> {
         let mut reader = self.extras();
-        let options = (self.0[0] & (REPLY_TO | CORRELATION | GROUP)).count_ones();
+        let options = (self.head()[0] & (REPLY_TO | CORRELATION | GROUP)).count_ones();
         for _ in 0..options {
             reader.bytes();
         }
         reader
+    }
+}
+
+impl Away {
+    /// Writes the whole block.
+    fn read(&self, to: &mut [u8], wait: Wait) -> Result<(), NotRead> {
+        let (head, body) = to.split_at_mut(self.head.len());
+        head.copy_from_slice(&self.head);
+        self.body.read(body, wait)
+    }
+}
+
+/// Whether both are the same message, wherever its bodies are; one that cannot be read is like no other.
+impl PartialEq for Parcel {
+    fn eq(&self, other: &Parcel) -> bool {
+        let both = self.bytes(Wait::UntilRead).and_then(|own| Ok(own == other.bytes(Wait::UntilRead)?));
+        self.is_same(other) || both == Ok(true)
     }
 }
 
@@ -348,7 +475,12 @@ fn length(block: &[u8], at: usize) -> Option<usize> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::away::testing::FileInMemory;
     use super::*;
+
+    fn bytes_of(parcel: &Parcel) -> Vec<u8> {
+        parcel.bytes(Wait::Never).expect("it is here").into_owned()
+    }
 
     fn full() -> Parcel {
         Parcel::new(&Envelope {
@@ -367,7 +499,7 @@ mod tests {
     #[test]
     fn all_parts_come_back() {
         let parcel = full();
-        for parcel in [parcel.clone(), Parcel::from_bytes(parcel.as_bytes()).unwrap()] {
+        for parcel in [parcel.clone(), Parcel::from_bytes(&bytes_of(&parcel)).unwrap()] {
             assert_eq!(parcel.exchange(), b"events");
             assert_eq!(parcel.rkey(), b"order.created");
             assert_eq!(parcel.cc().collect::<Vec<_>>(), [&b"one"[..], b""]);
@@ -379,7 +511,7 @@ mod tests {
             assert_eq!(parcel.reply_to(), Some(&b"token"[..]));
             assert_eq!(parcel.correlation(), Some(&b""[..]));
             assert_eq!(parcel.ts_ms(), 1_790_000_000_123);
-            assert_eq!((parcel.body(), parcel.body_len()), (&b"the body"[..], 8));
+            assert_eq!((parcel.body_here(), parcel.body_len()), (Some(&b"the body"[..]), 8));
         }
     }
 
@@ -393,14 +525,38 @@ mod tests {
         assert_eq!(parcel.ts_ms(), TS_MS_MAX);
         let long = vec![b'x'; 300];
         let parcel = Parcel::new(&Envelope { exchange: &long, body: b"b", ..Envelope::default() });
-        assert_eq!((parcel.exchange(), parcel.rkey(), parcel.body()), (&long[..], &b""[..], &b"b"[..]));
-        assert!(Parcel::from_bytes(parcel.as_bytes()).unwrap() == parcel);
+        assert_eq!((parcel.exchange(), parcel.rkey(), parcel.body_here()), (&long[..], &b""[..], Some(&b"b"[..])));
+        assert!(Parcel::from_bytes(&bytes_of(&parcel)).unwrap() == parcel);
+    }
+
+    #[test]
+    fn a_body_that_is_elsewhere_is_read_from_there_and_known_again() {
+        let file = Arc::new(FileInMemory::default());
+        let parcel = full();
+        let away = file.take(&parcel);
+        assert!(away.is_away() && away.body_here().is_none() && away.body(Wait::Never) == Err(NotRead::Yet));
+        assert_eq!((away.exchange(), away.rkey(), away.group()), (parcel.exchange(), parcel.rkey(), parcel.group()));
+        assert_eq!((away.header(b"kind"), away.ts_ms()), (parcel.header(b"kind"), parcel.ts_ms()));
+        assert_eq!((away.len(), away.body_len()), (parcel.len(), parcel.body_len()));
+        assert_eq!(away.body(Wait::UntilRead).as_deref(), Ok(&b"the body"[..]));
+        assert!(away == parcel && !away.is_same(&parcel));
+        let back = away.with_body_here(Wait::UntilRead).unwrap();
+        assert!(!back.is_away() && back == parcel);
+        file.spoil();
+        assert_eq!(away.body(Wait::UntilRead), Err(NotRead::Ever));
+        assert!(away.with_body_here(Wait::UntilRead).is_err() && away.bytes(Wait::UntilRead).is_err());
+        assert!(file.was_found_damaged());
+    }
+
+    #[test]
+    fn a_parcel_takes_two_words_wherever_its_body_is() {
+        assert_eq!(size_of::<Parcel>(), 16);
     }
 
     #[test]
     fn bytes_of_any_kind_are_read_or_refused() {
         let parcel = full();
-        let bytes = parcel.as_bytes();
+        let bytes = bytes_of(&parcel);
         let body_from = bytes.len() - parcel.body_len();
         for len in 0..bytes.len() {
             assert_eq!(Parcel::from_bytes(&bytes[..len]).is_some(), len >= body_from, "cut at {len}");

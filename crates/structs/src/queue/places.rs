@@ -229,6 +229,17 @@ impl Places {
             .skip_while(move |(own, _)| *own < key)
     }
 
+    /// All messages behind place `low` up to place `high`, the last one first.
+    pub(super) fn back(&self, low: u64, high: u64) -> impl Iterator<Item = (u64, &Record)> {
+        self.tree
+            .range(..=high)
+            .rev()
+            .flat_map(|(_, &number)| self.chunks.get(number).live(0).rev())
+            .map(|(_, key, record)| (key, record))
+            .skip_while(move |(own, _)| *own > high)
+            .take_while(move |(own, _)| *own > low)
+    }
+
     /// Puts a message at a place where none is. Its bits are not set.
     #[inline]
     pub(super) fn insert(&mut self, key: u64, record: Record) -> Spot {

@@ -1,5 +1,7 @@
 //! A message as it lies in its queue: 40 bytes beside its place, as long as nothing rare is known of it.
 
+use std::num::NonZeroU8;
+
 use super::{DeathReason, MessageId, Parcel, State, Story};
 
 /// A time that never comes.
@@ -8,6 +10,8 @@ pub(super) const NEVER: u64 = u64::MAX;
 const STATE_BITS: u8 = 0b111;
 const REASON_SHIFT: u32 = 3;
 const REDELIVERED: u8 = 1 << 6;
+/// Always set, so that no message is all zeros, and none at all takes no more room than one.
+const PRESENT: NonZeroU8 = NonZeroU8::new(1 << 7).unwrap();
 
 /// A message. Its place is kept beside it.
 #[derive(Clone, Debug)]
@@ -20,7 +24,7 @@ pub(super) struct Record {
     pub(super) deliveries: u16,
     pub(super) priority: u8,
     /// The state, the reason of its death if it is dead, whether it may have been handed out before.
-    flags: u8,
+    flags: NonZeroU8,
     extra: Option<Box<Extra>>,
 }
 
@@ -41,12 +45,13 @@ impl Extra {
 impl Record {
     /// A ready message that lives for ever.
     pub(super) fn new(parcel: Parcel, priority: u8) -> Record {
-        Record { parcel, time_ms: NEVER, acquired: 0, deliveries: 0, priority, flags: State::Ready as u8, extra: None }
+        let flags = PRESENT | State::Ready as u8;
+        Record { parcel, time_ms: NEVER, acquired: 0, deliveries: 0, priority, flags, extra: None }
     }
 
     #[inline]
     pub(super) fn state(&self) -> State {
-        match self.flags & STATE_BITS {
+        match self.flags.get() & STATE_BITS {
             0 => State::Ready,
             1 => State::Delayed,
             2 => State::Parked,
@@ -58,14 +63,14 @@ impl Record {
 
     /// Why it is dead; `None` if it is not.
     pub(super) fn reason(&self) -> Option<DeathReason> {
-        let number = usize::from((self.flags & !REDELIVERED) >> REASON_SHIFT);
+        let number = usize::from((self.flags.get() & !(REDELIVERED | PRESENT.get())) >> REASON_SHIFT);
         (self.state() == State::Dead).then(|| DeathReason::ALL[number % DeathReason::ALL.len()])
     }
 
     /// Changes its state. `due_ms` is for states that have such a time. The end of its time to live stays.
     pub(super) fn set_state(&mut self, state: State, due_ms: u64) {
         let expires_ms = self.expires_ms();
-        self.flags = (self.flags & REDELIVERED) | state as u8;
+        self.flags = PRESENT | (self.flags.get() & REDELIVERED) | state as u8;
         self.set_times(expires_ms, due_ms);
     }
 
@@ -112,7 +117,7 @@ impl Record {
     /// Whether it may have been handed out before, as far as the message itself knows: to somebody else than who has it now.
     #[inline]
     pub(super) fn is_redelivered(&self) -> bool {
-        self.acquired > u32::from(self.state() == State::Unacked) || self.flags & REDELIVERED != 0
+        self.acquired > u32::from(self.state() == State::Unacked) || self.flags.get() & REDELIVERED != 0
     }
 
     /// Remembers that it may have been handed out before.

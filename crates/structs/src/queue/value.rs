@@ -17,6 +17,7 @@ use super::dedup::Dedup;
 use super::frozen::Frozen;
 use super::groups::Groups;
 use super::holders::Holders;
+use super::moving::Moved;
 use super::places::{Bits, Places, Spot};
 use super::record::{NEVER, Record};
 use super::values::Values;
@@ -61,6 +62,8 @@ pub struct Queue {
     pub(super) values: Option<Box<Values>>,
     pub(super) dedup: Option<Box<Dedup>>,
     pub(super) frozen: Option<Box<Frozen>>,
+    /// There once bodies have been looked at to be moved elsewhere.
+    pub(super) away: Option<Box<Moved>>,
 }
 
 /// A message that was handed out.
@@ -100,6 +103,7 @@ impl Queue {
             owned_bytes: 0,
             dedup: None,
             frozen: None,
+            away: None,
         }
     }
 
@@ -156,6 +160,7 @@ impl Queue {
             ready_bytes: self.ready_bytes,
             dead_bytes: self.dead_bytes,
             bytes: self.bytes,
+            away_bytes: self.bytes_away(),
         }
     }
 
@@ -362,6 +367,7 @@ impl Queue {
             + self.values.as_ref().map_or(0, |values| values.memory_bytes())
             + self.dedup.as_ref().map_or(0, |dedup| dedup.memory_bytes())
             + self.frozen.as_ref().map_or(0, |frozen| frozen.memory_bytes())
+            + self.away.as_ref().map_or(0, |_| size_of::<Moved>())
     }
 
     /// The part of [`Queue::memory_bytes`] in pages that the allocator does not know: none. O(1).
@@ -400,7 +406,7 @@ impl Queue {
     #[cfg(test)]
     pub(super) fn check(&self) {
         self.places.check();
-        let (mut counts, mut bytes, mut owned_bytes) = ([0; 6], [0; 7], 0);
+        let (mut counts, mut bytes, mut owned_bytes, mut bytes_away) = ([0; 6], [0; 7], 0, 0);
         let (mut timeline, mut moved) = (BTreeSet::new(), BTreeMap::new());
         let mut of_groups = BTreeMap::<&[u8], Vec<(u64, State)>>::new();
         for (key, record) in self.places.from(0) {
@@ -408,6 +414,7 @@ impl Queue {
             counts[state as usize] += 1;
             bytes[state as usize] += body;
             bytes[6] += body;
+            bytes_away += if record.parcel.is_away() { body } else { 0 };
             owned_bytes += record.heap_bytes();
             let id = record.own_id().unwrap_or(MessageId::from_u64(key));
             let spot = self.locate(id).expect("it is found by its id");
@@ -448,7 +455,7 @@ impl Queue {
             (bytes[State::Ready as usize], bytes[State::Dead as usize], bytes[6]),
             (self.ready_bytes, self.dead_bytes, self.bytes)
         );
-        assert_eq!(owned_bytes, self.owned_bytes);
+        assert_eq!((owned_bytes, bytes_away), (self.owned_bytes, self.bytes_away()));
         assert_eq!((&timeline, &moved), (&self.timeline, &self.moved));
         assert_eq!(counts[State::Unacked as usize], self.pending.len() as u64);
         assert!(self.mark <= self.last);
@@ -493,6 +500,7 @@ impl Clone for Queue {
             values: self.values.clone(),
             dedup: self.dedup.clone(),
             frozen: None,
+            away: self.away.clone(),
             uid: 0,
             ..*self
         };

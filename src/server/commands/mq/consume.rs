@@ -8,12 +8,14 @@ use crate::command::args::{Words, int};
 use crate::command::blocking::{Awaited, Block, TimeoutReply};
 use crate::command::error::Error;
 use crate::server::ServerCx;
-use weir_structs::queue::{Holder, MessageId, State};
+use weir_structs::queue::{Holder, MessageId, State, Wait};
 
 /// One command names at most so many queues.
 const QUEUES_MAX: usize = 1024;
 /// One command gives, or settles, at most so many messages.
 const MESSAGES_MAX: usize = 1_000_000;
+/// Who asks for messages without BLOCK waits so many ms for the body of one, if that has to come from a slow disk.
+const FAR_MS: u64 = 1_000;
 /// Why a consumer failed is kept to so many bytes.
 const REASON_BYTES_MAX: usize = 1024;
 
@@ -92,8 +94,10 @@ pub(super) fn get_command(cx: &mut ServerCx<'_>) -> Result<(), Error> {
             &own
         }
     };
-    let taker = Taker { name, lease_ms: options.lease_ms, noack: options.noack };
-    let mut wanted = Wanted { count: options.count, bytes: options.max_bytes, given: 0 };
+    let may_wait = cx.server.effects.may_block;
+    let wait = if may_wait { Wait::Never } else { Wait::UntilRead };
+    let taker = Taker { name, lease_ms: options.lease_ms, noack: options.noack, wait };
+    let mut wanted = Wanted { count: options.count, bytes: options.max_bytes, given: 0, far: false };
     let mark = cx.reply.output().mark();
     let messages = cx.reply.deferred_array();
     for queue in &options.queues {
@@ -107,8 +111,9 @@ pub(super) fn get_command(cx: &mut ServerCx<'_>) -> Result<(), Error> {
                 reply.array(3);
                 reply.bulk(queue);
                 reply.bulk(&receipt(message));
-                reply.bulk(message.parcel.body());
+                reply.bulk(message.parcel.body_here().unwrap_or_default());
             } else {
+                // What is handed out has been brought into memory.
                 put_message(reply, message);
             }
         })?;
@@ -118,7 +123,9 @@ pub(super) fn get_command(cx: &mut ServerCx<'_>) -> Result<(), Error> {
         return Ok(());
     }
     cx.reply.output().truncate(mark);
-    let Some(block_ms) = options.block_ms.filter(|_| cx.server.effects.may_block) else {
+    // Who does not want to wait for messages waits for the body of one that is there, but not for ever.
+    let block_ms = options.block_ms.or(wanted.far.then_some(FAR_MS));
+    let Some(block_ms) = block_ms.filter(|_| may_wait) else {
         cx.reply.null();
         return Ok(());
     };
@@ -148,8 +155,7 @@ pub(super) fn peek_command(cx: &mut ServerCx<'_>) -> Result<(), Error> {
     let mut put = |id: MessageId| {
         let message = queue.message(id).filter(|message| message.expires_ms.is_none_or(|at_ms| at_ms > now_ms));
         if let Some(message) = message {
-            put_message(reply, &message);
-            given += 1;
+            given += usize::from(put_message(reply, &message));
         }
         given < max
     };

@@ -3,19 +3,22 @@
 use super::put_name;
 use crate::command::reply::Reply;
 use weir_structs::number::format_u64;
-use weir_structs::queue::Message;
+use weir_structs::queue::{Message, Wait};
 
 /// Fields of a message besides its id and its body.
 const META_FIELDS: usize = 10;
 
-/// A message as a map of everything that is known of it.
-pub(super) fn put_message(reply: &mut Reply<'_>, message: &Message<'_>) {
+/// A message as a map of everything that is known of it. Nothing, if its body is elsewhere and cannot be read, which has been
+/// said then: whether there was anything.
+pub(super) fn put_message(reply: &mut Reply<'_>, message: &Message<'_>) -> bool {
+    let Ok(body) = message.parcel.body(Wait::UntilRead) else { return false };
     reply.map(2 + META_FIELDS + usize::from(has_deaths(message)));
     reply.text("id");
     reply.bulk(&message.id.text());
     reply.text("body");
-    reply.bulk(message.parcel.body());
+    reply.bulk(&body);
     put_fields(reply, message);
+    true
 }
 
 /// What is known of a message besides its id and its body, as a map.

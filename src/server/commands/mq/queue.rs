@@ -267,6 +267,7 @@ pub(super) fn info_command(cx: &mut ServerCx<'_>) -> Result<(), Error> {
             ("dead", figures.dead),
             ("ready-bytes", figures.ready_bytes),
             ("bytes", figures.bytes),
+            ("paged-bytes", figures.away_bytes),
         ],
     );
     reply.text("consumers");

@@ -1,5 +1,6 @@
 //! A queue that is a vector.
 
+use super::super::away::testing::FileInMemory;
 use super::{kinds_of_queues, message, parcel, queue, story};
 use crate::queue::*;
 use crate::testing::Rng;
@@ -37,6 +38,8 @@ pub(super) struct Model {
     /// Names and numbers of those who have been asked for.
     consumers: u64,
     may_restart: bool,
+    /// Where bodies go.
+    file: FileInMemory,
 }
 
 impl Model {
@@ -51,6 +54,7 @@ impl Model {
             restart_mark: MessageId::MIN,
             consumers: 5,
             may_restart: true,
+            file: FileInMemory::default(),
         }
     }
 
@@ -61,7 +65,8 @@ impl Model {
         }
         let grows = rng.below(self.messages.len() + aim + 1) < aim;
         let some = (!self.messages.is_empty()).then(|| rng.below(self.messages.len()));
-        match rng.below(20) {
+        self.file.set_near(rng.below(2) == 0);
+        match rng.below(22) {
             0..=7 if grows => self.add(rng),
             0..=3 => self.remove(rng, some),
             4..=9 => self.hand_out(rng),
@@ -73,6 +78,8 @@ impl Model {
             17 if self.may_restart && aim > 0 && rng.below(50) == 0 => self.restart(rng),
             18 if rng.below(60) == 0 => self.purge(rng),
             19 => self.replace(rng, some),
+            20 => self.move_bodies(rng),
+            21 => self.bring_back(some),
             _ => {}
         }
         self.compare_next();
@@ -88,7 +95,7 @@ impl Model {
     fn add(&mut self, rng: &mut Rng) {
         let group = [b"a", b"b", b"c"][rng.below(3)];
         let parcel = parcel(
-            rng.below(40),
+            rng.below(40) + if rng.below(2) == 0 { MOVED_BODY_BYTES_MIN } else { 0 },
             (rng.below(4) > 0).then_some(&group[..]),
             (rng.below(3) > 0).then_some(&[b"v", b"w"][rng.below(2)][..]),
         );
@@ -103,7 +110,7 @@ impl Model {
         let dedup = (rng.below(4) == 0).then_some((&b"p"[..], &name[..]));
         let story = story(rng);
         // What is shared would be written in another way.
-        let copy = Parcel::from_bytes(parcel.as_bytes()).unwrap();
+        let copy = Parcel::from_bytes(&parcel.bytes(Wait::UntilRead).unwrap()).unwrap();
         let id = self.queue.add(
             NewMessage { priority, expires_ms, when, dedup, story: story.clone(), ..message(parcel) },
             self.now_ms,
@@ -314,9 +321,43 @@ impl Model {
         if rng.below(2) == 0 {
             assert_eq!(self.queue.set(own.id, &meta), Ok(()));
         } else {
-            let copy = Parcel::from_bytes(own.parcel.as_bytes()).unwrap();
+            let copy = Parcel::from_bytes(&own.parcel.bytes(Wait::UntilRead).unwrap()).unwrap();
             assert_eq!(self.queue.put(own.id, &meta, copy), Ok(()));
         }
+    }
+
+    /// Bodies go elsewhere: those that came last, and none of who has somebody.
+    fn move_bodies(&mut self, rng: &mut Rng) {
+        let keep = rng.below(20_000) as u64;
+        let before = self.queue.figures();
+        let ToMove { messages, more } = self.queue.to_move(keep, rng.below(20_000) as u64, 1 + rng.below(60));
+        assert!(before.bytes - before.away_bytes > keep || (messages.is_empty() && !more));
+        assert!(messages.is_sorted_by_key(|(id, _)| self.find(*id).key));
+        for (id, parcel) in messages {
+            assert!(self.find(id).state != State::Unacked && !parcel.is_away());
+            let away = self.file.take(&parcel);
+            assert!(!self.queue.exchange_parcel(id, &away, parcel.clone()));
+            assert!(self.queue.exchange_parcel(id, &parcel, away));
+            assert!(self.queue.message(id).unwrap().parcel.is_away());
+        }
+        if rng.below(10) == 0 {
+            self.queue.sweep_again();
+        }
+    }
+
+    fn bring_back(&mut self, some: Option<usize>) {
+        let Some(own) = some.map(|at| &self.messages[at]) else { return };
+        let before = self.queue.figures();
+        let was_away = self.queue.message(own.id).unwrap().parcel.is_away();
+        match self.queue.bring_back(own.id, Wait::Never) {
+            Ok(is_back) => assert_eq!(is_back, was_away),
+            Err(why) => {
+                assert!(was_away && why == NotRead::Yet && self.queue.figures() == before);
+                assert_eq!(self.queue.bring_back(own.id, Wait::UntilRead), Ok(true));
+            }
+        }
+        let back = if was_away { own.parcel.body_len() as u64 } else { 0 };
+        assert_eq!(self.queue.figures(), Figures { away_bytes: before.away_bytes - back, ..before });
     }
 
     fn find(&mut self, id: MessageId) -> &mut Own {
@@ -396,6 +437,8 @@ impl Model {
             ready_bytes: bytes(Some(State::Ready)),
             dead_bytes: bytes(Some(State::Dead)),
             bytes: bytes(None),
+            // What that comes to is checked by the queue itself.
+            away_bytes: queue.figures().away_bytes,
         };
         assert_eq!(queue.figures(), figures);
         if let Some(max) = self.options.max_len {
