@@ -8,8 +8,9 @@ use super::Broker;
 use crate::command::effects::Effects;
 use crate::command::ground::Ground;
 use crate::store::Store;
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
 use std::collections::BTreeSet;
+use std::mem::take;
 use std::sync::Arc;
 use weir_structs::queue::{BodyPlace, MessageId, Parcel, ToMove};
 
@@ -31,6 +32,10 @@ pub(super) struct Bodies {
     long: BTreeSet<(usize, u64)>,
     /// Long queues of which bodies are being moved.
     moving: BTreeSet<(usize, u64)>,
+    /// Parcels of several queues of which one is having its body moved, by where they are in memory.
+    in_flight: HashSet<usize>,
+    /// Long queues that wait for such a move.
+    postponed: BTreeSet<(usize, u64)>,
     /// Queues that wait for a body.
     far: BTreeSet<(usize, u64)>,
     /// What several queues have, by where it is in memory, beside the same with its body elsewhere.
@@ -45,6 +50,8 @@ impl Default for Bodies {
             after: u64::MAX,
             long: BTreeSet::new(),
             moving: BTreeSet::new(),
+            in_flight: HashSet::new(),
+            postponed: BTreeSet::new(),
             far: BTreeSet::new(),
             shared: HashMap::new(),
             shared_trim: 64,
@@ -56,7 +63,7 @@ impl Bodies {
     /// A queue has so many bytes of bodies in memory.
     #[inline]
     pub(super) fn note(&mut self, db: usize, uid: u64, bytes: u64) {
-        if bytes > self.after {
+        if bytes > self.after && !self.moving.contains(&(db, uid)) {
             self.long.insert((db, uid));
         }
     }
@@ -66,6 +73,13 @@ impl Bodies {
     pub(super) fn note_far(&mut self, db: usize, uid: u64) {
         self.far.insert((db, uid));
     }
+}
+
+/// What a look at a long queue led to.
+enum Choice {
+    Messages(ToMove),
+    /// Another queue's move of the same bodies is under way.
+    Later,
 }
 
 /// Messages whose bodies should go.
@@ -109,31 +123,44 @@ impl Broker {
         let keep = self.bodies.after - self.bodies.after / 8;
         let mut ground = Ground { store, effects, db };
         let key = ground.store.key(&name);
-        let shared = std::mem::take(&mut self.bodies.shared);
+        let (shared, in_flight) = (take(&mut self.bodies.shared), take(&mut self.bodies.in_flight));
         let found = self.change(&mut ground, key, |queue| {
             let figures = queue.figures();
             if figures.bytes - figures.away_bytes <= keep {
-                return (false, ToMove::default());
+                return (false, Choice::Messages(ToMove::default()));
             }
             let mut found = queue.to_move(keep, MOVE_BYTES, LOOK);
+            if found.messages.iter().any(|(_, parcel)| in_flight.contains(&parcel.address())) {
+                queue.put_back(&found);
+                return (false, Choice::Later);
+            }
             // Two have it that are not somebody else: the queue, and what was found.
             found.messages.retain(|(id, parcel)| {
                 let others = parcel.shared_by() > 2;
                 let moved = if others { shared.get(&parcel.address()) } else { None };
                 moved.is_none_or(|(_, away)| !queue.exchange_parcel(*id, parcel, away.clone()))
             });
-            (false, found)
+            (false, Choice::Messages(found))
         });
-        self.bodies.shared = shared;
-        let Ok(Some(ToMove { messages, more })) = found else { return None };
+        (self.bodies.shared, self.bodies.in_flight) = (shared, in_flight);
         // A change of a long queue makes it one again; what was found now is what there is to be done about it.
         self.bodies.long.remove(&(db, uid));
+        let ToMove { messages, more, .. } = match found {
+            Ok(Some(Choice::Messages(found))) => found,
+            Ok(Some(Choice::Later)) => {
+                self.bodies.postponed.insert((db, uid));
+                return None;
+            }
+            Ok(None) | Err(_) => return None,
+        };
         if messages.is_empty() {
             if more {
                 self.bodies.long.insert((db, uid));
             }
             return None;
         }
+        let shared = messages.iter().filter(|(_, parcel)| parcel.shared_by() > 2);
+        self.bodies.in_flight.extend(shared.map(|(_, parcel)| parcel.address()));
         self.bodies.moving.insert((db, uid));
         Some(LongQueue { db, uid, messages })
     }
@@ -148,6 +175,11 @@ impl Broker {
     ) {
         let LongQueue { db, uid, messages } = queue;
         self.bodies.moving.remove(&(db, uid));
+        for (_, parcel) in &messages {
+            self.bodies.in_flight.remove(&parcel.address());
+        }
+        let postponed = take(&mut self.bodies.postponed);
+        self.bodies.long.extend(postponed);
         // It may be in another database by now.
         let at =
             self.databases.iter().enumerate().find_map(|(db, places)| Some((db, Arc::clone(&places.get(uid)?.name))));
@@ -204,7 +236,7 @@ impl Broker {
 
     /// Something was brought near: who waits for a body tries again.
     pub fn bodies_are_near(&mut self, store: &mut Store, effects: &mut Effects) {
-        for (db, uid) in std::mem::take(&mut self.bodies.far) {
+        for (db, uid) in take(&mut self.bodies.far) {
             let Some(name) = self.places(db).get(uid).map(|place| Arc::clone(&place.name)) else { continue };
             let mut ground = Ground { store: &mut *store, effects: &mut *effects, db };
             let key = ground.store.key(&name);

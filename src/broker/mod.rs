@@ -284,6 +284,8 @@ impl Broker {
                 place.rules_epoch = epoch;
             }
             places.set_front(uid, front_ms);
+            self.bodies.note(db, uid, figures.bytes - figures.away_bytes);
+            let places = self.places(db);
             places.alarm(uid, due);
             places.alarm(uid, expires_ms.map(|ms| now_ms.saturating_add(ms)));
         } else if let Some(mut exchange) = value.exchange_mut() {

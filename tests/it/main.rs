@@ -10,6 +10,7 @@
 mod acl;
 mod append_only;
 mod broker;
+mod broker_bodies;
 mod check_files;
 mod clients;
 mod configuration;

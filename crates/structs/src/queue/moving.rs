@@ -39,6 +39,8 @@ pub(super) struct Moved {
 /// What a step of a sweep found.
 #[derive(Debug, Default)]
 pub struct ToMove {
+    /// How far sweeps were before it.
+    before: Option<Moved>,
     /// Messages whose bodies can go, in the order of their places.
     pub messages: Vec<(MessageId, Parcel)>,
     /// Whether the sweep is not over.
@@ -55,7 +57,7 @@ impl Queue {
     /// The next messages whose bodies should go, so that `keep` bytes of bodies are left in memory; about `bytes_max` of them,
     /// of at most `look` messages. What is elsewhere, handed out, short, or was swept before does not count. O(look).
     pub fn to_move(&mut self, keep: u64, bytes_max: u64, look: usize) -> ToMove {
-        let mut found = ToMove::default();
+        let mut found = ToMove { before: self.away.as_deref().copied(), ..ToMove::default() };
         let here = self.bytes - self.bytes_away();
         let excess = here.saturating_sub(keep).min(bytes_max);
         let last = self.last;
@@ -90,6 +92,14 @@ impl Queue {
             None => {}
         }
         found
+    }
+
+    /// The messages of the last step were not taken after all: the next one finds them again.
+    pub fn put_back(&mut self, found: &ToMove) {
+        if let Some(away) = &mut self.away {
+            let before = found.before.unwrap_or_default();
+            **away = Moved { bytes: away.bytes, ..before };
+        }
     }
 
     /// Sweeps again what was swept: bodies that were to go have not gone.

@@ -248,7 +248,7 @@ pub(super) fn info_command(cx: &mut ServerCx<'_>) -> Result<(), Error> {
     let consumers = broker.consumers_of(ground.db, queue.uid());
     let with_credit = consumers.iter().filter(|it| it.prefetch == 0 || it.unacked < it.prefetch).count();
     let figures = queue.figures();
-    reply.map(21);
+    reply.map(22);
     reply.text("name");
     reply.bulk(name);
     reply.text("created");
