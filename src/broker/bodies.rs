@@ -134,12 +134,17 @@ impl Broker {
                 queue.put_back(&found);
                 return (false, Choice::Later);
             }
-            // Two have it that are not somebody else: the queue, and what was found.
-            found.messages.retain(|(id, parcel)| {
+            // Two have it that are not somebody else: the queue, and what was found. Where others' bodies were good for it,
+            // there may be more to be found at once.
+            let mut messages = take(&mut found.messages);
+            messages.retain(|(id, parcel)| {
                 let others = parcel.shared_by() > 2;
                 let moved = if others { shared.get(&parcel.address()) } else { None };
-                moved.is_none_or(|(_, away)| !queue.exchange_parcel(*id, parcel, away.clone()))
+                let exchanged = moved.is_some_and(|(_, away)| queue.exchange_parcel(*id, parcel, away.clone()));
+                found.more |= exchanged;
+                !exchanged
             });
+            found.messages = messages;
             (false, Choice::Messages(found))
         });
         (self.bodies.shared, self.bodies.in_flight) = (shared, in_flight);

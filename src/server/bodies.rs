@@ -71,9 +71,13 @@ impl Server {
         if self.store.now_ms() < self.bodies.paused_until_ms {
             return;
         }
-        while self.broker.has_long_queues() && self.bodies.moves.len() < MOVES_MAX && self.turn_us() < TURN_US {
+        // Something in each turn, however long it has been: what comes in must be able to go.
+        while self.broker.has_long_queues() && self.bodies.moves.len() < MOVES_MAX {
             if let Some(queue) = self.broker.next_to_move(&mut self.store, &mut self.effects) {
                 self.submit_move(queue);
+            }
+            if self.turn_us() >= TURN_US {
+                break;
             }
         }
     }
