@@ -21,6 +21,7 @@ use weir_rdb::write::{Compress, Draft};
 use weir_rdb::writer::{self, SnapshotWriter};
 use weir_structs::entry::EntryRef;
 use weir_structs::frozen::{FrozenHead, FrozenPart};
+use weir_structs::queue::WrittenParcels;
 
 /// A draft goes to the thread when it has so many bytes.
 const DRAFT_BYTES: usize = 256 * 1024;
@@ -102,6 +103,8 @@ struct State {
     is_cancelled: bool,
     written_bytes: u64,
     result: Option<io::Result<u64>>,
+    /// What is to be let go of at the end.
+    written: WrittenParcels,
 }
 
 impl Link {
@@ -199,6 +202,9 @@ impl Link {
         state.drafts.clear();
         state.result = Some(result);
         self.progress.notify_all();
+        let written = std::mem::take(&mut state.written);
+        drop(state);
+        drop(written);
     }
 
     /// Writes drafts until the last one is written.
@@ -310,6 +316,20 @@ struct Encoder {
     with_access: bool,
     /// Keys, and keys with a deadline, of each database, until its first record was written.
     sizes: Vec<Option<(u64, u64)>>,
+    written: Written,
+}
+
+/// Parcels of queues that were written. Millions may be, and letting go of each is work: that is the thread's.
+#[derive(Debug)]
+struct Written {
+    parcels: WrittenParcels,
+    link: Arc<Link>,
+}
+
+impl Drop for Written {
+    fn drop(&mut self) {
+        self.link.state().written = std::mem::take(&mut self.parcels);
+    }
 }
 
 /// A big collection that is being written.
@@ -373,7 +393,8 @@ impl Encoder {
         }
         let sizes = databases.map(|index| Some((figures(index).keys as u64, figures(index).expires as u64))).collect();
         let (dialect, with_access) = (origin.forms.dialect, origin.with_access);
-        Encoder { link, records, big: None, dialect, with_access, sizes }
+        let written = Written { parcels: WrittenParcels::default(), link: Arc::clone(&link) };
+        Encoder { link, records, big: None, dialect, with_access, sizes, written }
     }
 
     fn facts(&self, key: KeyHead<'_>) -> KeyFacts {
@@ -400,12 +421,15 @@ impl Recorder for Encoder {
         let facts = self.facts(key);
         let Some(BigRecord { full, behind, .. }) = &mut self.big else {
             self.records.select(key.db, &mut self.sizes);
-            writer::put_entry(&mut self.records.draft, entry, facts, self.dialect);
+            let written = &mut self.written.parcels;
+            writer::put_entry_with(&mut self.records.draft, entry, facts, self.dialect, &mut |it| written.next(it));
             return self.send_when_full();
         };
         let before = behind.draft.len();
         behind.select(key.db, &mut self.sizes);
-        writer::put_entry(&mut behind.draft, entry, facts, self.dialect);
+        // The rest of the big collection comes in front of it, so it may name what has been written and nothing else.
+        let written = &self.written.parcels;
+        writer::put_entry_with(&mut behind.draft, entry, facts, self.dialect, &mut |it| written.known(it));
         self.link.state().waiting_bytes += behind.draft.len() - before;
         full.extend(behind.take_full());
     }
@@ -419,7 +443,9 @@ impl Recorder for Encoder {
     }
 
     fn part(&mut self, part: FrozenPart<'_>) {
-        if let Some(BigRecord { head, .. }) = self.big {
+        if let FrozenPart::Shared(parcel, how) = part {
+            how.set(self.written.parcels.next(parcel));
+        } else if let Some(BigRecord { head, .. }) = self.big {
             put_frozen_part(&mut self.records.draft, head, part, self.dialect);
             self.send_when_full();
         }
@@ -439,9 +465,11 @@ impl Recorder for Encoder {
     }
 
     fn end(self: Box<Self>) {
-        self.link.send(self.records.draft);
-        self.link.state().is_complete = true;
-        self.link.work.notify_one();
+        let Encoder { link, records, written, .. } = *self;
+        link.send(records.draft);
+        drop(written);
+        link.state().is_complete = true;
+        link.work.notify_one();
     }
 }
 

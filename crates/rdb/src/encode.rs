@@ -14,6 +14,7 @@ use weir_structs::frozen::{FrozenHead, FrozenPart};
 use weir_structs::hash::HashRef;
 use weir_structs::list::{End, ListPartView, ListRef};
 use weir_structs::packed::Element;
+use weir_structs::queue::{Parcel, SharedAs};
 use weir_structs::set::SetRef;
 use weir_structs::stream::{
     ConsumerPart, Entry, Group, GroupPart, Pending, Stream, StreamFigures, StreamId, StreamPart,
@@ -73,8 +74,18 @@ pub fn code_of(entry: EntryRef<'_>, dialect: Dialect) -> u8 {
     }
 }
 
-/// Adds the value of an entry in the form of [`code_of`]. O(its size).
+/// Adds the value of an entry in the form of [`code_of`], by itself. O(its size).
 pub fn put_value(to: &mut Draft, entry: EntryRef<'_>, dialect: Dialect) {
+    put_value_with(to, entry, dialect, &mut |_| SharedAs::InFull);
+}
+
+/// [`put_value`] where `share` says how parcels are written that several queues have.
+pub fn put_value_with(
+    to: &mut Draft,
+    entry: EntryRef<'_>,
+    dialect: Dialect,
+    share: &mut dyn FnMut(&Parcel) -> SharedAs,
+) {
     if let ValueRef::Str(string) = entry.value() {
         match string {
             StrView::Int(value) => to.integer(value),
@@ -94,7 +105,7 @@ pub fn put_value(to: &mut Draft, entry: EntryRef<'_>, dialect: Dialect) {
             ValueRef::Stream(stream) => put_stream(to, stream),
             ValueRef::Queue(queue) => {
                 put_frozen_head(to, FrozenHead::Queue, dialect);
-                queue.encode(&mut |piece| module::put_piece(to, piece));
+                queue.encode_with(share, &mut |piece| module::put_piece(to, piece));
                 module::put_end(to);
             }
             ValueRef::Exchange(exchange) => {
@@ -176,6 +187,8 @@ pub fn put_frozen_part(to: &mut Draft, head: FrozenHead, part: FrozenPart<'_>, d
         }),
         FrozenPart::Stream(part) => put_stream_part(to, part),
         FrozenPart::Piece(piece) => module::put_piece(to, piece),
+        // Whoever writes several values answers.
+        FrozenPart::Shared(..) => {}
     }
 }
 

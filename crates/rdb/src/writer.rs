@@ -5,7 +5,7 @@
 //!  magic and version | aux ... | function ... | { database, sizes, { [deadline], [access], type, key, value } ... } ... | end, checksum
 //! ```
 
-use crate::encode::{code_of, code_of_frozen, put_frozen_head, put_value, version_of};
+use crate::encode::{code_of, code_of_frozen, put_frozen_head, put_value_with, version_of};
 use crate::file::{KeyFacts, opcode};
 use crate::value::{Dialect, code};
 use crate::write::{Compress, Draft, VERSION};
@@ -14,6 +14,7 @@ use weir_structs::crc64::crc64;
 use weir_structs::entry::EntryRef;
 use weir_structs::frozen::FrozenHead;
 use weir_structs::lzf::Compressor;
+use weir_structs::queue::{Parcel, SharedAs};
 
 /// Adds the header. `expiring_fields`: the data have what only newer versions can say.
 pub fn put_header(to: &mut Draft, expiring_fields: bool, dialect: Dialect) {
@@ -68,10 +69,21 @@ pub fn put_facts(to: &mut Draft, facts: KeyFacts) {
 
 /// Adds an entry; its deadline is in `facts`.
 pub fn put_entry(to: &mut Draft, entry: EntryRef<'_>, facts: KeyFacts, dialect: Dialect) {
+    put_entry_with(to, entry, facts, dialect, &mut |_| SharedAs::InFull);
+}
+
+/// [`put_entry`] where `share` says how parcels are written that several queues have.
+pub fn put_entry_with(
+    to: &mut Draft,
+    entry: EntryRef<'_>,
+    facts: KeyFacts,
+    dialect: Dialect,
+    share: &mut dyn FnMut(&Parcel) -> SharedAs,
+) {
     put_facts(to, facts);
     to.byte(code_of(entry, dialect));
     to.string(entry.key());
-    put_value(to, entry, dialect);
+    put_value_with(to, entry, dialect, share);
 }
 
 /// Adds what comes before the parts of a big collection.

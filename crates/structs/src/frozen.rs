@@ -18,7 +18,9 @@
 //! is not.
 
 use crate::list::ListPart;
+use crate::queue::{Parcel, SharedAs};
 use crate::stream::StreamPart;
+use std::cell::Cell;
 
 /// What is left of a frozen state when it is thawed early: many pieces of memory, better dropped on another thread.
 pub type Kept = Box<dyn Send>;
@@ -90,6 +92,9 @@ pub enum FrozenPart<'a> {
     Stream(StreamPart<'a>),
     /// The next piece of a queue, an exchange or a store, as it encodes itself.
     Piece(&'a [u8]),
+    /// A question: how a parcel that other queues have as well is to be written in the piece that comes next. In full, if nobody
+    /// answers.
+    Shared(&'a Parcel, &'a Cell<SharedAs>),
 }
 
 /// What an element counts against a budget: long ones more than short ones.

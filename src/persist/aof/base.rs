@@ -228,6 +228,8 @@ impl<S: TakeDrafts> Recorder for CommandEncoder<S> {
                 part.for_each(|element| big.portion.word(&element.text()));
                 big.portion.elements += part.count();
             }
+            // Each command is whole.
+            FrozenPart::Shared(..) => {}
             FrozenPart::Piece(piece) => {
                 let mut to = Vec::new();
                 self.select(big.db, &mut to);

@@ -3,24 +3,23 @@
 //! ```text
 //!  head │ piece │ piece │ ...          as many pieces as there are
 //!  piece of ids        1 │ (producer and id, message, time)*
-//!  piece of messages   2 │ (id, what is known of it, whether others have its parcel, parcel)*     in the order of places
+//!  piece of messages   2 │ (id, what is known of it, form of the parcel, parcel)*     in the order of places
+//!
+//!  form and parcel     0, 1 │ parcel           1: other queues have it as well
+//!                      2    │ number, parcel   the same, and it has a number from now on
+//!                      3    │ number           the parcel that was given this number
 //! ```
 //!
-//! A parcel that other queues have as well is written with each of them, and marked, so that who reads them all can make one
-//! of them again ([`ParcelPool`]).
+//! Numbers are for queues that are in one file ([`WrittenParcels`](super::WrittenParcels)); by itself a queue is whole.
 //!
 //! Readers take any bytes: whatever no queue would have written is [`Corrupt`], and nothing is allocated by a length
 //! that is only claimed.
-
-use std::collections::HashMap;
-
-use xxhash_rust::xxh3::xxh3_64;
 
 use super::dedup::Remembered;
 use super::head::{Head, put_head};
 use super::meta::{Meta, put_meta, read_meta};
 use super::record::Record;
-use super::{Corrupt, MessageId, NotRead, Parcel, Queue, Rules, Wait};
+use super::{Corrupt, MessageId, NotRead, Parcel, ParcelPool, Queue, Rules, SharedAs, Wait};
 use crate::bytes::{Reader, put_bytes, put_varint};
 
 /// A piece is complete when it is this long.
@@ -29,6 +28,15 @@ pub(super) const PIECE_BYTES: usize = 64 * 1024;
 pub(super) const PIECE_KNOWN: u8 = 1;
 /// First byte of a piece of messages.
 pub(super) const PIECE_MESSAGES: u8 = 2;
+
+/// A parcel that nobody else has.
+const ALONE: u8 = 0;
+/// One that others have as well.
+const SHARED: u8 = 1;
+/// The same, with a number by which it comes again.
+const NUMBERED: u8 = 2;
+/// One that has come before, by its number.
+const BY_NUMBER: u8 = 3;
 
 impl Queue {
     /// Appends what there is to say of a message beside its parcel. Says `false` if there is none with this id.
@@ -77,6 +85,11 @@ impl Queue {
     /// them. Counters, rules and holders are not. Bodies that are elsewhere are read; a message whose body cannot be read is
     /// not in them, which whoever keeps the bodies knows.
     pub fn encode(&self, give: &mut dyn FnMut(&[u8])) {
+        self.encode_with(&mut |_| SharedAs::InFull, give);
+    }
+
+    /// [`Queue::encode`], where `share` says how parcels are written that others have as well.
+    pub fn encode_with(&self, share: &mut dyn FnMut(&Parcel) -> SharedAs, give: &mut dyn FnMut(&[u8])) {
         give(&self.put_head());
         let mut piece = Piece::new(PIECE_KNOWN);
         if let Some(dedup) = &self.dedup {
@@ -88,7 +101,7 @@ impl Queue {
         piece.give(give);
         let mut piece = Piece::new(PIECE_MESSAGES);
         for (key, record) in self.places.from(0) {
-            let _ = put_message(&mut piece.0, key, record, Wait::UntilRead);
+            let _ = put_message(&mut piece.0, key, record, Wait::UntilRead, share);
             piece.give_full(give);
         }
         piece.give(give);
@@ -100,35 +113,47 @@ impl Queue {
 }
 
 /// Appends a message to a piece. Nothing is there of one whose body could not be read.
-pub(super) fn put_message(piece: &mut Vec<u8>, key: u64, record: &Record, wait: Wait) -> Result<(), NotRead> {
+pub(super) fn put_message(
+    piece: &mut Vec<u8>,
+    key: u64,
+    record: &Record,
+    wait: Wait,
+    share: &mut dyn FnMut(&Parcel) -> SharedAs,
+) -> Result<(), NotRead> {
     let bytes = record.parcel.bytes(wait)?;
     let id = record.own_id().unwrap_or(MessageId::from_u64(key));
     put_varint(piece, id.to_u64());
     let mut meta = Vec::with_capacity(32);
     put_meta(&mut meta, key, record, None);
     put_bytes(piece, &meta);
-    piece.push(u8::from(record.parcel.shared_by() > 1));
-    put_bytes(piece, &bytes);
+    let shared = (record.parcel.shared_by() > 1).then(|| share(&record.parcel));
+    let (form, number) = match shared {
+        None => (ALONE, None),
+        Some(SharedAs::InFull) => (SHARED, None),
+        Some(SharedAs::First(number)) => (NUMBERED, Some(number)),
+        Some(SharedAs::Again(number)) => (BY_NUMBER, Some(number)),
+    };
+    piece.push(form);
+    if let Some(number) = number {
+        put_varint(piece, number);
+    }
+    if form != BY_NUMBER {
+        put_bytes(piece, &bytes);
+    }
     Ok(())
 }
 
-/// Parcels that several queues have, while these are read: whoever reads the next one finds it here. It holds on to what it
-/// knows, so it should go when all is read.
-#[derive(Debug, Default)]
-pub struct ParcelPool(HashMap<u64, Parcel>);
-
-impl ParcelPool {
-    /// The parcel of these bytes; `None` if they are none.
-    fn parcel(&mut self, bytes: &[u8]) -> Option<Parcel> {
-        let digest = xxh3_64(bytes);
-        match self.0.get(&digest) {
-            Some(known) if known.bytes(Wait::Never).as_deref() == Ok(bytes) => Some(known.clone()),
-            _ => {
-                let parcel = Parcel::from_bytes(bytes)?;
-                self.0.insert(digest, parcel.clone());
-                Some(parcel)
-            }
+/// A parcel in one of its forms.
+fn read_parcel(from: &mut Reader<'_>, parcels: &mut ParcelPool) -> Option<Parcel> {
+    match from.byte()? {
+        ALONE => Parcel::from_bytes(from.bytes()?),
+        SHARED => parcels.parcel(from.bytes()?),
+        NUMBERED => {
+            let number = from.varint()?;
+            parcels.numbered(number, from.bytes()?)
         }
+        BY_NUMBER => parcels.by_number(from.varint()?),
+        _ => None,
     }
 }
 
@@ -190,12 +215,7 @@ impl QueueBuilder {
                 while !from.is_empty() {
                     let id = MessageId::from_u64(from.varint().ok_or(Corrupt)?);
                     let meta = from.bytes().ok_or(Corrupt)?;
-                    let is_shared = from.flag().ok_or(Corrupt)?;
-                    let parcel = from.bytes().and_then(|bytes| match is_shared {
-                        true => parcels.parcel(bytes),
-                        false => Parcel::from_bytes(bytes),
-                    });
-                    let parcel = parcel.ok_or(Corrupt)?;
+                    let parcel = read_parcel(from, parcels).ok_or(Corrupt)?;
                     // What a queue writes is within what its head says, and each message is there once.
                     if self.0.locate(id).is_some() {
                         return Err(Corrupt);

@@ -11,13 +11,14 @@
 //!
 //! What must stay true: of the places that were not given yet, each has its message of then, or is among the saved ones.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::ops::Range;
 
 use super::codec::{PIECE_BYTES, PIECE_KNOWN, PIECE_MESSAGES, put_message};
 use super::dedup::Remembered;
 use super::record::Record;
-use super::{NotRead, Queue, Wait};
+use super::{NotRead, Parcel, Queue, SharedAs, Wait};
 use crate::frozen::{FrozenHead, FrozenPart, Kept, weight};
 
 /// What a saved message takes beside what it owns, about.
@@ -71,9 +72,20 @@ impl Frozen {
     }
 
     /// Gives a message. If its body is not near, it is left for another time, and with it the rest of this one.
-    fn put(&mut self, piece: &mut Vec<u8>, key: u64, record: &Record, budget: &mut usize) -> Given {
+    fn put(
+        &mut self,
+        piece: &mut Vec<u8>,
+        (key, record): (u64, &Record),
+        budget: &mut usize,
+        visit: &mut dyn FnMut(FrozenPart<'_>),
+    ) -> Given {
         let wait = if self.asked < ASKED_MAX { Wait::Never } else { Wait::UntilRead };
-        if put_message(piece, key, record, wait) == Err(NotRead::Yet) {
+        let mut share = |parcel: &Parcel| {
+            let how = Cell::new(SharedAs::InFull);
+            visit(FrozenPart::Shared(parcel, &how));
+            how.get()
+        };
+        if put_message(piece, key, record, wait, &mut share) == Err(NotRead::Yet) {
             self.asked += 1;
             *budget = 0;
             return Given::NotYet;
@@ -134,7 +146,7 @@ impl Queue {
         while budget > 0 && !frozen.places.is_empty() {
             piece.clear();
             piece.push(PIECE_MESSAGES);
-            self.give_messages(&mut frozen, &mut piece, &mut budget);
+            self.give_messages(&mut frozen, &mut piece, &mut budget, visit);
             if piece.len() > 1 {
                 visit(FrozenPart::Piece(&piece));
             }
@@ -179,13 +191,19 @@ impl Queue {
     }
 
     /// Adds messages to a piece until it is full, or the budget is used up.
-    fn give_messages(&self, frozen: &mut Frozen, piece: &mut Vec<u8>, budget: &mut usize) {
+    fn give_messages(
+        &self,
+        frozen: &mut Frozen,
+        piece: &mut Vec<u8>,
+        budget: &mut usize,
+        visit: &mut dyn FnMut(FrozenPart<'_>),
+    ) {
         while *budget > 0 && piece.len() < PIECE_BYTES && !frozen.places.is_empty() {
             let saved = frozen.saved.first_key_value().map(|(&key, _)| key);
             if saved == Some(frozen.places.start) {
                 if let Some((key, record)) = frozen.saved.pop_first() {
                     if let Some(record) = &record
-                        && frozen.put(piece, key, record, budget) == Given::NotYet
+                        && frozen.put(piece, (key, record), budget, visit) == Given::NotYet
                     {
                         frozen.saved.insert(key, Some(record.clone()));
                         return;
@@ -206,7 +224,7 @@ impl Queue {
                     frozen.places.start = key;
                     break;
                 }
-                if frozen.put(piece, key, record, budget) == Given::NotYet {
+                if frozen.put(piece, (key, record), budget, visit) == Given::NotYet {
                     frozen.places.start = key;
                     return;
                 }

@@ -29,12 +29,13 @@ mod options;
 mod parcel;
 mod places;
 mod record;
+mod shared;
 mod story;
 mod value;
 mod values;
 
 pub use away::{BodyFile, BodyPlace, NotRead, Segment, Wait};
-pub use codec::{ParcelPool, QueueBuilder};
+pub use codec::QueueBuilder;
 pub use id::{MESSAGE_ID_TEXT_MAX, MessageId, MessageIdText};
 pub use message::{
     Corrupt, Counters, Due, Figures, Holder, HolderId, Left, Message, NewMessage, Next, Paused, Removed, State, When,
@@ -42,6 +43,7 @@ pub use message::{
 pub use moving::{MOVED_BODY_BYTES_MIN, ToMove};
 pub use options::{DedupWindow, DlStrategy, Overflow, QueueOptions, Retry, RetryWhich, Rules};
 pub use parcel::{Envelope, Parcel};
+pub use shared::{ParcelPool, SharedAs, WrittenParcels};
 pub use story::{Death, DeathReason, FirstDeath, Story};
 pub use value::Queue;
 

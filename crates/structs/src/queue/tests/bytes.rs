@@ -2,6 +2,7 @@
 
 use super::model::some_queue;
 use super::parcel;
+use crate::frozen::FrozenPart;
 use crate::queue::*;
 use crate::testing::Rng;
 
@@ -66,6 +67,46 @@ fn queues_that_shared_a_parcel_share_it_again() {
         assert!(first.message(one).unwrap().parcel.is_same(second.message(other).unwrap().parcel));
     }
     assert_eq!(first.message(alone).unwrap().parcel.shared_by(), 1);
+}
+
+#[test]
+fn a_parcel_that_queues_share_is_written_once_where_they_are_written_together() {
+    let mut queues = [super::queue(QueueOptions::default()), super::queue(QueueOptions::default())];
+    for len in 0..200 {
+        let parcel = parcel(100 + len, None, None);
+        for queue in &mut queues {
+            queue.add(super::message(parcel.clone()), 1);
+        }
+    }
+    queues[1].add(super::message(parcel(100, None, None)), 1);
+    let mut written = WrittenParcels::default();
+    let [first, second] = &mut queues;
+    let mut pieces = [Vec::new(), Vec::new()];
+    first.encode_with(&mut |parcel| written.next(parcel), &mut |piece| pieces[0].push(piece.to_vec()));
+    second.freeze(1);
+    while second.give_frozen(7, &mut |part| match part {
+        FrozenPart::Piece(piece) => pieces[1].push(piece.to_vec()),
+        FrozenPart::Shared(parcel, how) => how.set(written.next(parcel)),
+        part => panic!("{part:?}"),
+    }) {}
+    let bytes = pieces.each_ref().map(|pieces| pieces.iter().map(Vec::len).sum::<usize>());
+    assert!(bytes[0] > 200 * 200 && bytes[1] < 200 * 20, "{bytes:?}");
+    let mut pool = ParcelPool::default();
+    let read = pieces.each_ref().map(|pieces| {
+        let mut builder = QueueBuilder::new(&pieces[0]).unwrap();
+        pieces[1..].iter().for_each(|piece| builder.piece_with(piece, &mut pool).unwrap());
+        builder.finish().unwrap()
+    });
+    for (read, queue) in read.iter().zip(&queues) {
+        assert_eq!(encoded(read), encoded(queue));
+    }
+    for (one, other) in read[0].all_ids(MessageId::MIN).zip(read[1].all_ids(MessageId::MIN)) {
+        assert!(read[0].message(one).unwrap().parcel.is_same(read[1].message(other).unwrap().parcel));
+    }
+    // By themselves the one is whole, the other is not; and a number is given once.
+    assert!(decoded(&pieces[0]).is_ok() && decoded(&pieces[1]).is_err());
+    let mut builder = QueueBuilder::new(&pieces[0][0]).unwrap();
+    assert_eq!(builder.piece_with(&pieces[0][1], &mut pool), Err(Corrupt));
 }
 
 #[test]

@@ -330,7 +330,15 @@ impl Model {
     fn move_bodies(&mut self, rng: &mut Rng) {
         let keep = rng.below(20_000) as u64;
         let before = self.queue.figures();
-        let ToMove { messages, more } = self.queue.to_move(keep, rng.below(20_000) as u64, 1 + rng.below(60));
+        let (bytes_max, look) = (rng.below(20_000) as u64, 1 + rng.below(60));
+        let mut found = self.queue.to_move(keep, bytes_max, look);
+        if rng.below(4) == 0 {
+            self.queue.put_back(&found);
+            let again = self.queue.to_move(keep, bytes_max, look);
+            assert!(again.more == found.more && again.messages == found.messages);
+            found = again;
+        }
+        let ToMove { messages, more, .. } = found;
         assert!(before.bytes - before.away_bytes > keep || (messages.is_empty() && !more));
         assert!(messages.is_sorted_by_key(|(id, _)| self.find(*id).key));
         for (id, parcel) in messages {
