@@ -59,6 +59,8 @@ fn a_fault_inside_of_transactions_is_reported_from_the_inside_out() {
 fn a_signal_from_outside_is_reported_in_the_log_file_unless_reports_are_off() {
     // Where the tests look for it; the standard output itself stays silent then.
     let mut weir = Weir::with(["--logfile", "{dir}/stdout"]);
+    // While threads begin, any of them may be the one that the signal finds.
+    weir.wire().is("PING", "+PONG");
     weir.signal("ABRT");
     assert_eq!(std::os::unix::process::ExitStatusExt::signal(&weir.wait()), Some(libc::SIGABRT));
     let log = weir.log();
@@ -82,6 +84,9 @@ fn the_watchdog_says_where_the_server_is_stuck_and_it_goes_on() {
     let log = weir.log();
     assert!(log.contains("debug_command") && log.contains("command: debug"), "{log}");
     assert_eq!(wire.call(&["CONFIG", "SET", "watchdog-period", "0"]), "+OK");
+    // On a busy machine it was stuck more than once.
+    let said = || weir.log().matches("WATCHDOG TIMER EXPIRED").count();
+    let before = said();
     assert_eq!(wire.call(&["DEBUG", "SLEEP", "0.5"]), "+OK");
-    assert_eq!(weir.log().matches("WATCHDOG TIMER EXPIRED").count(), 1);
+    assert_eq!(said(), before);
 }

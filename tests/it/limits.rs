@@ -91,13 +91,16 @@ fn a_pipeline_of_big_replies_costs_no_more_than_the_hard_limit_and_ends_the_conn
 
 #[test]
 fn an_output_buffer_beyond_its_soft_limit_closes_the_connection_after_a_while() {
-    let weir = Weir::with(["--client-output-buffer-limit", "normal 1gb 1mb 1"]);
+    let weir = Weir::with(["--client-output-buffer-limit", "normal 1gb 1mb 100000"]);
     let mut other = weir.wire();
     assert_eq!(other.call(&["SET", "k", &"v".repeat(100_000)]), "+OK");
     let mut wire = weir.wire();
     wire.send(request(&["GET", "k"]).repeat(200));
     let address = wire.address();
     eventually("the reply waits", || weir.client_field(&address, "omem").is_some_and(|bytes| bytes.len() >= 7));
+    weir.comes_to_rest();
+    assert!(!weir.log().contains("output buffer"), "{}", weir.log());
+    assert_eq!(other.call(&["CONFIG", "SET", "client-output-buffer-limit", "normal 1gb 1mb 1"]), "+OK");
     eventually("it is disconnected", || weir.client_field(&address, "omem").is_none());
     assert!(weir.log().contains("output buffer"), "{}", weir.log());
     other.ask("PING\r\n", "+PONG\r\n");

@@ -16,9 +16,9 @@ fn snapshot() -> tempfile::TempDir {
     weir.stop()
 }
 
-/// A server that takes seconds to read it.
+/// A server that takes a minute to read it, unless it is told to hurry.
 fn slow_start() -> Weir {
-    let options = ["--key-load-delay", "2000", "--enable-debug-command", "yes"];
+    let options = ["--key-load-delay", "20000", "--enable-debug-command", "yes"];
     Start::new().folder(snapshot()).options(options).start_loading()
 }
 
@@ -33,7 +33,7 @@ fn while_data_are_read_clients_are_told_so_and_how_far_it_is() {
     assert_eq!(wire.call(&["MULTI"]), "+OK");
     assert!(wire.call(&["GET", "key:1"]).starts_with("-LOADING"));
     assert!(wire.call(&["EXEC"]).starts_with("-EXECABORT"));
-    assert_eq!(wire.call(&["CONFIG", "SET", "key-load-delay", "1000"]), "+OK");
+    assert_eq!(wire.call(&["CONFIG", "SET", "key-load-delay", "10000"]), "+OK");
     assert!(wire.call(&["HELLO", "2"]).starts_with('*'));
     // What is being read would be missing in a file that begins now.
     for settings in [&["appendonly", "yes"][..], &["appendonly", "perhaps"], &["maxmemory", "0", "appendonly", "yes"]] {

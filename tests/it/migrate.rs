@@ -16,7 +16,7 @@ fn keys_move_with_their_deadlines_or_are_copied() {
     from.wire().run("HSET hash f v g 7");
     from.wire().run("RPUSH list a b c");
     let port = port(&to);
-    from.wire().is(&format!("MIGRATE 127.0.0.1 {port} text 5 3000"), "+OK");
+    from.wire().is(&format!("MIGRATE 127.0.0.1 {port} text 5 100000"), "+OK");
     from.wire().is("EXISTS text", ":0");
     assert_eq!(from.info("migrate_cached_sockets"), 1);
     let mut wire = to.wire();
@@ -24,7 +24,7 @@ fn keys_move_with_their_deadlines_or_are_copied() {
     assert_eq!(wire.call(&["GET", "text"]), "$5 hello");
     let ttl: i64 = wire.run("TTL text").trim_start_matches(':').parse().expect("a number");
     assert!((900..=1000).contains(&ttl), "{ttl}");
-    let many = ["MIGRATE", "127.0.0.1", &port, "", "0", "3000", "COPY", "KEYS", "hash", "none", "list", "hash"];
+    let many = ["MIGRATE", "127.0.0.1", &port, "", "0", "100000", "COPY", "KEYS", "hash", "none", "list", "hash"];
     assert_eq!(from.wire().call(&many), "+OK");
     from.wire().is("EXISTS hash list", ":2");
     to.wire().is("HGET hash g", "$1 7");
@@ -41,15 +41,17 @@ fn what_is_wrong_is_told_and_nothing_is_lost() {
     let (from, to) = (Weir::with([]), Weir::with(["--requirepass", "secret"]));
     from.wire().run("SET k v");
     let port = port_of_protected(&to);
-    let migrate = |more: &str| from.wire().run(format!("MIGRATE 127.0.0.1 {port} k 0 3000 {more}").trim_end());
+    let migrate = |more: &str| from.wire().run(format!("MIGRATE 127.0.0.1 {port} k 0 100000 {more}").trim_end());
     assert!(migrate("").starts_with("-ERR Target instance replied with error: NOAUTH"));
     assert!(migrate("AUTH wrong").starts_with("-ERR Target instance replied with error: WRONGPASS"));
     from.wire().is("GET k", "$1 v");
     assert_eq!(migrate("AUTH2 default secret"), "+OK");
     from.wire().is("EXISTS k", ":0");
     from.wire().run("SET k v");
-    assert!(from.wire().run("MIGRATE 127.0.0.1 1 k 0 3000").starts_with("-IOERR error or timeout connecting"));
-    assert!(from.wire().run("MIGRATE 127.0.0.1 1 k 0 3000 KEYS a").starts_with("-ERR When using MIGRATE KEYS option"));
+    assert!(from.wire().run("MIGRATE 127.0.0.1 1 k 0 100000").starts_with("-IOERR error or timeout connecting"));
+    assert!(
+        from.wire().run("MIGRATE 127.0.0.1 1 k 0 100000 KEYS a").starts_with("-ERR When using MIGRATE KEYS option")
+    );
     assert!(from.wire().run("MIGRATE 127.0.0.1 1 k 0 x").starts_with("-ERR value is not an integer"));
     assert!(from.wire().run("MIGRATE 127.0.0.1 1 k 0 5 AUTH").starts_with("-ERR syntax error"));
     from.wire().is("GET k", "$1 v");
@@ -69,7 +71,7 @@ fn only_writers_of_the_keys_wait_while_the_target_is_silent() {
     let port = listener.local_addr().expect("an address").port().to_string();
     from.wire().run("MSET k old other 1");
     let mut migrating = from.wire();
-    migrating.begin(&format!("MIGRATE 127.0.0.1 {port} k 0 20000"));
+    migrating.begin(&format!("MIGRATE 127.0.0.1 {port} k 0 100000"));
     let (mut target, _) = listener.accept().expect("a connection");
     let mut request = [0; 64];
     assert!(target.read(&mut request).expect("a request") > 0);

@@ -349,7 +349,9 @@ fn a_durable_store_has_after_a_kill_what_anybody_was_told_of() {
         }
         seen
     });
-    thread::sleep(std::time::Duration::from_millis(700));
+    // Who writes has been told of all but the last of what is there.
+    let there = |at: usize| weir.wire().run(&format!("CFG.GET s /{at}")).split(' ').nth(1)?.parse::<u64>().ok();
+    eventually("each has been told of many", || (0..3).all(|at| there(at).is_some_and(|value| value > 50)));
     let weir = start(weir.killed(), &[]);
     let mut wire = weir.wire();
     assert_eq!(number(&wire.run("CFG.INFO s"), "epoch"), epoch);

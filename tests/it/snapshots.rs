@@ -105,7 +105,7 @@ fn temporary_files(weir: &Weir) -> Vec<String> {
 
 #[test]
 fn bgsave_writes_while_commands_go_on_and_can_be_called_off() {
-    let weir = Weir::with(["--enable-debug-command", "yes", "--rdb-key-save-delay", "20000"]);
+    let weir = Weir::with(["--enable-debug-command", "yes", "--rdb-key-save-delay", "10000000"]);
     fill(&weir);
     let mut wire = weir.wire();
     let before = digest(&weir);
@@ -131,6 +131,7 @@ fn bgsave_writes_while_commands_go_on_and_can_be_called_off() {
     eventually("it has begun", || weir.info("rdb_bgsave_in_progress") == 1);
     assert_eq!(wire.call(&["SET", "later", "1"]), "+OK");
     assert_eq!(wire.call(&["DEL", "big"]), ":1");
+    assert_eq!(wire.call(&["CONFIG", "SET", "rdb-key-save-delay", "0"]), "+OK");
     eventually("it is written", || weir.info("rdb_bgsave_in_progress") == 0);
     assert_eq!(weir.info("rdb_changes_since_last_save"), 2);
     assert_eq!((weir.info("rdb_saves"), temporary_files(&weir).len()), (1, 0));
@@ -155,7 +156,7 @@ fn save_points_write_snapshots_by_themselves() {
 
 #[test]
 fn a_snapshot_that_is_being_written_is_given_up_at_the_end() {
-    let mut weir = Weir::with(["--rdb-key-save-delay", "100000", "--enable-debug-command", "yes"]);
+    let mut weir = Weir::with(["--rdb-key-save-delay", "10000000", "--enable-debug-command", "yes"]);
     fill(&weir);
     let mut wire = weir.wire();
     assert_eq!(wire.call(&["BGSAVE"]), "+Background saving started");

@@ -57,11 +57,11 @@ fn a_timeout_is_kept_to_the_fraction_of_a_second() {
         ("XREAD BLOCK 150 STREAMS nothing $\r\n", "*-1\r\n"),
     ] {
         let began = Instant::now();
-        wire.ask(request, reply);
+        let ((), own) = weir.time(|| wire.ask(request, reply));
         let took = began.elapsed();
         // The server's clock has whole milliseconds, and stands still while it looks at commands.
         assert!(took >= Duration::from_millis(145), "{request} after {took:?}");
-        assert!(took < Duration::from_secs(5), "{request} after {took:?}");
+        assert!(own < Duration::from_secs(5), "{request} after {own:?}");
     }
 }
 

@@ -1,7 +1,7 @@
 //! A running server in a folder of its own.
 
 use crate::wire::Wire;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::Write;
@@ -14,8 +14,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
-/// How long anything may take before a test gives up on it.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+/// How long anything may take before a test gives up on it: far longer than it takes on a machine where many others work, since
+/// nobody waits that long unless something is broken.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 /// Ports below those that the system gives to outgoing connections.
 const PORTS: std::ops::Range<u16> = 12_000..32_000;
 /// How often another port is tried, when someone else was quicker.
@@ -301,32 +302,58 @@ impl Weir {
         entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect()
     }
 
-    /// Waits until the process uses hardly any processor time: nothing goes round in circles.
+    /// Waits until the process uses hardly any of the processor time that it could have: nothing goes round in circles.
     #[track_caller]
     pub(crate) fn comes_to_rest(&self) {
         eventually("the server comes to rest", || {
-            let (began, before) = (Instant::now(), self.processor_time());
+            let (began, before) = (Instant::now(), self.threads());
             thread::sleep(Duration::from_millis(200));
-            self.processor_time() - before < began.elapsed() / 4
+            let (elapsed, after) = (began.elapsed(), self.threads());
+            after.iter().all(|(id, now)| {
+                let before = before.get(id).copied().unwrap_or_default();
+                now.ran - before.ran < elapsed.saturating_sub(now.waited - before.waited) / 4
+            })
         });
     }
 
-    /// Processor time that the process has used.
-    fn processor_time(&self) -> Duration {
-        let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid())).expect("the figures of the process");
-        // The name in parentheses may hold anything; user and system time are the 12th and 13th words behind it.
-        let words = stat.rsplit(") ").next().unwrap_or_default().split(' ').skip(11).take(2);
-        let ticks: u64 = words.map(|word| word.parse::<u64>().expect("a number of ticks")).sum();
-        // Linux tells hundredths of a second everywhere.
-        Duration::from_millis(ticks * 10)
+    /// What its threads have done so far, by their ids.
+    fn threads(&self) -> BTreeMap<String, Scheduled> {
+        let entries = fs::read_dir(format!("/proc/{}/task", self.pid())).expect("the threads of the process");
+        let ids = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+        ids.filter_map(|id| Some((id.clone(), Scheduled::of(&format!("{}/task/{id}", self.pid()))?))).collect()
+    }
+
+    /// How long something takes that this server does for this thread, as if the machine did nothing else: the time for which
+    /// either of them could have gone on and had no processor does not count.
+    #[track_caller]
+    pub(crate) fn time<T>(&self, act: impl FnOnce() -> T) -> (T, Duration) {
+        let executor = format!("{0}/task/{0}", self.pid());
+        let waited =
+            || [&executor, "thread-self"].map(|who| Scheduled::of(who).expect("a thread that is there").waited);
+        let (began, before) = (Instant::now(), waited());
+        let result = act();
+        let (elapsed, after) = (began.elapsed(), waited());
+        let lost = before.iter().zip(after).map(|(before, after)| after - *before).sum();
+        (result, elapsed.saturating_sub(lost))
+    }
+
+    /// Processor time that the executor has used, when it is at rest.
+    #[track_caller]
+    pub(crate) fn executor_time(&self) -> Duration {
+        eventually("the executor rests", || self.is_in_state('S'));
+        Scheduled::of(&format!("{0}/task/{0}", self.pid())).expect("the executor").ran
+    }
+
+    fn is_in_state(&self, state: char) -> bool {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid())).unwrap_or_default();
+        stat.rsplit(") ").next().is_some_and(|rest| rest.starts_with(state))
     }
 
     /// Does something while the process is stopped, so that the server finds all of it in one turn.
     #[track_caller]
     pub(crate) fn while_stopped<T>(&self, act: impl FnOnce() -> T) -> T {
-        let is_stopped = || fs::read_to_string(format!("/proc/{}/stat", self.pid())).is_ok_and(|s| s.contains(") T "));
         self.signal("STOP");
-        eventually("the process is stopped", is_stopped);
+        eventually("the process is stopped", || self.is_in_state('T'));
         let result = act();
         self.signal("CONT");
         result
@@ -388,6 +415,32 @@ impl Drop for Weir {
             let from = from.min(lines.len().saturating_sub(30));
             eprintln!("--- the end of the server's log\n{}\n---", lines[from..].join("\n"));
         }
+    }
+}
+
+/// What the system has done with a thread so far.
+#[derive(Clone, Copy, Default)]
+struct Scheduled {
+    /// It had a processor.
+    ran: Duration,
+    /// It could have gone on, and others had the processors.
+    waited: Duration,
+}
+
+impl Scheduled {
+    /// Of a thread below `/proc`; `None` when it has ended.
+    fn of(thread: &str) -> Option<Scheduled> {
+        let figures = fs::read_to_string(format!("/proc/{thread}/schedstat")).unwrap_or_default();
+        let mut nanoseconds = figures.split_whitespace().filter_map(|figure| figure.parse().ok());
+        let (ran, waited) = (nanoseconds.next().unwrap_or(0), nanoseconds.next().unwrap_or(0));
+        if ran > 0 {
+            return Some(Scheduled { ran: Duration::from_nanos(ran), waited: Duration::from_nanos(waited) });
+        }
+        // A system that does not write this down: user and system time in hundredths of a second, the 12th and 13th words behind
+        // the name in parentheses, which may hold anything.
+        let stat = fs::read_to_string(format!("/proc/{thread}/stat")).ok()?;
+        let ticks = stat.rsplit(") ").next()?.split(' ').skip(11).take(2).filter_map(|word| word.parse::<u64>().ok());
+        Some(Scheduled { ran: Duration::from_millis(ticks.sum::<u64>() * 10), waited: Duration::ZERO })
     }
 }
 
