@@ -5,7 +5,7 @@ use crate::wire::{Wire, request};
 
 /// A server that calls a script slow after a short while.
 fn impatient() -> Weir {
-    Weir::with(["--busy-reply-threshold", "50"])
+    Weir::with(["--busy-reply-threshold", "50", "--enable-debug-command", "yes"])
 }
 
 /// Starts a script that takes long, and waits until others are told so.
@@ -14,6 +14,19 @@ fn begin(weir: &Weir, script: &str) -> Wire {
     caller.send(request(&["EVAL", script, "0"]));
     eventually("others are told", || weir.wire().call(&["PING"]).starts_with("-BUSY"));
     caller
+}
+
+/// A script waits until it is told to go on: other scripts count, and are over when nobody has looked yet.
+pub(crate) const UNTIL_TOLD: &str = "repeat until string.find(redis.call('client', 'list'), 'name=enough')";
+
+/// What [`UNTIL_TOLD`] needs.
+pub(crate) fn let_scripts_list_clients(weir: &Weir) {
+    weir.wire().is("DEBUG SET-DISABLE-DENY-SCRIPTS 1", "+OK");
+}
+
+/// Tells a script to go on, with a command that may run meanwhile, while this connection is there.
+pub(crate) fn tell(wire: &mut Wire) {
+    assert!(wire.run("HELLO 2 SETNAME enough").starts_with('*'));
 }
 
 /// Whether everything is as ever.
@@ -96,18 +109,15 @@ fn a_script_that_waits_for_a_moment_comes_to_its_end() {
 
 #[test]
 fn who_waits_for_a_list_is_served_when_a_slow_script_that_fills_it_is_over() {
-    let weir = Weir::with(["--busy-reply-threshold", "50", "--enable-debug-command", "yes"]);
+    let weir = impatient();
     let mut waiter = weir.wire();
     waiter.send(request(&["BLPOP", "list", "0"]));
     eventually("it waits", || weir.info("blocked_clients") == 1);
-    // Scripts may list clients: the script ends when it sees a client of this name.
-    weir.wire().call(&["DEBUG", "SET-DISABLE-DENY-SCRIPTS", "1"]);
-    let script = "redis.call('rpush', 'list', 'last') \
-                  repeat until string.find(redis.call('client', 'list'), 'enough') \
-                  redis.call('lpush', 'list', 'first')";
-    let mut caller = begin(&weir, script);
-    // A command that may run meanwhile.
-    weir.wire().call(&["HELLO", "2", "SETNAME", "enough"]);
+    let_scripts_list_clients(&weir);
+    let script = format!("redis.call('rpush', 'list', 'last') {UNTIL_TOLD} redis.call('lpush', 'list', 'first')");
+    let mut caller = begin(&weir, &script);
+    let mut other = weir.wire();
+    tell(&mut other);
     assert_eq!(waiter.reply(), "*2 $4 list $5 first");
     assert_eq!(caller.reply(), "$-1");
     assert_well(&weir);
@@ -139,10 +149,14 @@ fn a_transaction_goes_on_behind_a_slow_script() {
 #[test]
 fn a_script_goes_on_when_its_client_has_gone() {
     let weir = impatient();
-    let caller = begin(&weir, "local n = 0 while n < 60000000 do n = n + 1 end return redis.call('set', 'done', n)");
+    let_scripts_list_clients(&weir);
+    let caller = begin(&weir, &format!("{UNTIL_TOLD} return redis.call('set', 'done', 1)"));
     let address = caller.address();
     drop(caller);
-    eventually("it is done", || weir.wire().call(&["GET", "done"]).starts_with("$8"));
+    let mut other = weir.wire();
+    tell(&mut other);
+    eventually("it is done", || weir.wire().call(&["GET", "done"]) == "$1 1");
+    drop(other);
     eventually("its client has gone", || weir.client_field(&address, "id").is_none());
     // Killed, in the same way.
     let caller = begin(&weir, "while true do end");

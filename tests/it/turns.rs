@@ -3,12 +3,13 @@
 //!
 //! What takes long here sleeps in the middle of its turn, so that one turn never is enough, however fast the machine.
 
+use crate::scripts::{UNTIL_TOLD, let_scripts_list_clients, tell};
 use crate::weir::{Weir, eventually};
 use crate::wire::{Wire, request};
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// Commands in [`long_pipeline`] that leave a number.
 const STEPS: usize = 40;
@@ -18,13 +19,21 @@ fn weir() -> Weir {
 }
 
 /// Commands for many turns, which write down the numbers from 1 on in their order.
-fn long_pipeline() -> String {
-    (1..=STEPS).map(|number| format!("DEBUG SLEEP 0.002\r\nRPUSH log {number}\r\n")).collect()
+fn pipeline_of(steps: usize) -> String {
+    (1..=steps).map(|number| format!("DEBUG SLEEP 0.002\r\nRPUSH log {number}\r\n")).collect()
 }
 
-/// The replies to it.
+/// The replies to them.
+fn replies_of(steps: usize) -> String {
+    (1..=steps).map(|number| format!("+OK\r\n:{number}\r\n")).collect()
+}
+
+fn long_pipeline() -> String {
+    pipeline_of(STEPS)
+}
+
 fn long_replies() -> String {
-    (1..=STEPS).map(|number| format!("+OK\r\n:{number}\r\n")).collect()
+    replies_of(STEPS)
 }
 
 /// How many commands of the long pipeline have run, which must be the first ones.
@@ -45,7 +54,12 @@ fn all_steps_are_done(weir: &Weir) {
     weir.comes_to_rest();
 }
 
-/// Waits until some of the pipeline has run, and not all of it.
+/// How many to try one after the other, where something has to come in the middle and the machine may be slow.
+fn more_and_more_steps() -> impl Iterator<Item = usize> {
+    (0..8).map(|doubled| STEPS << doubled)
+}
+
+/// Waits until some of the pipeline has run, and perhaps all of it.
 #[track_caller]
 fn in_the_middle(weir: &Weir) {
     eventually("the pipeline has begun", || steps_done(weir) > 0);
@@ -138,12 +152,14 @@ fn what_is_left_is_executed_up_to_quit_and_not_beyond() {
 
 #[test]
 fn what_a_killed_client_has_left_is_not_executed() {
+    // Nobody waits for the end of so many.
+    const STEPS: usize = 10_000;
     let weir = weir();
     for leaves in [false, true] {
         weir.wire().call(&["DEL", "log"]);
         let mut wire = weir.wire();
         let address = wire.address();
-        wire.send(long_pipeline());
+        wire.send(pipeline_of(STEPS));
         in_the_middle(&weir);
         if leaves {
             wire.finish();
@@ -220,21 +236,26 @@ fn messages_find_their_place_between_the_replies_of_several_turns() {
     // In RESP3 it goes on with slow commands while messages come.
     let mut wire = weir.wire();
     assert!(wire.call(&["HELLO", "3"]).starts_with('%'));
-    wire.send("SUBSCRIBE fresh\r\n".to_owned() + &long_pipeline());
-    in_the_middle(&weir);
-    assert_eq!(other.call(&["PUBLISH", "fresh", "b"]), ":1");
-    let (mut replies, mut messages) = (Vec::new(), 0);
-    while replies.len() < 2 * STEPS {
-        match wire.reply() {
-            push if push.starts_with(">3 $9 subscribe") => {}
-            push if push.starts_with('>') => {
-                assert_eq!(push, ">3 $7 message $5 fresh $1 b");
-                messages += 1;
+    assert!(wire.call(&["SUBSCRIBE", "fresh"]).starts_with('>'));
+    let came_between = |steps: usize| {
+        wire.send(pipeline_of(steps));
+        in_the_middle(&weir);
+        assert_eq!(other.call(&["PUBLISH", "fresh", "b"]), ":1");
+        let (mut replies, mut behind) = (Vec::new(), None);
+        while replies.len() < 2 * steps || behind.is_none() {
+            match wire.reply() {
+                push if push.starts_with('>') => {
+                    assert_eq!(push, ">3 $7 message $5 fresh $1 b");
+                    assert_eq!(behind.replace(replies.len()), None, "it came twice");
+                }
+                reply => replies.push(reply + "\r\n"),
             }
-            reply => replies.push(reply + "\r\n"),
         }
-    }
-    assert_eq!((replies.concat(), messages), (long_replies(), 1));
+        assert_eq!(replies.concat(), replies_of(steps));
+        other.call(&["DEL", "log"]);
+        behind < Some(2 * steps)
+    };
+    assert!(more_and_more_steps().any(came_between));
 }
 
 #[test]
@@ -242,14 +263,20 @@ fn a_pause_holds_back_what_is_left_and_who_leaves_meanwhile_is_forgotten() {
     let weir = weir();
     let mut other = weir.wire();
     for leaves in [false, true] {
-        other.call(&["DEL", "log"]);
-        let mut wire = weir.wire();
+        let begin = |steps: usize| {
+            other.call(&["DEL", "log"]);
+            let mut wire = weir.wire();
+            wire.send(pipeline_of(steps));
+            in_the_middle(&weir);
+            other.ask("CLIENT PAUSE 100000 WRITE\r\n", "+OK\r\n");
+            let done = steps_done(&weir);
+            if done == steps {
+                other.ask("CLIENT UNPAUSE\r\n", "+OK\r\n");
+            }
+            (done < steps).then_some((steps, done, wire))
+        };
+        let (steps, done, mut wire) = more_and_more_steps().find_map(begin).expect("a pause in the middle");
         let address = wire.address();
-        wire.send(long_pipeline());
-        in_the_middle(&weir);
-        other.ask("CLIENT PAUSE 100000 WRITE\r\n", "+OK\r\n");
-        let done = steps_done(&weir);
-        assert!(done < STEPS, "the pause came too late");
         eventually("it is held back", || weir.client_field(&address, "flags").is_some_and(|flags| flags.contains('b')));
         assert_eq!(steps_done(&weir), done);
         if leaves {
@@ -260,8 +287,8 @@ fn a_pause_holds_back_what_is_left_and_who_leaves_meanwhile_is_forgotten() {
             assert_eq!(steps_done(&weir), done);
         } else {
             other.ask("CLIENT UNPAUSE\r\n", "+OK\r\n");
-            wire.expect(long_replies());
-            assert_eq!(steps_done(&weir), STEPS);
+            wire.expect(replies_of(steps));
+            assert_eq!(steps_done(&weir), steps);
         }
     }
 }
@@ -270,12 +297,14 @@ fn a_pause_holds_back_what_is_left_and_who_leaves_meanwhile_is_forgotten() {
 fn what_was_sent_behind_a_slow_script_runs_although_its_sender_has_gone() {
     let weir = weir();
     let mut other = weir.wire();
-    let script = "local n = 0 while n < 20000000 do n = n + 1 end return redis.call('rpush', KEYS[1], 0)";
+    let script = format!("{UNTIL_TOLD} return redis.call('rpush', KEYS[1], 0)");
+    let_scripts_list_clients(&weir);
     let mut wire = weir.wire();
-    wire.send(request(&["EVAL", script, "1", "began"]));
+    wire.send(request(&["EVAL", &script, "1", "began"]));
     wire.send(long_pipeline());
     eventually("others are told", || other.call(&["PING"]).starts_with("-BUSY"));
     drop(wire);
+    tell(&mut other);
     eventually("the script is over", || other.call(&["EXISTS", "began"]) == ":1");
     drop(other);
     all_steps_are_done(&weir);
@@ -345,16 +374,15 @@ fn an_output_limit_counts_replies_of_all_turns_and_ends_the_connection_for_good(
 
 #[test]
 fn endless_pipelines_hold_up_neither_others_nor_timers_nor_periodic_work() {
-    let weir = Weir::with(["--enable-debug-command", "local", "--timeout", "1", "--hz", "50"]);
+    let weir = Weir::with(["--enable-debug-command", "local", "--timeout", "2", "--hz", "50"]);
     let mut other = weir.wire();
     let mut idle = weir.wire();
     idle.ask("PING\r\n", "+PONG\r\n");
     assert_eq!(other.call(&["SET", "short-lived", "v", "PX", "300"]), "+OK");
     let mut waiting = weir.wire();
     waiting.send("BLPOP list 0.5\r\n");
+    let over = [thread::spawn(move || waiting.rest()), thread::spawn(move || idle.rest())];
     let greedy: Vec<Wire> = (0..4).map(|_| weir.wire()).collect();
-    let began = Instant::now();
-    let is_over = move || began.elapsed() > Duration::from_millis(2500);
     let work: Vec<_> = greedy
         .into_iter()
         .map(|mut wire| {
@@ -368,16 +396,15 @@ fn endless_pipelines_hold_up_neither_others_nor_timers_nor_periodic_work() {
         })
         .collect();
     let mut longest = Duration::ZERO;
-    while !is_over() {
-        let asked = Instant::now();
-        other.ask("PING\r\n", "+PONG\r\n");
-        longest = longest.max(asked.elapsed());
+    while !over.iter().all(thread::JoinHandle::is_finished) {
+        let ((), took) = weir.time(|| other.ask("PING\r\n", "+PONG\r\n"));
+        longest = longest.max(took);
         // Who is new is let in.
         weir.wire().ask("PING\r\n", "+PONG\r\n");
     }
     assert!(longest < Duration::from_millis(500), "{longest:?}");
-    assert_eq!(String::from_utf8_lossy(&waiting.rest()), "*-1\r\n");
-    assert!(idle.is_closed());
+    let said = over.map(|one| String::from_utf8_lossy(&one.join().expect("it is ended")).into_owned());
+    assert_eq!(said, ["*-1\r\n", ""]);
     assert_eq!(weir.info("expired_keys"), 1);
     for (address, reading) in work {
         assert_eq!(other.call(&["CLIENT", "KILL", "ADDR", &address]), ":1");
