@@ -454,11 +454,16 @@ impl Broker {
                 self.has_news(ground, name)
             }
             Due::Unpark => {
-                self.change(ground, key, |queue| {
-                    queue.unpark(id);
-                    (true, ())
+                let unparked = self.change(ground, key, |queue| {
+                    let unparked = queue.unpark(id);
+                    (unparked, unparked)
                 })?;
-                self.drop_outdated(ground, name, id)?;
+                if unparked == Some(true) {
+                    // Whoever repeats it looks at no clock: without this it would wait there still, and count for no limit.
+                    self.feed_set(ground, name, &[id])?;
+                    ground.effects.changed(1);
+                    self.drop_outdated(ground, name, id)?;
+                }
                 self.has_news(ground, name)
             }
             Due::Lease => self.come_back(ground, name, id, Back::FAILED),
