@@ -369,6 +369,27 @@ fn memory_stays_bounded_while_a_slow_disk_takes_a_snapshot_and_changes_go_on_whe
 }
 
 #[test]
+fn what_is_due_in_a_queue_does_not_wait_for_the_disk_that_takes_a_snapshot() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let allowed = Arc::new(AtomicUsize::new(0));
+    let disk = SlowDisk { disk: RealDisk, allowed: Arc::clone(&allowed) };
+    let mut world = World::on_disk(folder.path(), &[], Arc::new(disk));
+    world.call(&["MQ.QUEUE", "DECLARE", "q"]);
+    world.call(&["MQ.PUSH", "q", "later", "DELAY", "50"]);
+    assert!(world.call(&["BGSAVE"]).starts_with('+'));
+    while world.host.server.idle_time().is_zero() {
+        world.host.turn();
+    }
+    in_process::move_clock(50_000);
+    world.host.server.begin_turn();
+    assert!(world.host.server.idle_time().is_zero());
+    world.host.turn();
+    assert!(!world.host.server.idle_time().is_zero() && world.is_saving());
+    assert!(world.call(&["MQ.GET", "COMPACT", "QUEUES", "1", "q"]).contains("later"));
+    allowed.store(usize::MAX, Ordering::SeqCst);
+}
+
+#[test]
 fn a_snapshot_is_of_one_moment_whatever_changes_while_it_is_written() {
     for seed in 0..SEEDS {
         let folder = tempfile::tempdir().expect("a folder");

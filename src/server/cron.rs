@@ -136,12 +136,9 @@ impl Server {
         if snapshot == SnapshotWants::ASlice {
             return Duration::ZERO;
         }
-        if snapshot == SnapshotWants::ALook
+        let looks = snapshot == SnapshotWants::ALook
             || self.is_migrating()
-            || self.cron.expiry_rebuilding && self.expires_actively()
-        {
-            return STEP_EVERY;
-        }
+            || self.cron.expiry_rebuilding && self.expires_actively();
         // While it is paused, only what others wait for counts.
         let mut next_ms = if self.cron_paused { self.store.now_ms() + PAUSED_IDLE_MS } else { self.cron.next_ms };
         if let Some((_, until_ms)) = self.pause.current() {
@@ -159,7 +156,8 @@ impl Server {
             // What is being freed comes back in portions.
             next_ms = next_ms.min(self.store.now_ms() + TIDY_EVERY_AWAITED_MS);
         }
-        Duration::from_millis(u64::try_from(next_ms - self.store.now_ms()).unwrap_or(0))
+        let idle = Duration::from_millis(u64::try_from(next_ms - self.store.now_ms()).unwrap_or(0));
+        if looks { idle.min(STEP_EVERY) } else { idle }
     }
 
     /// Whether as much time has gone by since the last slice of expiry as that slice took, or nobody wants anything: while
