@@ -26,6 +26,7 @@ use model::Model;
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::thread;
+use std::time::{Duration, Instant};
 use steps::{Rng, Step};
 use weir::store::ValueRef;
 
@@ -41,6 +42,8 @@ const STEPS_A_LIFE: u64 = 250;
 const STEPS_A_REWRITE: u64 = 200;
 /// Turns of the loop that one moment may take.
 const TURNS_MAX: usize = 200_000;
+/// For so long a thread or a disk may be busy with other things.
+const PATIENCE: Duration = Duration::from_secs(120);
 /// Steps that are told of a run that fails.
 const TOLD: usize = 40;
 
@@ -101,11 +104,12 @@ impl World {
         self.call(&words.split(' ').map(str::to_owned).collect::<Vec<_>>())
     }
 
-    /// Does what is due at this moment.
+    /// Does what is due at this moment. The server may be busy for longer, with what has nothing to do with queues.
     fn settle(&mut self) {
         for _ in 0..TURNS_MAX {
             self.host.turn();
-            if !self.host.server.idle_time().is_zero() {
+            let broker = &self.host.server.broker;
+            if !broker.has_news_of_policies() && broker.next_alarm_ms().is_none_or(|due_ms| due_ms > now_ms()) {
                 return;
             }
         }
@@ -163,7 +167,8 @@ impl World {
 
     /// Lets threads work, but no time pass, as long as INFO has all of these fields.
     fn wait_while(&mut self, fields: &[&str]) {
-        for _ in 0..TURNS_MAX {
+        let began = Instant::now();
+        while began.elapsed() < PATIENCE {
             let text = self.say("INFO persistence");
             if !fields.iter().all(|field| text.contains(&format!("\n{field}\r"))) {
                 return;
@@ -202,7 +207,8 @@ impl World {
 }
 
 fn wait_until_loaded(host: &mut InProcess) {
-    for _ in 0..TURNS_MAX {
+    let began = Instant::now();
+    while began.elapsed() < PATIENCE {
         host.turn();
         if !host.server.is_loading() {
             return;
