@@ -40,7 +40,7 @@ LEFT_ALONE = set(
 class Peer:
     """One connection, by hand: what it sends is what the check says, byte by byte."""
 
-    def __init__(self, target, log_in=True, timeout=5.0):
+    def __init__(self, target, log_in=True, timeout=60.0):
         self.socket = socket.create_connection((target.host, target.port), timeout=timeout)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.received = b""
@@ -132,11 +132,27 @@ def frame(*words):
 # --- The witness -------------------------------------------------------------------------------------------------------
 
 
-def witness(target, stop, result):
-    """Asks until told to stop; puts (questions, slowest answer in seconds, problems) into `result`."""
-    asked, slowest, problems = 0, 0.0, []
+def waited_seconds(who):
+    """How long a thread of this machine could have gone on so far while others had the processors; 0 where nobody says so."""
     try:
-        with Peer(target, timeout=30) as peer:
+        with open(f"/proc/{who}/schedstat", encoding="ascii") as figures:
+            return int(figures.read().split()[1]) / 1e9
+    except (OSError, IndexError, ValueError):
+        return 0.0
+
+
+def witness(target, server_pid, stop, result):
+    """Asks until told to stop; puts (questions, slowest answer in seconds, problems) into `result`.
+
+    What an answer takes because the machine is busy with something else is not the server's doing and does not count.
+    """
+    asked, slowest, problems = 0, 0.0, []
+
+    def waited():
+        return waited_seconds("thread-self") + (waited_seconds(server_pid) if server_pid else 0.0)
+
+    try:
+        with Peer(target, timeout=120) as peer:
             while not stop.is_set():
                 value = f"{asked}:{'v' * (asked % 500)}".encode()
                 for words, wanted in (
@@ -144,9 +160,9 @@ def witness(target, stop, result):
                     (("SET", "witness", value), b"OK"),
                     (("GET", "witness"), value),
                 ):
-                    began = time.monotonic()
+                    began, before = time.monotonic(), waited()
                     got = peer.call(*words)
-                    took = time.monotonic() - began
+                    took = max(0.0, time.monotonic() - began - (waited() - before))
                     slowest = max(slowest, took)
                     if got != wanted:
                         problems.append(f"{words[0]} answered {got!r:.60}")
@@ -189,7 +205,7 @@ def lies_are_answered(target):
     for name, data, words in PROTOCOL_ERRORS:
         with Peer(target) as peer:
             peer.send(data)
-            got, closed = peer.rest(3)
+            got, closed = peer.rest(60)
             assert b"-ERR Protocol error" in got and words in got, f"{name}: answered {got[:80]!r}"
             assert closed, f"{name}: the connection stays open"
     for name, data in HARMLESS:
@@ -209,7 +225,7 @@ def strangers_may_claim_little(target):
     ):
         with Peer(target, log_in=False) as peer:
             peer.send(data)
-            got, closed = peer.rest(3)
+            got, closed = peer.rest(60)
             assert words in got and closed, f"{data!r}: answered {got[:80]!r}, closed: {closed}"
     with Peer(target, log_in=False) as peer:
         got = peer.call("GET", "witness")
@@ -279,7 +295,7 @@ def unread_replies_are_bounded(target):
 
 
 def a_byte_a_second_is_waited_for(target):
-    with Peer(target, timeout=10) as peer:
+    with Peer(target, timeout=60) as peer:
         for byte in b"PING\r\n":
             peer.send(bytes([byte]))
             time.sleep(1)
@@ -289,7 +305,7 @@ def a_byte_a_second_is_waited_for(target):
 def connections_come_and_go(target, dice, seconds):
     began, made = time.monotonic(), 0
     while made < min(CONNECTS_MAX, seconds * CONNECTS_A_SECOND) and time.monotonic() - began < seconds * 4:
-        peer = socket.create_connection((target.host, target.port), timeout=5)
+        peer = socket.create_connection((target.host, target.port), timeout=60)
         # Half of them leave with a reset.
         if made % 2:
             peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -422,7 +438,8 @@ def main():
 
     before = target.info()
     stop, result = multiprocessing.Event(), multiprocessing.Queue()
-    watching = multiprocessing.Process(target=witness, args=(target, stop, result), daemon=True)
+    server_pid = before["process_id"] if target.host in ("127.0.0.1", "::1", "localhost") else None
+    watching = multiprocessing.Process(target=witness, args=(target, server_pid, stop, result), daemon=True)
     watching.start()
     # The slowest of them goes on beside the others.
     dripping = threading.Thread(target=carry_out, args=(a_byte_a_second_is_waited_for, (target,)))
@@ -432,7 +449,7 @@ def main():
     dripping.join()
     stop.set()
     try:
-        asked, slowest, problems = result.get(timeout=60)
+        asked, slowest, problems = result.get(timeout=180)
     except Exception:
         asked, slowest, problems = 0, 0.0, ["the witness gave no account"]
     watching.join(timeout=10)
@@ -447,7 +464,7 @@ def main():
         with Peer(target) as peer:
             peer.call("DEL", "witness")
         # Closed connections' buffers are freed within a few turns of the server's clock.
-        end = time.monotonic() + 5
+        end = time.monotonic() + 60
         while True:
             after = target.info()
             left = int(after["used_memory"]) - int(before["used_memory"])

@@ -234,7 +234,7 @@ class Soak:
 
     def settled(self):
         """Figures once only the control connection is left, and memory does not become less any more."""
-        end = time.monotonic() + 20
+        end = time.monotonic() + 120
         before = None
         while True:
             info = self.info()
@@ -250,7 +250,7 @@ class Soak:
         connections = []
         for _ in range(size):
             connection = self.connect(state.over_tls)
-            connection.socket.settimeout(10)
+            connection.socket.settimeout(60)
             self.number += 1
             sent, _ = state.make(self.number)
             raw = state.over_tls == "raw"
@@ -289,12 +289,12 @@ class Soak:
         self.until("can be killed", lambda: self.control.call("SCRIPT", "KILL") == b"+OK")
         self.until("has ended", lambda: self.control.call("PING") == b"+PONG")
         if not leaves_first:
-            connection.socket.settimeout(10)
+            connection.socket.settimeout(60)
             connection.socket.recv(1)
             self.break_off(connection)
 
     def until(self, what, is_so):
-        end = time.monotonic() + 10
+        end = time.monotonic() + 60
         while not is_so():
             assert time.monotonic() < end, f"not so: the script {what}"
 

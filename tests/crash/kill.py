@@ -28,7 +28,7 @@ import time
 # What everysec promises: the file is forced to disk every second, and what waits for that is written at the latest when
 # two have gone by.
 EVERYSEC_LOSS_S = 2.0
-START_DEADLINE_S = 30.0
+START_DEADLINE_S = 120.0
 PIPELINE_MAX = 16
 END = b"\r\n"
 
@@ -44,7 +44,7 @@ class Failure(bytes):
 class Connection:
     def __init__(self, path):
         self.socket = socket.socket(socket.AF_UNIX)
-        self.socket.settimeout(30)
+        self.socket.settimeout(120)
         self.socket.connect(str(path))
         self.buffer = b""
 
@@ -132,6 +132,17 @@ class Server:
     def kill(self):
         self.process.send_signal(signal.SIGKILL)
         self.process.wait()
+
+    def waited_s(self):
+        """How long its threads together could have gone on so far while others had the processors."""
+        waited_ns = 0
+        for figures in pathlib.Path(f"/proc/{self.process.pid}/task").glob("*/schedstat"):
+            try:
+                waited_ns += int(figures.read_text().split()[1])
+            except (OSError, IndexError, ValueError):
+                # The thread has ended, or the system does not say.
+                pass
+        return waited_ns / 1e9
 
     def log_tail(self):
         return "\n".join((self.folder / "log").read_text(errors="replace").splitlines()[-30:])
@@ -375,6 +386,7 @@ def main():
     try:
         control = server.ready()
         for number in range(given.rounds):
+            waited_s = server.waited_s()
             writers = [Writer(model, server.path, chance.getrandbits(64)) for model in models]
             for writer in writers:
                 writer.start()
@@ -385,6 +397,8 @@ def main():
                 time.sleep(wait_s * chance.random())
                 control.call("BGREWRITEAOF")
             time.sleep(wait_s)
+            # A machine that is busy with something else keeps a server from its promise for as long.
+            late_s = server.waited_s() - waited_s if given.fsync == "everysec" else 0.0
             killed = time.monotonic()
             server.kill()
             control.close()
@@ -401,7 +415,7 @@ def main():
                 in_loading += 1
             control = server.ready()
             for writer in writers:
-                count, lost_s = check(writer, contents(control, writer.model), killed, allowed_s)
+                count, lost_s = check(writer, contents(control, writer.model), killed, allowed_s + late_s)
                 requests += len(writer.acknowledged)
                 unacknowledged += max(0, count - len(writer.acknowledged))
                 lost += max(0, len(writer.acknowledged) - count)

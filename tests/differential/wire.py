@@ -11,7 +11,7 @@ What must stay true: a frame is exactly the bytes of one reply, and `parse` keep
 import socket
 
 END = b"\r\n"
-REPLY_TIMEOUT_S = 10.0
+REPLY_TIMEOUT_S = 60.0
 
 
 class Lost(Exception):

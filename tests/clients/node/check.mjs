@@ -53,7 +53,7 @@ class Server {
   }
 }
 
-async function until(condition, milliseconds = 5000) {
+async function until(condition, milliseconds = 50_000) {
   const end = Date.now() + milliseconds;
   while (!(await condition())) {
     assert.ok(Date.now() < end, 'it did not come true in time');

@@ -50,7 +50,7 @@ const work = (processor, { queue = {}, worker = {} } = {}) => {
   return { queue: made, events, worker: worked };
 };
 
-const until = async (condition, seconds = 20) => {
+const until = async (condition, seconds = 50) => {
   const end = Date.now() + seconds * 1000;
   while (!(await condition())) {
     assert.ok(Date.now() < end, 'it did not come true in time');
@@ -62,7 +62,7 @@ check('a job is added, worked on, and its result comes back', async () => {
   const { queue, events } = work(async (job) => job.data.a + job.data.b);
   await events.waitUntilReady();
   const job = await queue.add('sum', { a: 2, b: 3 });
-  assert.equal(await job.waitUntilFinished(events, 20_000), 5);
+  assert.equal(await job.waitUntilFinished(events, 50_000), 5);
   assert.equal(await job.getState(), 'completed');
   assert.deepEqual(await queue.getJobCounts('completed', 'failed', 'waiting'), { completed: 1, failed: 0, waiting: 0 });
 });
@@ -87,7 +87,7 @@ check('a delayed job comes when its time has come', async () => {
   await events.waitUntilReady();
   const job = await queue.add('later', {}, { delay: 700 });
   assert.equal(await job.getState(), 'delayed');
-  const after = await job.waitUntilFinished(events, 20_000);
+  const after = await job.waitUntilFinished(events, 50_000);
   assert.ok(after >= 690, `after ${after} ms`);
 });
 
@@ -100,10 +100,10 @@ check('a job that fails is tried again, and at last put aside', async () => {
   });
   await events.waitUntilReady();
   const job = await queue.add('stubborn', {}, { attempts: 5, backoff: { type: 'exponential', delay: 50 } });
-  assert.equal(await job.waitUntilFinished(events, 20_000), 'at last');
+  assert.equal(await job.waitUntilFinished(events, 50_000), 'at last');
   assert.equal(tries, 3);
   const hopeless = await queue.add('hopeless', {}, { attempts: 2, backoff: { type: 'fixed', delay: 20 } });
-  await assert.rejects(hopeless.waitUntilFinished(events, 20_000), /not yet/);
+  await assert.rejects(hopeless.waitUntilFinished(events, 50_000), /not yet/);
   assert.equal(await queue.getFailedCount(), 1);
 });
 
@@ -140,7 +140,7 @@ check('a flow works on children before their parent, which sees their results', 
   const flow = open(new FlowProducer({ connection }));
   const child = (value) => ({ name: 'child', queueName: queue.name, data: { value } });
   const tree = await flow.add({ name: 'parent', queueName: queue.name, children: [1, 2, 3, 4].map(child) });
-  assert.equal(await tree.job.waitUntilFinished(events, 20_000), 10);
+  assert.equal(await tree.job.waitUntilFinished(events, 50_000), 10);
 });
 
 check('a limit on the rate of jobs holds', async () => {
@@ -160,7 +160,7 @@ check('progress and logs of a job are told', async () => {
   const heard = [];
   events.on('progress', ({ data }) => heard.push(data));
   const job = await queue.add('told', {});
-  await job.waitUntilFinished(events, 20_000);
+  await job.waitUntilFinished(events, 50_000);
   await until(() => heard.length === 1);
   assert.deepEqual(heard, [50]);
   assert.deepEqual((await queue.getJobLogs(job.id)).logs, ['half way']);

@@ -82,7 +82,7 @@ def pairs(reply):
     return {text(key): value for key, value in items}
 
 
-def wait_until(condition, seconds=5.0):
+def wait_until(condition, seconds=60.0):
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "it did not come true in time"
@@ -184,7 +184,7 @@ def reset_and_quit_end_what_the_connection_was(server):
     r.client_setname("to-be-reset")
     expect(text(r.execute_command("RESET")), "RESET")
     # The connection is as new: no name, RESP2, the first database, and not logged in where a password is asked for.
-    with socket.create_connection((server.host, server.port), timeout=5) as connection:
+    with socket.create_connection((server.host, server.port), timeout=60) as connection:
         connection.sendall(b"PING\r\nQUIT\r\nPING\r\n")
         said = b""
         while block := connection.recv(1024):

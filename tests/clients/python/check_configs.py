@@ -21,7 +21,7 @@ import time
 
 import redis
 
-WAIT_SECONDS_MAX = 20.0
+WAIT_SECONDS_MAX = 120.0
 
 
 class Program:
@@ -117,11 +117,14 @@ def check_lock(r, url, examples):
     words = [sys.executable, os.path.join(examples, "lock.py"), url, store, name]
     with Program([*words, "ada", "3"]) as absent:
         first = int(absent.wait_for(r"^ada has the lock, token (\d+)$").group(1))
+        # Until the other has written, however long that takes.
+        absent.process.send_signal(signal.SIGSTOP)
         with Program([*words, "bob"]) as waiting:
             second = int(waiting.wait_for(r"^bob has the lock, token (\d+)$").group(1))
             assert second > first, (first, second)
             waiting.wait_for("^bob has written$")
             assert waiting.process.wait(WAIT_SECONDS_MAX) == 0, waiting.said
+        absent.process.send_signal(signal.SIGCONT)
         absent.wait_for("^ada comes too late")
         assert absent.process.wait(WAIT_SECONDS_MAX) == 0, absent.said
     assert r.hget(f"{name}:result", "by") == "bob"

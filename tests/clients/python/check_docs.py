@@ -28,8 +28,8 @@ import types
 
 import redis
 
-REPLY_SECONDS_MAX = 15.0
-PUSH_SECONDS_MAX = 5.0
+REPLY_SECONDS_MAX = 60.0
+PUSH_SECONDS_MAX = 60.0
 ID = re.compile(r"\b1[78]\d{11}-\d+|\b45\d{14}\b")
 TIME = re.compile(r"\b1[78]\d{11}\b(?!-\d)")
 

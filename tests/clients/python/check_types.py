@@ -239,11 +239,11 @@ def workers_wait_for_a_queue(server):
     workers = [server.client() for _ in range(3)]
     results = []
     for number, worker in enumerate(workers):
-        results.append(in_thread(lambda worker=worker: worker.blpop(["other", "queue"], timeout=20)))
+        results.append(in_thread(lambda worker=worker: worker.blpop(["other", "queue"], timeout=100)))
         until_waiting(r, number + 1)
     r.rpush("queue", "a", "b")
     r.rpush("other", "c")
-    got = [result.get(timeout=10) for result in results]
+    got = [result.get(timeout=60) for result in results]
     expect([tuple(pair) for pair in got], [(b"queue", b"a"), (b"queue", b"b"), (b"other", b"c")])
     expect(r.blpop("queue", timeout=0.05), None)
     until_waiting(r, 0)
@@ -254,17 +254,17 @@ def every_kind_of_waiting_is_served(server):
     r = server.client()
     r.delete("from", "to", "board", "stream")
     waiting = [
-        in_thread(lambda c=server.client(): c.blmove("from", "to", 20)),
-        in_thread(lambda c=server.client(): c.bzpopmin("board", 20)),
-        in_thread(lambda c=server.client(): c.xread({"stream": "$"}, block=20000)),
-        in_thread(lambda c=server.client(): c.blmpop(20, 1, "third", direction="LEFT")),
+        in_thread(lambda c=server.client(): c.blmove("from", "to", 100)),
+        in_thread(lambda c=server.client(): c.bzpopmin("board", 100)),
+        in_thread(lambda c=server.client(): c.xread({"stream": "$"}, block=100_000)),
+        in_thread(lambda c=server.client(): c.blmpop(100, 1, "third", direction="LEFT")),
     ]
     until_waiting(r, len(waiting))
     r.lpush("from", "x")
     r.zadd("board", {"m": 1.5})
     r.xadd("stream", {"f": "v"}, id="1-1")
     r.lpush("third", "y")
-    moved, popped, read, multi = (result.get(timeout=10) for result in waiting)
+    moved, popped, read, multi = (result.get(timeout=60) for result in waiting)
     expect(moved, b"x")
     expect(tuple(popped), (b"board", b"m", 1.5))
     assert b"1-1" in repr(read).encode(), read

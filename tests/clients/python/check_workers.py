@@ -16,7 +16,7 @@ import time
 
 import redis
 
-WAIT_SECONDS_MAX = 20.0
+WAIT_SECONDS_MAX = 120.0
 
 
 def wait_until(condition, what):
