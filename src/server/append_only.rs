@@ -424,12 +424,12 @@ impl Server {
         growth >= percentage
     }
 
-    /// What BGREWRITEAOF does.
+    /// What BGREWRITEAOF does. In a transaction it is put off until that is over: its changes belong to one side.
     pub(super) fn ask_for_rewrite(&mut self) -> Result<RewriteAnswer, NotDone> {
         if self.append_only.rewrite.is_some() {
             return Ok(RewriteAnswer::InProgress);
         }
-        if self.snapshots.purpose().is_some() {
+        if self.snapshots.purpose().is_some() || !self.effects.may_block {
             self.append_only.failures = 0;
             self.append_only.not_before_s = 0;
             self.append_only.scheduled = true;
@@ -678,6 +678,13 @@ impl Server {
             self.append_only.scheduled = true;
             tracing::warn!(
                 "AOF was enabled but there is already a background operation. An AOF background was scheduled to start when possible."
+            );
+            return Ok(());
+        }
+        if !self.effects.may_block {
+            self.append_only.scheduled = true;
+            tracing::info!(
+                "AOF was enabled during a transaction. An AOF background was scheduled to start when possible."
             );
             return Ok(());
         }

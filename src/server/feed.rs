@@ -46,6 +46,8 @@ pub(super) struct Feed {
 struct Unit {
     /// Where it begins.
     begin: usize,
+    /// Where the choice of its database ends, if it begins with that; else something in front of it.
+    selected: usize,
     commands: usize,
 }
 
@@ -66,6 +68,7 @@ impl Feed {
         // The unit that is not over, of a script that takes long, may be large, and turns are many.
         if self.unit.begin > 0 {
             self.bytes.drain(..self.unit.begin);
+            self.unit.selected = self.unit.selected.saturating_sub(self.unit.begin);
             self.unit.begin = 0;
             self.bytes.shrink_to(KEEP_BYTES);
         }
@@ -86,6 +89,9 @@ impl Feed {
             self.db = Some(db);
             let number = format_u64(db as u64);
             append_words(&mut self.bytes, 2, [b"SELECT".as_slice(), &number].into_iter());
+            if self.unit.commands == 0 {
+                self.unit.selected = self.bytes.len();
+            }
         }
     }
 
@@ -124,11 +130,12 @@ impl Feed {
 
     fn end_unit(&mut self) {
         if self.unit.commands > 1 {
-            let begin = self.unit.begin;
+            // The database is chosen in front of it, as whoever reads such files expects.
+            let begin = self.unit.begin.max(self.unit.selected);
             self.bytes.splice(begin..begin, MULTI.iter().copied());
             self.bytes.extend_from_slice(EXEC);
         }
-        self.unit = Unit { begin: self.bytes.len(), commands: 0 };
+        self.unit = Unit { begin: self.bytes.len(), ..Unit::default() };
     }
 }
 
