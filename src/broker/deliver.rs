@@ -419,26 +419,6 @@ impl Broker {
         Ok(true)
     }
 
-    /// Removes ready messages, at most `max`. Says how many.
-    ///
-    /// # Errors
-    /// There is no such queue.
-    pub fn purge(&mut self, ground: &mut Ground<'_>, name: &[u8], max: usize) -> Result<usize, Error> {
-        let key = ground.store.key(name);
-        let gone = self.change(ground, key, |queue| {
-            let gone = queue.purge(max);
-            queue.counters_mut().count_left(Left::Dropped, gone.len() as u64);
-            (!gone.is_empty(), gone)
-        })?;
-        let gone = gone.ok_or_else(|| Error::mq_no_queue(name))?;
-        if !gone.is_empty() {
-            ground.effects.changed(gone.len() as u64);
-            self.feed_end(ground, name, &gone);
-            self.happened.messages.count_left(Left::Dropped, gone.len() as u64);
-        }
-        Ok(gone.len())
-    }
-
     /// Does what is due for a message.
     pub(super) fn act(&mut self, ground: &mut Ground<'_>, name: &[u8], id: MessageId, due: Due) -> Result<(), Error> {
         let key = ground.store.key(name);

@@ -4,6 +4,7 @@
 //!  MQ.EFFECT PUT parcel n (queue id meta)*    a message is in queues
 //!  MQ.EFFECT SET queue n (id meta)*           what is known of messages beside what they are
 //!  MQ.EFFECT END queue n id*                  messages have gone
+//!  MQ.EFFECT PURGE queue n id*                what was in line has gone; these were out, or parked
 //!  MQ.EFFECT FIRE queue n (id key)*           delayed messages have taken their places
 //!  MQ.EFFECT PIECE key QUEUE|EXCHANGE piece   a part of all that is in a queue or an exchange, which follow each other
 //!  MQ.EFFECT WHOLE key                        it is there, of the pieces before
@@ -110,6 +111,14 @@ impl Broker {
         }
     }
 
+    /// All that was in line has gone. `others` were not: where it is repeated they may be.
+    pub(super) fn feed_purge(&mut self, ground: &mut Ground<'_>, name: &[u8], others: &[MessageId]) {
+        self.feed_puts(ground);
+        let texts: Vec<_> = others.iter().map(|id| id.text()).collect();
+        let count = format_u64(others.len() as u64);
+        ground.effects.feed_list(&[b"MQ.EFFECT", b"PURGE", name, &count], texts.iter().map(|text| &**text));
+    }
+
     /// Delayed messages have taken their places.
     pub(super) fn feed_fired(&mut self, ground: &mut Ground<'_>, name: &[u8], fired: &[(MessageId, MessageId)]) {
         if !ground.effects.feeds() {
@@ -156,6 +165,19 @@ impl Broker {
                     let id = message_id(words.expect()?)?;
                     self.repeat(ground, name, |queue| queue.remove(id).is_some())?;
                 }
+            }
+            b"PURGE" => {
+                let name = words.expect()?;
+                let mut others = Vec::new();
+                for _ in 0..words.expect_int()? {
+                    others.push(message_id(words.expect()?)?);
+                }
+                let mut rest = None;
+                self.repeat(ground, name, |queue| {
+                    rest = Some(queue.purge_others(&others));
+                    true
+                })?;
+                ground.store.discard_elsewhere(Box::new(rest));
             }
             b"FIRE" => {
                 let name = words.expect()?;

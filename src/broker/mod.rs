@@ -25,6 +25,7 @@ mod effect;
 mod places;
 mod policies;
 mod publish;
+mod purge;
 mod schedules;
 mod timers;
 mod totals;
@@ -45,11 +46,17 @@ use crate::store::{BrokerChange, Key, Store, ValueRef};
 use hashbrown::HashMap;
 use places::Places;
 use policies::Policies;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use weir_structs::exchange::{Exchange, Sieve, Target};
 use weir_structs::pieces::BigPieces;
 use weir_structs::queue::{Counters, Figures, MessageId, Queue};
 use weir_structs::stream::NodeLimits;
+
+/// So many bindings of an exchange end in the same step as what they lead to; more are taken out later,
+const ENDED_AT_ONCE: usize = 16;
+/// so many in a row.
+const TIDIED_A_STEP: usize = 64;
 
 /// An id of a message as clients and files write it.
 ///
@@ -115,6 +122,8 @@ pub struct Broker {
     unfinished: HashMap<(usize, Box<[u8]>), BigPieces>,
     /// Moves of messages from one queue to the next that are under way.
     moves: usize,
+    /// Exchanges with bindings that have ended and are to be taken out.
+    untidy: BTreeSet<u64>,
     /// When a block of a stream is full.
     stream_limits: NodeLimits,
     /// Kept for their room.
@@ -293,9 +302,9 @@ impl Broker {
                 self.last_uid += 1;
                 exchange.set_uid(self.last_uid);
             }
-            let uid = exchange.uid();
+            let (uid, is_untidy) = (exchange.uid(), exchange.is_untidy());
             let destinations: Vec<(Target, Box<[u8]>)> =
-                exchange.bindings().map(|it| (it.target, it.name.into())).collect();
+                exchange.destinations().map(|(target, name)| (target, name.into())).collect();
             let destinations_of: Vec<Box<[u8]>> = destinations.iter().map(|(_, to)| to.clone()).collect();
             let places = self.places(db);
             let old = places.get(uid).map(|place| Arc::clone(&place.name));
@@ -306,28 +315,65 @@ impl Broker {
                 }
                 places.leads(name, target, &to);
             }
+            if is_untidy {
+                self.tidies(uid);
+            }
             return destinations_of;
         }
         Vec::new()
     }
 
-    /// Ends every binding that leads to a name.
+    /// Ends every binding that leads to a name. Where those of an exchange are many, they are taken out of it later.
     fn end_bindings_to(&mut self, ground: &mut Ground<'_>, target: Target, name: &[u8]) {
-        for source in self.places(ground.db).sources(target, name) {
-            self.places(ground.db).leads_no_more(&source, target, name);
-            self.hold_name(ground.store, ground.db, name);
-            let key = ground.store.key(&source);
+        let sources = self.places(ground.db).take_sources(target, name);
+        for source in &sources {
+            let key = ground.store.key(source);
             let Some(mut entry) = ground.store.db(ground.db).get_mut(key) else { continue };
-            let emptied = {
+            let (uid, emptied, is_untidy) = {
                 let mut value = entry.value_mut();
                 let Some(mut exchange) = value.exchange_mut() else { continue };
-                exchange.unbind_all(target, name) > 0 && exchange.is_empty() && exchange.options().auto_delete
+                let ended = exchange.end_all(target, name, ENDED_AT_ONCE);
+                let emptied = ended > 0 && exchange.is_empty() && exchange.options().auto_delete;
+                (exchange.uid(), emptied, exchange.is_untidy())
             };
             if emptied {
                 entry.remove();
-                ground.event("mq.exchange.delete", &source);
+                ground.event("mq.exchange.delete", source);
+            } else if is_untidy {
+                self.tidies(uid);
             }
         }
+        if !sources.is_empty() {
+            self.hold_name(ground.store, ground.db, name);
+        }
+    }
+
+    /// Bindings of an exchange have ended that are to be taken out.
+    fn tidies(&mut self, uid: u64) {
+        self.untidy.insert(uid);
+    }
+
+    /// Takes some bindings out that have ended. Gives the database in which that was; `None` if there are none.
+    pub fn tidy_bindings(&mut self, store: &mut Store, effects: &mut Effects) -> Option<usize> {
+        let uid = self.untidy.pop_first()?;
+        let place = self.databases.iter().enumerate().find_map(|(db, places)| Some((db, places.get(uid)?)));
+        // It may be gone itself.
+        let Some((db, place)) = place else { return Some(0) };
+        effects.feed_nothing();
+        let key = store.key(&place.name);
+        let goes_on = store.db(db).get_mut(key).is_some_and(|mut entry| {
+            let mut value = entry.value_mut_unheard();
+            value.exchange_mut().is_some_and(|mut exchange| exchange.uid() == uid && exchange.tidy(TIDIED_A_STEP))
+        });
+        if goes_on {
+            self.untidy.insert(uid);
+        }
+        Some(db)
+    }
+
+    /// Whether there are such bindings.
+    pub fn is_untidy(&self) -> bool {
+        !self.untidy.is_empty()
     }
 
     /// Whether a key must keep its name may have changed.

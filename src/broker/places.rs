@@ -69,7 +69,7 @@ pub enum PlaceKind {
 
 /// Something that an exchange leads to.
 type Destination = (Target, Arc<[u8]>);
-type Names = BTreeSet<Arc<[u8]>>;
+pub(super) type Names = BTreeSet<Arc<[u8]>>;
 
 /// Queues and exchanges of one database.
 #[derive(Debug, Default)]
@@ -247,6 +247,11 @@ impl Places {
                 self.sources.remove(&key);
             }
         }
+    }
+
+    /// Nothing leads to something any more. Gives what did, in the order of names.
+    pub(super) fn take_sources(&mut self, target: Target, name: &[u8]) -> Names {
+        self.sources.remove(&(target, Arc::from(name))).unwrap_or_default()
     }
 
     /// Whether any exchange leads to something.

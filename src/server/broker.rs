@@ -80,6 +80,7 @@ impl Server {
             || self.broker.has_orphans()
             || self.broker.has_news_of_policies()
             || self.bodies_are_busy()
+            || self.broker.is_untidy()
     }
 
     /// At the end of a turn: what is due in queues, and messages for their consumers.
@@ -102,6 +103,7 @@ impl Server {
                 .or_else(|| broker.remove_abandoned(store, effects))
                 .or_else(|| broker.give_back_left(store, effects, DISPATCH_STEP))
                 .or_else(|| broker.go_on_with_policies(store, effects))
+                .or_else(|| broker.tidy_bindings(store, effects))
                 .or_else(|| broker.run_due_schedule(store, effects))
                 .or_else(|| broker.run_alarm(store, effects))
                 .or_else(|| {

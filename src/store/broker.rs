@@ -72,7 +72,7 @@ impl Env {
                 self.broker_changes.push(BrokerChange::GoneQueue { uid: queue.uid(), figures: queue.figures() });
             }
             Big::Exchange(exchange) => {
-                let destinations = exchange.bindings().map(|bound| (bound.target, bound.name.into())).collect();
+                let destinations = exchange.destinations().map(|(target, name)| (target, name.into())).collect();
                 self.broker_changes.push(BrokerChange::GoneExchange { uid: exchange.uid(), destinations });
             }
             Big::Tree(tree) => self.registry_changes.push(RegistryChange::Gone { uid: tree.uid() }),

@@ -7,15 +7,15 @@ use std::fs;
 use std::time::Duration;
 use tempfile::TempDir;
 
-fn start(folder: TempDir, more: &[&str]) -> Weir {
+pub(crate) fn start(folder: TempDir, more: &[&str]) -> Weir {
     Start::appending("everysec").folder(folder).options(more.iter().copied()).start()
 }
 
-fn fresh(more: &[&str]) -> Weir {
+pub(crate) fn fresh(more: &[&str]) -> Weir {
     start(TempDir::new().expect("a temporary folder"), more)
 }
 
-trait Messages {
+pub(crate) trait Messages {
     /// Takes messages: their receipts and bodies.
     fn get(&mut self, words: &str) -> Vec<(String, String)>;
     /// Bodies alone.
@@ -37,7 +37,7 @@ impl Messages for Wire {
 }
 
 /// The strings of a reply, one behind the other.
-fn strings(reply: &str) -> Vec<String> {
+pub(crate) fn strings(reply: &str) -> Vec<String> {
     let mut words = reply.split(' ');
     let mut found = Vec::new();
     while let Some(word) = words.next() {
@@ -48,12 +48,12 @@ fn strings(reply: &str) -> Vec<String> {
     found
 }
 
-fn id_of(reply: &str) -> String {
+pub(crate) fn id_of(reply: &str) -> String {
     strings(reply).into_iter().next().unwrap_or_else(|| panic!("no id: {reply}"))
 }
 
 /// A client that can be sent frames.
-fn consumer(weir: &Weir) -> Wire {
+pub(crate) fn consumer(weir: &Weir) -> Wire {
     let mut wire = weir.wire();
     assert!(wire.run("HELLO 3").starts_with('%'));
     wire
@@ -61,7 +61,7 @@ fn consumer(weir: &Weir) -> Wire {
 
 /// The next delivery: its receipt and its body.
 #[track_caller]
-fn delivery(wire: &mut Wire) -> (String, String) {
+pub(crate) fn delivery(wire: &mut Wire) -> (String, String) {
     let frame = wire.reply();
     let strings = strings(&frame);
     assert!(frame.starts_with('>') && strings[0] == "mq.deliver", "{frame}");

@@ -11,6 +11,7 @@ mod acl;
 mod append_only;
 mod broker;
 mod broker_bodies;
+mod broker_steps;
 mod check_files;
 mod clients;
 mod configuration;

@@ -54,6 +54,20 @@ impl Bag {
         }
     }
 
+    /// Takes a number away, however often it is there.
+    pub(super) fn remove_all(&mut self, number: u32) {
+        let count = match self {
+            Bag::One(known, count) if *known == number => count,
+            Bag::Many(counts) => match counts.get_mut(&number) {
+                Some(count) => count,
+                None => return,
+            },
+            _ => return,
+        };
+        *count = 1;
+        self.remove(number);
+    }
+
     /// How many different numbers there are.
     pub(super) fn len(&self) -> usize {
         match self {

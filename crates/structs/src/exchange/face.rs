@@ -8,7 +8,11 @@
 //!  index           the type's own: which destinations does a message go to?
 //! ```
 //!
-//! What must stay true: all five are of the same bindings; a destination is there as long as a binding leads to it.
+//! Bindings to a destination that is gone can be very many. They end at once, and are taken out later, some at a time
+//! ([`Exchange::end_all`], [`Exchange::tidy`]): the destination loses its name, and what leads to it is passed over.
+//!
+//! What must stay true: all five are of the same bindings; a destination is there as long as a binding leads to it; nobody
+//! is shown a binding that has ended, but who reads the exchange as it was before.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::BuildHasher;
@@ -43,6 +47,12 @@ pub struct Exchange {
     by_name: SplitTable<u32>,
     by_destination: BTreeSet<(u32, u64)>,
     index: Index,
+    /// Destinations that have ended, and have bindings still.
+    ended: Vec<u32>,
+    /// How many bindings those have.
+    ended_bindings: usize,
+    /// How often it was frozen.
+    freezes: u64,
     /// Of keys, arguments and names.
     text_bytes: usize,
     pub(super) frozen: Frozen,
@@ -70,11 +80,15 @@ pub(super) struct Stored {
 struct Destination {
     target: Target,
     name: Box<[u8]>,
+    /// How many lead to it.
+    bindings: usize,
+    /// If it has ended: how often the exchange had been frozen by then.
+    ended: Option<u64>,
 }
 
 impl Default for Destination {
     fn default() -> Destination {
-        Destination { target: Target::Queue, name: Box::default() }
+        Destination { target: Target::Queue, name: Box::default(), bindings: 0, ended: None }
     }
 }
 
@@ -94,6 +108,9 @@ impl Exchange {
             by_name: SplitTable::default(),
             by_destination: BTreeSet::new(),
             index,
+            ended: Vec::new(),
+            ended_bindings: 0,
+            freezes: 0,
             text_bytes: 0,
             frozen: Frozen::default(),
         }
@@ -146,6 +163,7 @@ impl Exchange {
         let hash = stored.hash(&self.hasher);
         self.bindings.insert(number, stored);
         self.by_destination.insert((destination, number));
+        self.destinations[destination].bindings += 1;
         let (bindings, hasher) = (&self.bindings, &self.hasher);
         self.known.insert(hash, number, |number| bindings.get(number).map_or(0, |stored| stored.hash(hasher)));
         Ok(true)
@@ -174,6 +192,39 @@ impl Exchange {
         }
     }
 
+    /// Ends all bindings to a destination; returns how many. If they are more than `max` they are taken out later, by
+    /// [`Exchange::tidy`]. O(`max` × log bindings); in exchanges of type modhash and random O(bindings).
+    pub fn end_all(&mut self, target: Target, name: &[u8], max: usize) -> usize {
+        let Some(id) = self.find_destination(target, name) else { return 0 };
+        let count = self.destinations[id].bindings;
+        if count <= max {
+            return self.unbind_all(target, name);
+        }
+        self.forget_name(id);
+        self.destinations[id].ended = Some(self.freezes);
+        self.index.leave(target, name, id);
+        self.ended.push(id);
+        self.ended_bindings += count;
+        count
+    }
+
+    /// Whether bindings have ended that are still to be taken out.
+    pub fn is_untidy(&self) -> bool {
+        !self.ended.is_empty()
+    }
+
+    /// Takes out at most `max` bindings that have ended. Says whether there are more. O(`max` × log bindings).
+    pub fn tidy(&mut self, max: usize) -> bool {
+        for _ in 0..max {
+            let Some(&destination) = self.ended.last() else { return false };
+            let next = self.numbers_to(destination).next();
+            if let Some(number) = next {
+                self.remove(number);
+            }
+        }
+        self.is_untidy()
+    }
+
     /// Finds where a message goes: each destination once, in no order that means anything. `random`, of 64 bits, decides in
     /// exchanges of type random; only those of type headers look at `headers`.
     ///
@@ -189,6 +240,9 @@ impl Exchange {
         sieve.clear();
         self.index.route(rkey, headers, random, sieve);
         sieve.finish();
+        if self.is_untidy() {
+            sieve.found.retain(|id| self.destinations[id.0].ended.is_none());
+        }
         &sieve.found
     }
 
@@ -199,16 +253,16 @@ impl Exchange {
         (destination.target, &destination.name)
     }
 
-    /// All destinations, each once.
+    /// All destinations, each once. O(destinations that there ever were at once).
     pub fn destinations(&self) -> impl Iterator<Item = (Target, &[u8])> {
-        let mut last = None;
-        let ids = self.by_destination.iter().map(|(destination, _)| *destination);
-        ids.filter(move |id| last.replace(*id) != Some(*id)).map(|id| self.destination(DestinationId(id)))
+        let live = self.destinations.all().filter(|known| known.bindings > 0 && known.ended.is_none());
+        live.map(|known| (known.target, &*known.name))
     }
 
     /// All bindings in the order in which they were made.
     pub fn bindings(&self) -> impl Iterator<Item = Bound<'_>> {
-        self.bindings.values().map(|stored| self.bound(stored))
+        let live = self.bindings.values().filter(|stored| self.destinations[stored.destination].ended.is_none());
+        live.map(|stored| self.bound(stored))
     }
 
     /// The bindings to a destination in the order in which they were made. O(those × log bindings).
@@ -219,12 +273,12 @@ impl Exchange {
 
     /// Number of bindings.
     pub fn len(&self) -> usize {
-        self.bindings.len()
+        self.bindings.len() - self.ended_bindings
     }
 
     /// Whether there are no bindings.
     pub fn is_empty(&self) -> bool {
-        self.bindings.is_empty()
+        self.len() == 0
     }
 
     /// Whether a binding leads to a destination. O(1).
@@ -278,10 +332,14 @@ impl Exchange {
     fn remove(&mut self, number: u64) {
         let Some(stored) = self.bindings.get(&number) else { return };
         let (destination, hash) = (stored.destination, stored.hash(&self.hasher));
-        let Destination { target, name } = &self.destinations[destination];
-        let (target, rkey, args) = (*target, stored.rkey.as_bytes(), &stored.args);
-        self.frozen.save(number, &Bound { target, name, rkey, args });
-        self.index.remove(Indexed { number, destination, target, name, rkey, args });
+        let Destination { target, name, ended, .. } = &self.destinations[destination];
+        let (target, ended, rkey, args) = (*target, *ended, stored.rkey.as_bytes(), &stored.args);
+        if ended.is_none_or(|at| at == self.freezes) {
+            self.frozen.save(number, &Bound { target, name, rkey, args });
+        }
+        if ended.is_none() || !self.index.lets_leave() {
+            self.index.remove(Indexed { number, destination, target, name, rkey, args });
+        }
         self.text_bytes -= stored.text_bytes();
         let (bindings, hasher) = (&self.bindings, &self.hasher);
         self.known.remove(
@@ -291,6 +349,8 @@ impl Exchange {
         );
         self.bindings.remove(&number);
         self.by_destination.remove(&(destination, number));
+        self.destinations[destination].bindings -= 1;
+        self.ended_bindings -= usize::from(ended.is_some());
         self.remove_destination_if_unused(destination);
     }
 
@@ -303,7 +363,7 @@ impl Exchange {
     }
 
     fn new_destination(&mut self, target: Target, name: &[u8]) -> Option<u32> {
-        let id = self.destinations.add(Destination { target, name: name.into() })?;
+        let id = self.destinations.add(Destination { target, name: name.into(), ..Destination::default() })?;
         self.text_bytes += name.len();
         let (destinations, hasher) = (&self.destinations, &self.hasher);
         let hash = name_hash(hasher, target, name);
@@ -315,10 +375,18 @@ impl Exchange {
         if self.numbers_to(id).next().is_some() {
             return;
         }
+        match self.destinations[id].ended {
+            None => self.forget_name(id),
+            Some(_) => self.ended.retain(|other| *other != id),
+        }
+        self.text_bytes -= self.destinations.remove(id).name.len();
+    }
+
+    /// Nobody finds a destination by its name any more.
+    fn forget_name(&mut self, id: u32) {
         let (destinations, hasher) = (&self.destinations, &self.hasher);
         let hash = destinations[id].hash(hasher);
         self.by_name.remove(hash, |other| *other == id, |id| destinations[*id].hash(hasher));
-        self.text_bytes -= self.destinations.remove(id).name.len();
     }
 }
 
@@ -327,7 +395,8 @@ impl Exchange {
     /// Freezes it: what it is now is given out in pieces by [`Exchange::give_frozen`], whatever becomes of it meanwhile.
     /// `ticket` tells whose frozen state it is. O(1). It must not be frozen yet.
     pub fn freeze(&mut self, ticket: u64) {
-        self.frozen = Frozen::new(ticket, self.next_number, self.bindings.len());
+        self.freezes += 1;
+        self.frozen = Frozen::new(ticket, self.next_number, self.len());
     }
 
     /// The ticket with which it was frozen, if it is.
@@ -356,9 +425,12 @@ impl Exchange {
         std::mem::take(&mut self.frozen).into_kept()
     }
 
-    /// Bindings from a number on, with their numbers.
+    /// Bindings from a number on, with their numbers, without those that had ended when it was frozen last.
     pub(super) fn bindings_from(&self, number: u64) -> impl Iterator<Item = (u64, Bound<'_>)> {
-        self.bindings.range(number..).map(|(number, stored)| (*number, self.bound(stored)))
+        let had_ended =
+            |stored: &Stored| self.destinations[stored.destination].ended.is_some_and(|at| at < self.freezes);
+        let those = self.bindings.range(number..).filter(move |(_, stored)| !had_ended(stored));
+        those.map(|(number, stored)| (*number, self.bound(stored)))
     }
 }
 

@@ -74,17 +74,30 @@ impl Shares {
 
     /// A destination loses so much weight, which it had.
     pub(super) fn remove(&mut self, target: Target, name: &[u8], destination: u32, weight: u32) {
-        let seed = seed(target, name);
+        self.reduce(seed(target, name), destination, u64::from(weight));
+    }
+
+    fn reduce(&mut self, seed: u64, destination: u32, weight: u64) {
         let Some(group) = self.groups.get_mut(&(seed % GROUPS)) else { return };
         let Some(known) = group.members.get_mut(&(seed, destination)) else { return };
-        *known -= u64::from(weight);
-        group.weight -= u64::from(weight);
+        *known -= weight;
+        group.weight -= weight;
         if *known == 0 {
             group.members.remove(&(seed, destination));
             self.members -= 1;
         }
         if group.members.is_empty() {
             self.groups.remove(&(seed % GROUPS));
+        }
+    }
+
+    /// A destination loses all its weight.
+    pub(super) fn leave(&mut self, target: Target, name: &[u8], destination: u32) {
+        let seed = seed(target, name);
+        let group = self.groups.get(&(seed % GROUPS));
+        let weight = group.and_then(|group| group.members.get(&(seed, destination)));
+        if let Some(&weight) = weight {
+            self.reduce(seed, destination, weight);
         }
     }
 

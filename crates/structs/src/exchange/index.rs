@@ -95,6 +95,24 @@ impl Index {
         }
     }
 
+    /// Removes all bindings to a destination at once, in an index that lets it leave so.
+    pub(super) fn leave(&mut self, target: Target, name: &[u8], destination: u32) {
+        match self {
+            Index::Direct(_) | Index::Topic(_) | Index::Headers(_) => {}
+            Index::Fanout(all) => all.remove_all(destination),
+            Index::Hash(shares) => shares.leave(target, name, destination),
+            Index::ModHash(lines) | Index::Random(lines) => {
+                lines.0.retain(|line| line.1 != destination);
+                lines.0.shrink_to(lines.0.len() * 2);
+            }
+        }
+    }
+
+    /// Whether [`Index::leave`] does so. If not, bindings are removed one by one.
+    pub(super) fn lets_leave(&self) -> bool {
+        !matches!(self, Index::Direct(_) | Index::Topic(_) | Index::Headers(_))
+    }
+
     /// Finds destinations; the caller begins and finishes with the sieve.
     #[inline]
     pub(super) fn route(&self, rkey: &[u8], headers: &[(&[u8], &[u8])], random: u64, sieve: &mut Sieve) {

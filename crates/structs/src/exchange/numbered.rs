@@ -35,6 +35,11 @@ impl<T: Default> Numbered<T> {
         places * size_of::<T>() + self.runs.capacity() * size_of::<Vec<T>>() + self.free.capacity() * size_of::<u32>()
     }
 
+    /// All things, with the default in the place of those that were taken away.
+    pub(super) fn all(&self) -> impl Iterator<Item = &T> {
+        self.runs.iter().flatten()
+    }
+
     /// Adds a thing; `None` if all numbers are given. The highest one never is.
     pub(super) fn add(&mut self, thing: T) -> Option<u32> {
         if let Some(number) = self.free.pop() {

@@ -280,7 +280,7 @@ impl Queue {
     }
 
     /// Takes a record that is not linked.
-    fn take(&mut self, spot: Spot, id: MessageId) -> Record {
+    pub(super) fn take(&mut self, spot: Spot, id: MessageId) -> Record {
         let record = self.places.take(spot);
         if !self.moved.is_empty() {
             self.moved.remove(&id.to_u64());
@@ -295,16 +295,19 @@ impl Queue {
 
     /// Undoes [`Queue::link`].
     #[inline]
-    fn unlink(&mut self, spot: Spot, lease_until_ms: u64) {
+    pub(super) fn unlink(&mut self, spot: Spot, lease_until_ms: u64) {
         let record = self.places.record(spot);
         let state = record.state();
         self.counts[state as usize] -= 1;
-        self.owned_bytes -= record.heap_bytes();
+        let heap_bytes = record.heap_bytes();
+        self.owned_bytes -= heap_bytes;
         if let Some((at_ms, _)) = due_of(record, lease_until_ms) {
-            self.timeline.remove(&(at_ms, self.places.key(spot)));
+            let timeline = if state == State::Ready { &mut self.lives } else { &mut self.timeline };
+            timeline.remove(&(at_ms, self.places.key(spot)));
         }
         match state {
             State::Ready => {
+                self.ready_owned_bytes -= heap_bytes;
                 self.ready_bytes -= record.parcel.body_len() as u64;
                 if let Some(values) = &mut self.values {
                     values.leave(&record.parcel, self.places.key(spot));
@@ -318,16 +321,19 @@ impl Queue {
 
     /// Counts and lists a message for the state that it is in.
     #[inline]
-    fn link(&mut self, spot: Spot, lease_until_ms: u64) {
+    pub(super) fn link(&mut self, spot: Spot, lease_until_ms: u64) {
         let record = self.places.record(spot);
         let state = record.state();
         self.counts[state as usize] += 1;
-        self.owned_bytes += record.heap_bytes();
+        let heap_bytes = record.heap_bytes();
+        self.owned_bytes += heap_bytes;
         if let Some((at_ms, _)) = due_of(record, lease_until_ms) {
-            self.timeline.insert((at_ms, self.places.key(spot)));
+            let timeline = if state == State::Ready { &mut self.lives } else { &mut self.timeline };
+            timeline.insert((at_ms, self.places.key(spot)));
         }
         match state {
             State::Ready => {
+                self.ready_owned_bytes += heap_bytes;
                 self.ready_bytes += record.parcel.body_len() as u64;
                 if let Some(values) = &mut self.values {
                     values.enter(&record.parcel, self.places.key(spot));
@@ -340,7 +346,7 @@ impl Queue {
     }
 
     /// Undoes [`Queue::link`] for an unacked message, and takes it from its holder.
-    fn unlink_pending(&mut self, spot: Spot, id: MessageId) {
+    pub(super) fn unlink_pending(&mut self, spot: Spot, id: MessageId) {
         let lease_until_ms = self.pending.remove(&id).map_or(NEVER, |pending| {
             self.holders.give(pending.holder, id);
             pending.lease_until_ms
@@ -351,7 +357,7 @@ impl Queue {
     /// Tells its group of a change, and offers whom the group lets go first now. Without a group it is offered while it is
     /// ready.
     #[inline]
-    fn regroup(&mut self, spot: Spot, from: Option<State>, to: Option<State>) {
+    pub(super) fn regroup(&mut self, spot: Spot, from: Option<State>, to: Option<State>) {
         let Some(groups) = &mut self.groups else { return };
         let places = &self.places;
         let Some(name) = places.record(spot).parcel.group() else {
@@ -372,7 +378,7 @@ impl Queue {
 
     /// Before a message is changed: kept as it is if it is still to be given.
     #[inline]
-    fn save(&mut self, spot: Spot) {
+    pub(super) fn save(&mut self, spot: Spot) {
         if let Some(frozen) = &mut self.frozen {
             frozen.save(self.places.key(spot), Some(self.places.record(spot)));
         }

@@ -9,6 +9,8 @@
 //! Messages are given in the order of places: where something was saved, that; else what is there. A message is small and
 //! its parcel is shared, so saving one is cheap. Ids of producers are given in the same way, by number.
 //!
+//! When all that is ready goes at once, the table of places as it was is kept instead, and read from then on.
+//!
 //! What must stay true: of the places that were not given yet, each has its message of then, or is among the saved ones.
 
 use std::cell::Cell;
@@ -17,6 +19,7 @@ use std::ops::Range;
 
 use super::codec::{PIECE_BYTES, PIECE_KNOWN, PIECE_MESSAGES, put_message};
 use super::dedup::Remembered;
+use super::places::Places;
 use super::record::Record;
 use super::{NotRead, Parcel, Queue, SharedAs, Wait};
 use crate::frozen::{FrozenHead, FrozenPart, Kept, weight};
@@ -46,6 +49,8 @@ pub(super) struct Frozen {
     places: Range<u64>,
     /// What was there.
     saved: BTreeMap<u64, Option<Record>>,
+    /// What was there of all that is not saved; else it is there still.
+    was: Option<Box<Places>>,
     /// Numbers of ids that were not given yet.
     known: Range<u64>,
     saved_known: BTreeMap<u64, Remembered>,
@@ -57,10 +62,21 @@ pub(super) struct Frozen {
 impl Frozen {
     /// Before something happens at a place.
     pub(super) fn save(&mut self, key: u64, record: Option<&Record>) {
-        if self.places.contains(&key) && !self.saved.contains_key(&key) {
+        if self.was.is_none() && self.places.contains(&key) && !self.saved.contains_key(&key) {
             self.bytes += SAVED_BYTES + record.map_or(0, Record::heap_bytes);
             self.saved.insert(key, record.cloned());
         }
+    }
+
+    /// Whether the table of places is to be kept if what is in it changes as a whole.
+    pub(super) fn wants_table(&self) -> bool {
+        self.was.is_none() && !self.places.is_empty()
+    }
+
+    /// Keeps the table of places, which is not that of the queue any more; messages own so many bytes in it.
+    pub(super) fn keep_table(&mut self, was: Places, owned_bytes: usize) {
+        self.bytes += was.memory_bytes() + owned_bytes;
+        self.was = Some(Box::new(was));
     }
 
     /// An id is forgotten.
@@ -110,6 +126,7 @@ impl Queue {
             head: Some(self.put_head()),
             places: 0..self.last + 1,
             saved: BTreeMap::new(),
+            was: None,
             known: self.dedup.as_ref().map_or(0..0, |dedup| dedup.numbers()),
             saved_known: BTreeMap::new(),
             bytes: 0,
@@ -146,7 +163,13 @@ impl Queue {
         while budget > 0 && !frozen.places.is_empty() {
             piece.clear();
             piece.push(PIECE_MESSAGES);
-            self.give_messages(&mut frozen, &mut piece, &mut budget, visit);
+            let was = frozen.was.take();
+            give_messages(was.as_deref().unwrap_or(&self.places), &mut frozen, &mut piece, &mut budget, visit);
+            frozen.was = was;
+            // Not all of it at the end, by who thaws it.
+            if let Some(was) = &mut frozen.was {
+                was.forget_before(frozen.places.start);
+            }
             if piece.len() > 1 {
                 visit(FrozenPart::Piece(&piece));
             }
@@ -189,45 +212,45 @@ impl Queue {
             }
         }
     }
+}
 
-    /// Adds messages to a piece until it is full, or the budget is used up.
-    fn give_messages(
-        &self,
-        frozen: &mut Frozen,
-        piece: &mut Vec<u8>,
-        budget: &mut usize,
-        visit: &mut dyn FnMut(FrozenPart<'_>),
-    ) {
-        while *budget > 0 && piece.len() < PIECE_BYTES && !frozen.places.is_empty() {
-            let saved = frozen.saved.first_key_value().map(|(&key, _)| key);
-            if saved == Some(frozen.places.start) {
-                if let Some((key, record)) = frozen.saved.pop_first() {
-                    if let Some(record) = &record
-                        && frozen.put(piece, (key, record), budget, visit) == Given::NotYet
-                    {
-                        frozen.saved.insert(key, Some(record.clone()));
-                        return;
-                    }
-                    frozen.bytes -= SAVED_BYTES + record.as_ref().map_or(0, Record::heap_bytes);
-                    frozen.places.start = key + 1;
-                }
-                continue;
-            }
-            let end = saved.unwrap_or(frozen.places.end);
-            let live = self.places.from(frozen.places.start);
-            frozen.places.start = end;
-            for (key, record) in live {
-                if key >= end {
-                    break;
-                }
-                if *budget == 0 || piece.len() >= PIECE_BYTES {
-                    frozen.places.start = key;
-                    break;
-                }
-                if frozen.put(piece, (key, record), budget, visit) == Given::NotYet {
-                    frozen.places.start = key;
+/// Adds messages to a piece until it is full, or the budget is used up.
+fn give_messages(
+    live: &Places,
+    frozen: &mut Frozen,
+    piece: &mut Vec<u8>,
+    budget: &mut usize,
+    visit: &mut dyn FnMut(FrozenPart<'_>),
+) {
+    while *budget > 0 && piece.len() < PIECE_BYTES && !frozen.places.is_empty() {
+        let saved = frozen.saved.first_key_value().map(|(&key, _)| key);
+        if saved == Some(frozen.places.start) {
+            if let Some((key, record)) = frozen.saved.pop_first() {
+                if let Some(record) = &record
+                    && frozen.put(piece, (key, record), budget, visit) == Given::NotYet
+                {
+                    frozen.saved.insert(key, Some(record.clone()));
                     return;
                 }
+                frozen.bytes -= SAVED_BYTES + record.as_ref().map_or(0, Record::heap_bytes);
+                frozen.places.start = key + 1;
+            }
+            continue;
+        }
+        let end = saved.unwrap_or(frozen.places.end);
+        let those = live.from(frozen.places.start);
+        frozen.places.start = end;
+        for (key, record) in those {
+            if key >= end {
+                break;
+            }
+            if *budget == 0 || piece.len() >= PIECE_BYTES {
+                frozen.places.start = key;
+                break;
+            }
+            if frozen.put(piece, (key, record), budget, visit) == Given::NotYet {
+                frozen.places.start = key;
+                return;
             }
         }
     }

@@ -28,6 +28,7 @@ mod moving;
 mod options;
 mod parcel;
 mod places;
+mod purge;
 mod record;
 mod shared;
 mod story;

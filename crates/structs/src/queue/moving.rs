@@ -147,12 +147,28 @@ impl Queue {
 
     fn set_parcel(&mut self, spot: Spot, parcel: Parcel) {
         let record = self.places.record_mut(spot);
-        self.owned_bytes -= record.heap_bytes();
+        let (before, is_ready) = (record.heap_bytes(), record.state() == State::Ready);
         let old = std::mem::replace(&mut record.parcel, parcel);
-        self.owned_bytes += record.heap_bytes();
+        let after = record.heap_bytes();
+        self.owned_bytes = self.owned_bytes - before + after;
+        if is_ready {
+            self.ready_owned_bytes = self.ready_owned_bytes - before + after;
+        }
         let new = record.parcel.clone();
         self.parcel_left(&old);
         self.parcel_came(&new);
+    }
+
+    /// Of all messages only those that are not ready are left.
+    pub(super) fn ready_left(&mut self) {
+        let Some(away) = self.away.as_ref().filter(|away| away.bytes > 0) else { return };
+        let before = away.bytes;
+        let left = self.places.from(0).filter(|(_, record)| record.parcel.is_away());
+        let left: u64 = left.map(|(_, record)| record.parcel.body_len() as u64).sum();
+        debug_assert!(left <= before);
+        if let Some(away) = &mut self.away {
+            away.bytes = left;
+        }
     }
 
     /// A message has come in, or got this parcel.

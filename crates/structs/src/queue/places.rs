@@ -282,6 +282,57 @@ impl Places {
         record
     }
 
+    /// Parts with every message whose bit says that it is ready, of which there are some; those that stay are `staying`. Gives
+    /// the table as it was, to be dropped or to be read: if `copies`, what stays is in it as well. O(1) if nothing stays, else
+    /// O(chunks + messages that stay).
+    pub(super) fn part_with_ready(&mut self, staying: u64, copies: bool) -> Places {
+        let has_levels = self.lines[Bits::Ready as usize].has_levels();
+        let mut was = std::mem::replace(self, Places::new(u8::from(has_levels)));
+        if staying == 0 {
+            return was;
+        }
+        let mut packed: Vec<(Slot, [bool; 2])> = Vec::new();
+        for &number in was.tree.values() {
+            let chunk = was.chunks.get_mut(number);
+            let mut stays = chunk.live & !chunk.bits[Bits::Ready as usize];
+            if stays == chunk.live && stays.count_ones() > MERGED_LEN_MAX / 2 && !copies {
+                self.put_packed(&mut packed);
+                self.put_chunk(std::mem::take(chunk));
+                continue;
+            }
+            while stays != 0 {
+                let slot = &mut chunk.slots[stays.trailing_zeros() as usize];
+                let record = if copies { slot.record.clone() } else { slot.record.take() };
+                packed.push((Slot { key: slot.key, record }, [false; 2]));
+                if packed.len() == CHUNK_LEN {
+                    self.put_packed(&mut packed);
+                }
+                stays &= stays - 1;
+            }
+        }
+        self.put_packed(&mut packed);
+        self.len = staying;
+        debug_assert_eq!(self.from(0).count() as u64, staying, "what is not ready stays");
+        was
+    }
+
+    /// Makes a chunk of messages, if there are any.
+    fn put_packed(&mut self, packed: &mut Vec<(Slot, [bool; 2])>) {
+        if !packed.is_empty() {
+            self.put_chunk(Chunk::of(std::mem::take(packed)));
+        }
+    }
+
+    /// Of a table that is only read any more: drops what is in front of a place, roughly.
+    pub(super) fn forget_before(&mut self, key: u64) {
+        while let Some(first) = self.tree.first_entry()
+            && self.chunks.get(*first.get()).slots.last().is_none_or(|last| last.key < key)
+        {
+            let number = first.remove();
+            self.chunks.get_mut(number).slots = Vec::new();
+        }
+    }
+
     /// A message in a chunk of its own, behind all others.
     fn begin_chunk(&mut self, key: u64, record: Record, capacity: usize) -> Spot {
         if let Some(tail) = self.tail

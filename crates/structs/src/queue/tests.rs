@@ -109,6 +109,25 @@ fn an_empty_queue_keeps_little_of_what_it_had() {
 }
 
 #[test]
+fn what_is_not_ready_stays_where_it_is_when_all_that_is_goes() {
+    for every in [1, 2, 3, 70, 5_000, 20_001] {
+        let mut queue = queue(QueueOptions::default());
+        let holder = queue.holder(Holder::Named(b"h"));
+        let ids: Vec<_> = (0..20_000).map(|_| queue.add(message(parcel(3, None, None)), 7)).collect();
+        let out: Vec<_> = ids.iter().copied().step_by(every).skip(usize::from(every > 20_000)).collect();
+        out.iter().for_each(|&id| assert!(queue.hand_out(id, holder, None, 8)));
+        assert_eq!(queue.purge_ready().0, (ids.len() - out.len()) as u64);
+        queue.check();
+        assert_eq!(queue.all_ids(MessageId::MIN).collect::<Vec<_>>(), out);
+        out.iter().for_each(|&id| assert!(queue.give_back(id, true, None)));
+        queue.add(message(parcel(3, None, None)), 9);
+        assert_eq!(queue.purge_ready().0, out.len() as u64 + 1);
+        queue.check();
+        assert_eq!(queue.figures(), Figures::default());
+    }
+}
+
+#[test]
 fn what_stays_for_long_does_not_keep_the_memory_of_what_went() {
     let mut queue = queue(QueueOptions::default());
     let ids: Vec<_> = (0..64_000).map(|_| queue.add(message(parcel(0, None, None)), 7)).collect();

@@ -3,7 +3,7 @@
 //! ```text
 //!  places     the messages in order; lines of those that can be handed out
 //!  moved      id ──► place, of messages that became ready later than they came
-//!  timeline   when something is due, and for which message: at most one entry each
+//!  timeline   when something is due, and for which message: at most one entry each; of ready ones it is in `lives`
 //!  pending    who has what; holders: who has how much
 //!  groups, values, dedup     only in queues that need them
 //! ```
@@ -49,6 +49,8 @@ pub struct Queue {
     pub(super) places: Places,
     pub(super) moved: BTreeMap<u64, u64>,
     pub(super) timeline: BTreeSet<(u64, u64)>,
+    /// The same of ready messages, which go all at once.
+    pub(super) lives: BTreeSet<(u64, u64)>,
     pub(super) pending: BTreeMap<MessageId, Pending>,
     pub(super) holders: Holders,
     /// Messages by state.
@@ -58,6 +60,8 @@ pub struct Queue {
     pub(super) bytes: u64,
     /// What the messages own on the heap.
     pub(super) owned_bytes: usize,
+    /// What those of them own that are ready.
+    pub(super) ready_owned_bytes: usize,
     pub(super) groups: Option<Box<Groups>>,
     pub(super) values: Option<Box<Values>>,
     pub(super) dedup: Option<Box<Dedup>>,
@@ -94,6 +98,7 @@ impl Queue {
             restart_mark: 0,
             moved: BTreeMap::new(),
             timeline: BTreeSet::new(),
+            lives: BTreeSet::new(),
             pending: BTreeMap::new(),
             holders: Holders::default(),
             counts: [0; 6],
@@ -101,6 +106,7 @@ impl Queue {
             dead_bytes: 0,
             bytes: 0,
             owned_bytes: 0,
+            ready_owned_bytes: 0,
             dedup: None,
             frozen: None,
             away: None,
@@ -323,7 +329,7 @@ impl Queue {
     /// What is due first: when, for which message, and what. An unacked message does not expire before it comes back; what
     /// expires is due in the millisecond behind the last one that it lives. O(log n).
     pub fn first_due(&self) -> Option<(u64, MessageId, Due)> {
-        let &(due_ms, key) = self.timeline.first()?;
+        let &(due_ms, key) = self.timeline.first().into_iter().chain(self.lives.first()).min()?;
         let spot = self.places.find(key)?;
         let (_, due) = due_of(self.places.record(spot), due_ms)?;
         Some((due_ms, self.id_at(spot), due))
@@ -359,7 +365,7 @@ impl Queue {
         said + names
             + self.owned_bytes
             + self.places.memory_bytes()
-            + self.timeline.len() * TIMELINE_BYTES
+            + (self.timeline.len() + self.lives.len()) * TIMELINE_BYTES
             + self.moved.len() * MOVED_BYTES
             + self.pending.len() * PENDING_BYTES
             + self.holders.memory_bytes()
@@ -406,8 +412,8 @@ impl Queue {
     #[cfg(test)]
     pub(super) fn check(&self) {
         self.places.check();
-        let (mut counts, mut bytes, mut owned_bytes, mut bytes_away) = ([0; 6], [0; 7], 0, 0);
-        let (mut timeline, mut moved) = (BTreeSet::new(), BTreeMap::new());
+        let (mut counts, mut bytes, mut owned_bytes, mut bytes_away) = ([0; 6], [0; 7], [0; 2], 0);
+        let (mut timeline, mut lives, mut moved) = (BTreeSet::new(), BTreeSet::new(), BTreeMap::new());
         let mut of_groups = BTreeMap::<&[u8], Vec<(u64, State)>>::new();
         for (key, record) in self.places.from(0) {
             let (state, body) = (record.state(), record.parcel.body_len() as u64);
@@ -415,7 +421,8 @@ impl Queue {
             bytes[state as usize] += body;
             bytes[6] += body;
             bytes_away += if record.parcel.is_away() { body } else { 0 };
-            owned_bytes += record.heap_bytes();
+            owned_bytes[0] += record.heap_bytes();
+            owned_bytes[1] += if state == State::Ready { record.heap_bytes() } else { 0 };
             let id = record.own_id().unwrap_or(MessageId::from_u64(key));
             let spot = self.locate(id).expect("it is found by its id");
             assert_eq!(self.places.key(spot), key);
@@ -428,7 +435,8 @@ impl Queue {
                 assert!(self.holders.held_by(pending.holder).any(|held| held == id));
                 pending.lease_until_ms
             });
-            timeline.extend(due_of(record, lease_until_ms).map(|(at_ms, _)| (at_ms, key)));
+            let due = due_of(record, lease_until_ms).map(|(at_ms, _)| (at_ms, key));
+            if state == State::Ready { &mut lives } else { &mut timeline }.extend(due);
             assert_eq!(self.places.has(spot, Bits::Ready), state == State::Ready);
             match record.parcel.group() {
                 Some(group) if self.groups.is_some() => {
@@ -455,8 +463,8 @@ impl Queue {
             (bytes[State::Ready as usize], bytes[State::Dead as usize], bytes[6]),
             (self.ready_bytes, self.dead_bytes, self.bytes)
         );
-        assert_eq!((owned_bytes, bytes_away), (self.owned_bytes, self.bytes_away()));
-        assert_eq!((&timeline, &moved), (&self.timeline, &self.moved));
+        assert_eq!((owned_bytes, bytes_away), ([self.owned_bytes, self.ready_owned_bytes], self.bytes_away()));
+        assert_eq!((&timeline, &lives, &moved), (&self.timeline, &self.lives, &self.moved));
         assert_eq!(counts[State::Unacked as usize], self.pending.len() as u64);
         assert!(self.mark <= self.last);
     }
@@ -494,6 +502,7 @@ impl Clone for Queue {
             places: self.places.clone(),
             moved: self.moved.clone(),
             timeline: self.timeline.clone(),
+            lives: self.lives.clone(),
             pending: self.pending.clone(),
             holders: self.holders.clone(),
             groups: self.groups.clone(),

@@ -23,6 +23,12 @@ impl Values {
         Values { header: header.into(), by_value: BTreeMap::new(), bytes: 0 }
     }
 
+    /// Knows of no message any more. Gives what it knew.
+    pub(super) fn forget(&mut self) -> Values {
+        let none = Values::new(&self.header);
+        std::mem::replace(self, none)
+    }
+
     /// The value that a message has.
     pub(super) fn of<'p>(&self, parcel: &'p Parcel) -> Option<&'p [u8]> {
         parcel.header(&self.header)

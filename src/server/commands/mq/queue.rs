@@ -13,8 +13,6 @@ use weir_structs::queue::{DeathReason, Paused, QueueOptions, Rules};
 /// Names of what is closed.
 const PAUSES: &[(&str, Paused)] =
     &[("none", Paused::NONE), ("in", Paused::IN), ("out", Paused::OUT), ("all", Paused::ALL)];
-/// Messages that MQ.QUEUE PURGE removes at once before it looks at the clock.
-const PURGE_STEP: usize = 1024;
 
 pub(super) fn declare_command(cx: &mut ServerCx<'_>) -> Result<(), Error> {
     let name = cx.arg(2);
@@ -113,15 +111,8 @@ pub(super) fn purge_command(cx: &mut ServerCx<'_>) -> Result<(), Error> {
     not_others(cx, name)?;
     cx.server.effects.feed_nothing();
     let (broker, mut ground) = ground(cx);
-    let mut purged = 0;
-    loop {
-        let step = broker.purge(&mut ground, name, PURGE_STEP)?;
-        purged += step;
-        if step < PURGE_STEP {
-            break;
-        }
-    }
-    cx.reply.count(purged);
+    let purged = broker.purge(&mut ground, name)?;
+    put_ms(&mut cx.reply, purged);
     Ok(())
 }
 

@@ -99,7 +99,8 @@ fn exchanges_of_every_type_agree_with_a_list() {
                 2 => {
                     let before = model.len();
                     model.retain(|known| (known.target, &known.name) != (plain.target, &plain.name));
-                    assert_eq!(exchange.unbind_all(plain.target, &plain.name), before - model.len());
+                    let max = rng.below(3);
+                    assert_eq!(exchange.end_all(plain.target, &plain.name, max), before - model.len());
                 }
                 _ => {
                     let is_new = !model.contains(&plain);
@@ -109,7 +110,10 @@ fn exchanges_of_every_type_agree_with_a_list() {
                     }
                 }
             }
-            assert_eq!(exchange.len(), model.len());
+            if rng.below(4) == 0 {
+                assert_eq!(exchange.tidy(rng.below(3)), exchange.is_untidy());
+            }
+            assert_eq!((exchange.len(), exchange.is_empty()), (model.len(), model.is_empty()));
             let is_bound = model.iter().any(|known| (known.target, &known.name) == (plain.target, &plain.name));
             assert_eq!(exchange.is_bound_to(plain.target, &plain.name), is_bound);
 
@@ -145,6 +149,7 @@ fn exchanges_of_every_type_agree_with_a_list() {
         for plain in &model {
             assert!(exchange.unbind(&plain.binding()));
         }
+        assert!(!exchange.tidy(usize::MAX));
         assert_eq!((exchange.len(), exchange.text_bytes, exchange.destinations.len()), (0, 0, 0));
         assert!(exchange.memory_bytes() < 200, "{kind} {}", exchange.memory_bytes());
     }
@@ -170,6 +175,33 @@ fn check(exchange: &Exchange, model: &[Plain]) {
         let bindings: Vec<_> = exchange.bindings_to(target, name).collect();
         assert_eq!(bindings.len(), there.len());
         assert!(bindings.iter().zip(there).all(|(bound, plain)| same(bound, plain)));
+    }
+}
+
+#[test]
+fn what_has_ended_is_passed_over_and_made_anew_beside_what_is_still_to_be_taken_out() {
+    for kind in ExchangeType::ALL {
+        let mut exchange = exchange(kind);
+        let key = if kind == ExchangeType::Hash { "1" } else { "k" };
+        let numbers: Vec<String> = (0..100).map(|number| number.to_string()).collect();
+        for number in &numbers {
+            let args: [Pair; 1] = [(b"one", number.clone().into_bytes().leak())];
+            assert_eq!(exchange.bind(&Binding { args: &args, ..queue(b"q", key.as_bytes()) }), Ok(true));
+        }
+        assert_eq!(exchange.end_all(Target::Queue, b"q", 10), 100);
+        assert_eq!(exchange.end_all(Target::Queue, b"q", 10), 0);
+        let one: &[Pair] = &[(b"one", b"5")];
+        assert_eq!((exchange.len(), exchange.bindings().count(), exchange.destinations().count()), (0, 0, 0));
+        assert_eq!(routed(&exchange, key.as_bytes(), one, 7), []);
+        assert_eq!(exchange.bind(&Binding { args: one, ..queue(b"q", key.as_bytes()) }), Ok(true));
+        while exchange.is_untidy() {
+            assert_eq!(routed(&exchange, key.as_bytes(), one, 7), [(Target::Queue, b"q".to_vec())]);
+            assert_eq!(exchange.bindings_to(Target::Queue, b"q").count(), 1);
+            assert_eq!(exchange.clone().bindings().count(), 1);
+            exchange.tidy(7);
+        }
+        assert_eq!(routed(&exchange, key.as_bytes(), one, 7), [(Target::Queue, b"q".to_vec())]);
+        assert_eq!((exchange.len(), exchange.bindings.len(), exchange.destinations.len()), (1, 1, 1));
     }
 }
 
@@ -228,6 +260,7 @@ fn what_cannot_be_bound_is_refused_and_changes_nothing() {
         assert_eq!(exchange.bind(&some), expected(ExchangeType::Headers, BindError::XMatch));
         exchange.unbind_all(Target::Queue, b"q");
         exchange.unbind_all(Target::Queue, b"r");
+        assert!(!exchange.tidy(usize::MAX));
         assert_eq!((exchange.len(), exchange.text_bytes, exchange.destinations.len()), (0, 0, 0));
     }
     let mut hash = exchange(ExchangeType::Hash);

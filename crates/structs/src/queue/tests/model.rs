@@ -76,7 +76,7 @@ impl Model {
             15 => self.die(rng, some),
             16 => self.do_due(rng),
             17 if self.may_restart && aim > 0 && rng.below(50) == 0 => self.restart(rng),
-            18 if rng.below(60) == 0 => self.purge(rng),
+            18 if rng.below(30) == 0 => self.purge(rng),
             19 => self.replace(rng, some),
             20 => self.move_bodies(rng),
             21 => self.bring_back(some),
@@ -304,10 +304,31 @@ impl Model {
     }
 
     fn purge(&mut self, rng: &mut Rng) {
+        if rng.below(2) == 0 {
+            return self.purge_ready(rng);
+        }
         let max = rng.below(30);
         let expected: Vec<_> = self.ready().into_iter().take(max).collect();
         assert_eq!(self.queue.purge(max), expected);
         self.messages.retain(|own| !expected.contains(&own.id));
+    }
+
+    /// All that is ready goes at once, here or as it is repeated elsewhere.
+    fn purge_ready(&mut self, rng: &mut Rng) {
+        let ready = self.ready();
+        if rng.below(2) == 0 {
+            let (count, _) = self.queue.purge_ready();
+            assert_eq!(count, ready.len() as u64);
+        } else {
+            // Who repeats it takes for ready what is out, or was parked.
+            let others: Vec<_> = self.queue.out_of_line();
+            let ids: Vec<_> = others.iter().chain(&ready).copied().filter(|_| rng.below(3) > 0).collect();
+            drop(self.queue.purge_others(&ids));
+            let parked = |own: &Own| own.state == State::Parked || own.state == State::Ready;
+            self.messages.retain(|own| !parked(own) || ids.contains(&own.id));
+            return;
+        }
+        self.messages.retain(|own| own.state != State::Ready);
     }
 
     /// A message is written as it is and put in its own place.
