@@ -6,7 +6,7 @@ use weir_structs::exchange::{Exchange, Sieve, Target};
 use weir_structs::glob::glob_match;
 use weir_structs::queue::{
     Counters, Death, DeathReason, DlStrategy, Figures, Holder, Left, MessageId, Overflow, Queue, QueueOptions, Retry,
-    RetryWhich, Rules, State, Story,
+    RetryWhich, Rules, State, Story, Wait,
 };
 
 /// A dead letter that nobody took is offered again after so many ms.
@@ -1273,6 +1273,7 @@ impl Model {
             ready_bytes: sum(&|line| line.bytes(ready)),
             dead_bytes: sum(&|line| line.bytes(dead)),
             bytes: sum(&|line| line.bytes(|_| true)),
+            // Where bodies are is nothing that anybody should notice.
             away_bytes: 0,
         };
         (self.queues.len(), self.exchanges.len(), figures, self.all)
@@ -1334,7 +1335,7 @@ impl Model {
             let story = own.story.filter(|story| **story != Story::default());
             let same = at == message.at
                 && own.key.to_u64() == message.place
-                && own.parcel.body_here() == Some(message.parcel.body.as_bytes())
+                && own.parcel.body(Wait::UntilRead).as_deref() == Ok(message.parcel.body.as_bytes())
                 && own.parcel.rkey() == message.parcel.rkey.as_bytes()
                 && own.parcel.ts_ms() == message.parcel.ts
                 && own.priority == message.priority

@@ -78,7 +78,7 @@ fn declare_queue(rng: &mut Rng) -> String {
     for (odds, option) in [
         (4, format!(" MSGTTL {}", rng.below(1_000))),
         (2, format!(" MAXLEN {}", 1 + rng.below(20))),
-        (6, format!(" MAXBYTES {}", 50 + rng.below(200))),
+        (6, format!(" MAXBYTES {}", 50 + rng.below(4_000))),
         (2, format!(" OVERFLOW {}", rng.of(&["drophead", "reject", "rejectdl"]))),
         (2, format!(" DLX {}", rng.of(EXCHANGES))),
         (6, format!(" DLRK {}", rng.of(KEYS))),
@@ -237,5 +237,7 @@ pub(super) fn next(rng: &mut Rng, model: &Model) -> Step {
 
 /// A body without spaces.
 fn body(rng: &mut Rng) -> String {
-    rng.of(BODIES).replace(' ', "-")
+    let body = rng.of(BODIES).replace(' ', "-");
+    // Long ones may go to a file.
+    if rng.below(3) == 0 { body.repeat(700_usize.div_ceil(body.len())) } else { body }
 }
