@@ -11,9 +11,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use weir_rdb::build::{Builder, Limits};
+use weir_rdb::encode::Needs;
 use weir_rdb::module::ModuleType;
-use weir_rdb::value::Dialect;
-use weir_rdb::value::{Collection, Id, StreamFigures, Visitor, name_of_type};
+use weir_rdb::value::{Collection, Dialect, Id, StreamFigures, Visitor, name_of_type};
 use weir_rdb::writer::{SnapshotWriter, put_database, put_entry, put_function, put_header, put_sizes};
 use weir_rdb::{Error, KeyFacts, Problem, Record, Snapshot};
 use weir_structs::hash::HashLimits;
@@ -133,8 +133,8 @@ struct Check {
     empty: u64,
     /// Values that were passed over.
     lost: u64,
-    /// Whether there are fields with deadlines.
-    field_deadlines: bool,
+    /// What of it only newer versions can say.
+    needs: Needs,
     end_offset: u64,
 }
 
@@ -253,7 +253,8 @@ impl Check {
         tally.value_bytes += counting.bytes;
         tally.elements += counting.elements;
         tally.elements_max = tally.elements_max.max(counting.elements);
-        self.field_deadlines |= counting.field_deadlines;
+        self.needs.expiring_fields |= counting.needs.expiring_fields;
+        self.needs.producers |= counting.needs.producers;
     }
 
     fn sum(&self, figure: fn(&Tally) -> u64) -> u64 {
@@ -324,9 +325,9 @@ impl Check {
         // Nothing that is there is overwritten.
         let file = OpenOptions::new().write(true).create_new(true).open(out)?;
         let mut writer = SnapshotWriter::new(file, true);
-        writer.put(|to| put_header(to, self.field_deadlines, dialect))?;
-        let (tallies, field_deadlines) = (self.tallies.clone(), self.field_deadlines);
-        let mut again = Check { now_ms: self.now_ms, goes_on: true, tallies, field_deadlines, ..Check::default() };
+        writer.put(|to| put_header(to, self.needs, dialect))?;
+        let (tallies, needs) = (self.tallies.clone(), self.needs);
+        let mut again = Check { now_ms: self.now_ms, goes_on: true, tallies, needs, ..Check::default() };
         let keys_before = again.sum(|tally| tally.keys);
         if let Err(Error { problem: Problem::Io(kind), .. }) = again.read(path, Some(&mut writer)) {
             return Err(kind.into());
@@ -381,17 +382,17 @@ struct Counting {
     kind: usize,
     elements: u64,
     bytes: u64,
-    field_deadlines: bool,
+    needs: Needs,
 }
 
 impl Counting {
     fn new(builder: Builder) -> Counting {
-        Counting { builder, kind: 0, elements: 0, bytes: 0, field_deadlines: false }
+        Counting { builder, kind: 0, elements: 0, bytes: 0, needs: Needs::default() }
     }
 
     /// Reads a value; `None` if nothing is left of it.
     fn read(&mut self, snapshot: &mut Snapshot<File>, kind: u8) -> Result<Option<TakenValue>, Error> {
-        (self.kind, self.elements, self.bytes, self.field_deadlines) = (0, 0, 0, false);
+        (self.kind, self.elements, self.bytes, self.needs) = (0, 0, 0, Needs::default());
         let read = snapshot.value(kind, self);
         let taken = read.and_then(|()| self.builder.take().map_err(|problem| snapshot.error(problem)));
         match &taken {
@@ -399,6 +400,7 @@ impl Counting {
                 Big::Queue(queue) => self.elements = queue.len(),
                 Big::Exchange(exchange) => self.elements = exchange.bindings().count() as u64,
                 Big::Tree(tree) => self.elements = tree.len() as u64,
+                Big::Stream(stream) => self.needs.producers = stream.remembers_producers(),
                 _ => {}
             },
             Ok(_) => {}
@@ -441,7 +443,7 @@ impl Visitor for Counting {
 
     fn field(&mut self, field: Element<'_>, value: Element<'_>, expire_at_ms: Option<i64>) -> Result<(), Problem> {
         self.met(field.text_len() + value.text_len());
-        self.field_deadlines |= expire_at_ms.is_some();
+        self.needs.expiring_fields |= expire_at_ms.is_some();
         self.builder.field(field, value, expire_at_ms)
     }
 
@@ -495,5 +497,9 @@ impl Visitor for Counting {
 
     fn message(&mut self, producer: &[u8], message: &[u8], id: Id) -> Result<(), Problem> {
         self.builder.message(producer, message, id)
+    }
+
+    fn counted(&mut self, added: u64, duplicates: u64) -> Result<(), Problem> {
+        self.builder.counted(added, duplicates)
     }
 }

@@ -15,7 +15,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 use weir_rdb::KeyFacts;
-use weir_rdb::encode::{Forms, put_frozen_end, put_frozen_part};
+use weir_rdb::encode::{Forms, Needs, put_frozen_end, put_frozen_part};
 use weir_rdb::value::Dialect;
 use weir_rdb::write::{Compress, Draft};
 use weir_rdb::writer::{self, SnapshotWriter};
@@ -378,8 +378,11 @@ impl Encoder {
         let figures = |index| store.figures(index);
         let mut records = Records::new(if origin.forms.compress { Compress::AtTheEnd } else { Compress::Never });
         let to = &mut records.draft;
-        let expiring_fields = databases.clone().any(|index| figures(index).with_volatile_fields > 0);
-        writer::put_header(to, expiring_fields, origin.forms.dialect);
+        let needs = Needs {
+            expiring_fields: databases.clone().any(|index| figures(index).with_volatile_fields > 0),
+            producers: databases.clone().any(|index| figures(index).with_producers > 0),
+        };
+        writer::put_header(to, needs, origin.forms.dialect);
         writer::put_aux(to, "redis-ver", origin.redis_version.as_bytes());
         writer::put_aux(to, "redis-bits", usize::BITS.to_string().as_bytes());
         writer::put_aux(to, "ctime", origin.now_s.to_string().as_bytes());

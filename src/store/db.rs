@@ -5,11 +5,11 @@
 
 use super::awaited::AwaitedKeys;
 use super::changed::ChangedKeys;
-use super::expiry::{Deadlines, ExpiryIndex, fields_deadline};
+use super::expiry::{Deadlines, ExpiryIndex};
 use super::snapshot::{KeyWalk, keep_due, keep_old, note_place};
 use super::versions::{KeyVersions, Version};
 use super::{
-    Big, EntryRef, Env, ExpireChange, Gone, Measure, NewStr, PackedKind, SizeClass, Sizes, Store, StrView, TakenValue,
+    EntryRef, Env, ExpireChange, Gone, Measure, NewStr, PackedKind, SizeClass, Sizes, Store, StrView, TakenValue,
 };
 use std::collections::VecDeque;
 use std::ops::{Deref, DerefMut};
@@ -283,7 +283,7 @@ impl<'a> Db<'a> {
         let Env { access, rng, touch, measures_memory, .. } = &mut *self.env;
         let (measures_memory, mut old_measure) = (*measures_memory, Measure::NOTHING);
         let mut new_measure = Measure { size: SizeClass::of_new(&value), ..Measure::NOTHING };
-        let big_kind = if let NewValue::Big(big) = &value { Some(big.kind()) } else { None };
+        let big = if let NewValue::Big(big) = &value { Some((big.kind(), Deadlines::inside_of(big))) } else { None };
         let clock = |old: Option<EntryRef<'_>>| {
             let Some(old) = old else { return access.fresh() };
             old_measure = Measure::of(old, measures_memory);
@@ -294,21 +294,23 @@ impl<'a> Db<'a> {
             new_measure = Measure::of(entry, true);
         }
         self.meta.resized(old_measure, new_measure);
-        let old_fields = match &done.freed {
-            Freed::Big(Big::Hash(hash)) => hash.next_deadline(),
-            _ => None,
+        let old = match &done.freed {
+            Freed::Big(big) => Deadlines::inside_of(big),
+            _ => Deadlines::default(),
         };
         self.env.free(done.freed);
-        if let Some(kind) = big_kind {
+        let mut inside = Deadlines::default();
+        if let Some((kind, deadlines)) = big {
             self.env.note_value(kind, self.index, key.name);
+            inside = deadlines;
         }
         let new = match expire_change {
             ExpireChange::Keep => done.old_expire_at,
             ExpireChange::Clear => None,
             ExpireChange::At(at) => Some(at),
         };
-        let old = Deadlines { key: done.old_expire_at, fields: old_fields };
-        self.meta.changed(&mut self.env.changed, key, old, Deadlines::key(new));
+        let old = Deadlines { key: done.old_expire_at, ..old };
+        self.meta.changed(&mut self.env.changed, key, old, Deadlines { key: new, ..inside });
         let expired = done.old_expire_at.is_some_and(|at| at <= due_ms);
         if expired {
             tell_expired(self.env, key.name, self.index);
@@ -380,9 +382,9 @@ impl<'a> Db<'a> {
         if let Some(entry) = entry {
             self.env.note_value(entry.kind(), self.index, key.name);
         }
-        let fields = entry.and_then(fields_deadline);
+        let inside = entry.map_or(Deadlines::default(), Deadlines::inside);
         self.meta.resized(Measure::NOTHING, entry.map_or(Measure::NOTHING, |entry| self.env.measure(entry)));
-        self.meta.changed(&mut self.env.changed, key, Deadlines::default(), Deadlines { key: deadline, fields });
+        self.meta.changed(&mut self.env.changed, key, Deadlines::default(), Deadlines { key: deadline, ..inside });
     }
 
     /// One step of a scan: gives every key of a small part of hash space to `f` and returns the next cursor; 0 is start
@@ -580,10 +582,10 @@ impl<'a> Write<'a> {
     /// for it hears of it.
     #[inline]
     pub fn value_mut_unheard(&mut self) -> ValueMut<'_, 'a> {
-        let fields_before = fields_deadline(self.entry.as_ref());
+        let before = Deadlines::inside(self.entry.as_ref());
         let measured = self.env.measure(self.entry.as_ref());
         let Write { entry, env, meta, position } = self;
-        ValueMut { entry, env, meta, position: *position, fields_before, measured }
+        ValueMut { entry, env, meta, position: *position, before, measured }
     }
 
     /// Its value, to be changed or not: `change` says whether it did. Otherwise nobody hears of it. For commands that find
@@ -699,7 +701,7 @@ pub struct ValueMut<'w, 'a> {
     env: &'w mut Env,
     meta: &'w mut Meta,
     position: u64,
-    fields_before: Option<i64>,
+    before: Deadlines,
     measured: Measure,
 }
 
@@ -707,11 +709,10 @@ impl Drop for ValueMut<'_, '_> {
     #[inline]
     fn drop(&mut self) {
         self.meta.resized(self.measured, self.env.measure(self.entry.as_ref()));
-        let fields = fields_deadline(self.entry.as_ref());
-        if fields != self.fields_before {
+        let after = Deadlines::inside(self.entry.as_ref());
+        if after != self.before {
             let key = self.entry.as_ref().expire_at();
-            let old = Deadlines { key, fields: self.fields_before };
-            self.meta.expiry.moved(self.position, old, Deadlines { key, fields });
+            self.meta.expiry.moved(self.position, Deadlines { key, ..self.before }, Deadlines { key, ..after });
         }
     }
 }

@@ -9,7 +9,7 @@
 
 use super::db::{Db, Key};
 use super::snapshot::keep_old;
-use super::{EntryRef, Env, ExpiredFields, Garbage, Measure, Store, ValueRef};
+use super::{Big, EntryRef, Env, ExpiredFields, Garbage, Measure, Store, ValueRef};
 use std::collections::VecDeque;
 use weir_structs::expiry_wheel::{DueKeys, ExpiryWheel};
 
@@ -28,24 +28,43 @@ pub(super) struct Deadlines {
     pub(super) key: Option<i64>,
     /// When the first of its fields does.
     pub(super) fields: Option<i64>,
+    /// Whether it is a stream that remembers producers, which is counted and has no record.
+    pub(super) producers: bool,
 }
 
 impl Deadlines {
     /// Of an entry.
     #[inline]
     pub(super) fn of(entry: EntryRef<'_>) -> Deadlines {
-        Deadlines { key: entry.expire_at(), fields: fields_deadline(entry) }
+        Deadlines { key: entry.expire_at(), ..Deadlines::inside(entry) }
     }
 
-    /// Whether time does nothing to it.
-    pub(super) fn is_none(self) -> bool {
-        self == Deadlines::default()
-    }
-
-    /// Of an entry without deadlines on fields.
+    /// Of the value of an entry, without its own.
     #[inline]
-    pub(super) fn key(key: Option<i64>) -> Deadlines {
-        Deadlines { key, fields: None }
+    pub(super) fn inside(entry: EntryRef<'_>) -> Deadlines {
+        let mut inside = Deadlines::default();
+        match entry.kind() {
+            super::Kind::Hash => inside.fields = fields_deadline(entry),
+            super::Kind::Stream => {
+                inside.producers = matches!(entry.value(), ValueRef::Stream(stream) if stream.remembers_producers());
+            }
+            _ => {}
+        }
+        inside
+    }
+
+    /// Of a big value by itself.
+    pub(super) fn inside_of(big: &Big) -> Deadlines {
+        match big {
+            Big::Hash(hash) => Deadlines { fields: hash.next_deadline(), ..Deadlines::default() },
+            Big::Stream(stream) => Deadlines { producers: stream.remembers_producers(), ..Deadlines::default() },
+            _ => Deadlines::default(),
+        }
+    }
+
+    /// Whether time neither removes it nor takes anything out of it.
+    pub(super) fn is_none(self) -> bool {
+        self.earliest().is_none()
     }
 
     #[inline]
@@ -59,7 +78,7 @@ impl Deadlines {
 
 /// When the first field of an entry expires, in Unix ms.
 #[inline]
-pub(super) fn fields_deadline(entry: EntryRef<'_>) -> Option<i64> {
+fn fields_deadline(entry: EntryRef<'_>) -> Option<i64> {
     if entry.kind() != super::Kind::Hash {
         return None;
     }
@@ -74,6 +93,8 @@ pub(super) struct ExpiryIndex {
     keys: usize,
     /// Hashes with deadlines on fields.
     hashes: usize,
+    /// Streams that remember producers.
+    streams: usize,
     /// Names of hashes that have fields to be taken out.
     due_hashes: VecDeque<Box<[u8]>>,
     deadline_sum: i128,
@@ -86,6 +107,7 @@ impl ExpiryIndex {
             wheel: ExpiryWheel::new(now_ms),
             keys: 0,
             hashes: 0,
+            streams: 0,
             due_hashes: VecDeque::new(),
             deadline_sum: 0,
             rebuild_at: None,
@@ -105,6 +127,8 @@ impl ExpiryIndex {
         }
         self.hashes -= usize::from(old.fields.is_some());
         self.hashes += usize::from(new.fields.is_some());
+        self.streams -= usize::from(old.producers);
+        self.streams += usize::from(new.producers);
         if let Some(at) = new.earliest()
             && old.earliest().is_none_or(|old| at < old)
         {
@@ -129,6 +153,11 @@ impl ExpiryIndex {
     /// Hashes with deadlines on fields.
     pub(super) fn hashes(&self) -> usize {
         self.hashes
+    }
+
+    /// Streams that remember producers.
+    pub(super) fn streams(&self) -> usize {
+        self.streams
     }
 
     pub(super) fn mean_deadline_ms(&self) -> Option<i64> {
@@ -321,7 +350,8 @@ impl DueKeys for Due<'_, '_> {
                 if fields_due {
                     due_hashes.push_back(entry.key().into());
                 }
-                let later = Deadlines { key: key_at, fields: fields_at.filter(|_| !fields_due) };
+                let fields = fields_at.filter(|_| !fields_due);
+                let later = Deadlines { key: key_at, fields, ..Deadlines::default() };
                 if let Some(at) = later.earliest() {
                     stays = Some(stays.map_or(at, |s: i64| s.min(at)));
                 }

@@ -1,7 +1,7 @@
 //! Putting what was read from a file where it belongs: the way of very many keys, none of which is expected to be there.
 
 use super::db::{Db, Key};
-use super::expiry::{Deadlines, fields_deadline};
+use super::expiry::Deadlines;
 use super::snapshot::keep_old;
 use super::{Measure, NewValue};
 use weir_structs::keyspace::{KeyHasher, Keyspace};
@@ -50,7 +50,7 @@ impl Db<'_> {
         let deadline = loaded.expire_at_ms;
         let entry = self.keys.insert(key.position, key.name, loaded.value, deadline, clock);
         let entry = entry.as_ref();
-        let deadlines = Deadlines { key: deadline, fields: fields_deadline(entry) };
+        let deadlines = Deadlines { key: deadline, ..Deadlines::inside(entry) };
         self.meta.resized(Measure::NOTHING, self.env.measure(entry));
         self.env.note_value(entry.kind(), self.index, key.name);
         self.meta.changed(&mut self.env.changed, key, Deadlines::default(), deadlines);

@@ -288,6 +288,8 @@ pub struct DbFigures {
     pub expires: usize,
     /// Hashes with fields that have a deadline.
     pub with_volatile_fields: usize,
+    /// Streams that remember what producers have sent, or for how long they are to.
+    pub with_producers: usize,
     /// Mean time to live of those, in ms; 0 if there are none.
     pub avg_ttl_ms: i64,
 }
@@ -593,6 +595,7 @@ impl Store {
             keys: keys.len(),
             expires: meta.expires(),
             with_volatile_fields: meta.expiry.hashes(),
+            with_producers: meta.expiry.streams(),
             avg_ttl_ms: meta.mean_deadline_ms().map_or(0, |mean| (mean - self.env.now_ms).max(0)),
         }
     }

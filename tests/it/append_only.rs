@@ -76,6 +76,14 @@ fn fill(weir: &Weir) {
         "XREADGROUP GROUP group two COUNT 5 STREAMS big-XADD >",
         "XNACK big-XADD group FAIL IDS 2 7-0 8-0",
         "XDEL big-XADD 1500-0 1999-0",
+        "XADD big-XADD IDMP p 1 * f v",
+        "XADD big-XADD IDMP q 1 * f v",
+        "XADD sent 1-1 f v",
+        "XCFGSET sent IDMP-DURATION 3600 IDMP-MAXSIZE 7",
+        "XADD sent IDMP p 1 * f v",
+        "XADD sent IDMPAUTO p * f v",
+        "XADD settings 1-1 f v",
+        "XCFGSET settings IDMP-MAXSIZE 8",
     ] {
         assert!(!wire.run(request).starts_with('-'), "{request}");
     }
@@ -96,6 +104,9 @@ fn look(weir: &Weir) -> Vec<String> {
         "XPENDING stream group",
         "XPENDING big-XADD group",
         "XINFO STREAM emptied",
+        "XADD big-XADD IDMP q 1 * f v",
+        "XINFO STREAM sent",
+        "XINFO STREAM settings",
         "XINFO GROUPS stream",
         "FCALL f 0",
     ]

@@ -80,6 +80,33 @@ fn a_snapshot_cut_anywhere_is_refused_with_the_place_and_what_was_read_is_told()
 }
 
 #[test]
+fn what_producers_have_sent_is_read_and_saved() {
+    let weir = Weir::with(["--rdbcompression", "no"]);
+    let mut wire = weir.wire();
+    for request in ["XADD sent IDMP producer message * f v", "SET text hello"] {
+        assert!(!wire.call(&request.split(' ').collect::<Vec<_>>()).starts_with('-'), "{request}");
+    }
+    let id = wire.call(&["XADD", "sent", "IDMP", "producer", "message", "*", "f", "v"]);
+    let folder = weir.stop();
+    let whole = path_in(folder.path(), "dump.rdb");
+    let saved = path_in(folder.path(), "saved.rdb");
+    let (ok, said) = check(&[&whole, "--salvage", &saved]);
+    assert!(ok && said.contains("2 keys and 0 functions saved"), "{said}");
+    assert!(fs::read(&saved).expect("a file").starts_with(b"REDIS0013"));
+    let mut bytes = fs::read(&whole).expect("a snapshot");
+    // A message without a name.
+    let at = bytes.windows(7).position(|window| window == b"message").expect("it is there") - 1;
+    bytes[at] = 0;
+    bytes.drain(at + 1..at + 8);
+    fs::write(&whole, &bytes).expect("a file");
+    let (ok, said) = check(&[&whole]);
+    assert!(!ok && said.contains("Reading key 'sent'") && said.contains("(stream-v4)"), "{said}");
+    let weir = Start::new().folder(folder).options(["--dbfilename", "saved.rdb"]).start();
+    let mut wire = weir.wire();
+    assert_eq!(wire.call(&["XADD", "sent", "IDMP", "producer", "message", "*", "f", "v"]), id);
+}
+
+#[test]
 fn what_is_saved_of_a_spoilt_snapshot_lacks_only_the_spoilt_key() {
     let folder = snapshot();
     let spoilt = path_in(folder.path(), "dump.rdb");

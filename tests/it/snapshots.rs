@@ -60,6 +60,47 @@ fn what_was_there_at_the_end_is_there_again_at_the_next_start() {
 }
 
 #[test]
+fn who_sent_a_message_once_may_send_it_again_after_a_restart() {
+    let weir = Weir::with(["--enable-debug-command", "yes"]);
+    let mut wire = weir.wire();
+    let mut add = |request: &str| wire.call(&request.split(' ').collect::<Vec<_>>());
+    add("XADD old 1-1 f v");
+    add("XADD tuned 1-1 f v");
+    add("XCFGSET tuned IDMP-DURATION 3600 IDMP-MAXSIZE 3");
+    for n in 1..=1500 {
+        add(&format!("XADD many IDMP p{} m{} * f v", n % 700, n / 700));
+    }
+    let sends = ["XADD few IDMP p 1 * f v", "XADD few IDMPAUTO p * f w", "XADD many IDMP p5 m1 * f v"];
+    let first = sends.map(&mut add);
+    let asked = ["XINFO STREAM many", "XINFO STREAM few", "XINFO STREAM tuned"];
+    let before = asked.map(&mut add);
+    assert!(add("XINFO STREAM many").contains("pids-tracked :700 $12 iids-tracked :1500"), "{}", before[0]);
+    let snapshot = |folder: &Path| fs::read(folder.join("dump.rdb")).expect("a snapshot");
+    assert_eq!(add("DEBUG RELOAD"), "+OK");
+    assert_eq!(asked.map(&mut add), before);
+    let folder = weir.stop();
+    assert!(snapshot(folder.path()).starts_with(b"REDIS0013"));
+    let weir = in_folder(folder).start();
+    let mut wire = weir.wire();
+    let mut add = |request: &str| wire.call(&request.split(' ').collect::<Vec<_>>());
+    assert_eq!(asked.map(&mut add), before);
+    assert_eq!(sends.map(&mut add), first, "they are the entries of before");
+    assert_eq!([add("XLEN few"), add("XLEN many")], [":2", ":1500"]);
+    // Without anything that only newer servers know, older ones read the file as well.
+    for request in ["DEL few many", "XCFGSET tuned IDMP-DURATION 100 IDMP-MAXSIZE 100", "SAVE"] {
+        assert!(!add(request).starts_with('-'), "{request}");
+    }
+    assert!(snapshot(weir.dir()).starts_with(b"REDIS0011"));
+    // Valkey has no form for it.
+    for request in ["XADD few IDMP p 1 * f v", "CONFIG SET rdb-dialect valkey", "DEBUG RELOAD"] {
+        assert!(!add(request).starts_with('-'), "{request}");
+    }
+    assert!(snapshot(weir.dir()).starts_with(b"REDIS0011"));
+    add("XADD few IDMP p 1 * f v");
+    assert_eq!(add("XLEN few"), ":2");
+}
+
+#[test]
 fn nothing_is_saved_at_the_end_unless_snapshots_are_wanted_or_asked_for() {
     let folder = {
         let weir = Weir::with(["--save", ""]);

@@ -16,7 +16,7 @@ use weir_structs::packed::{self, COUNT_BYTES, Element, Encoded, Packed};
 use weir_structs::pieces::BigPieces;
 use weir_structs::queue::ParcelPool;
 use weir_structs::set::{OwnedSet, SetForm, SetLimits, SetMut};
-use weir_structs::stream::{ConsumerSlot, NodeLimits, Stream, StreamId};
+use weir_structs::stream::{ConsumerSlot, IDMP_DURATION_S, IDMP_MESSAGES, NodeLimits, Stream, StreamId};
 use weir_structs::value::{Big, PackedKind};
 use weir_structs::zset::{ZsetFill, ZsetForm, ZsetLimits};
 
@@ -425,13 +425,31 @@ impl Visitor for Builder {
     }
 
     fn producers(&mut self, duration_s: u64, messages_max: u64) -> Result<(), Problem> {
+        let duration_s = duration_s.clamp(*IDMP_DURATION_S.start(), *IDMP_DURATION_S.end());
+        let messages_max = messages_max.clamp(*IDMP_MESSAGES.start(), *IDMP_MESSAGES.end());
         self.unfinished()?.configure(duration_s, messages_max);
         Ok(())
     }
 
     fn message(&mut self, producer: &[u8], message: &[u8], id: Id) -> Result<(), Problem> {
-        let id = id_of(id);
-        self.unfinished()?.stream.idempotency_mut().restore(producer, message, id, id.ms);
+        let (id, now_ms) = (id_of(id), u64::try_from(self.now_ms).unwrap_or(0));
+        // No command makes these, nor could any make them again.
+        if producer.is_empty() || message.is_empty() {
+            return Err(Problem::BadStream);
+        }
+        let stream = &mut self.unfinished()?.stream;
+        let remembered_ms = stream.idempotency().duration_s().saturating_mul(1000);
+        if now_ms.saturating_sub(id.ms) >= remembered_ms {
+            return Ok(());
+        }
+        let is_new = stream.idempotency_mut().restore(producer, message, id, id.ms);
+        if is_new { Ok(()) } else { Err(Problem::BadStream) }
+    }
+
+    fn counted(&mut self, added: u64, duplicates: u64) -> Result<(), Problem> {
+        if (added, duplicates) != (0, 0) {
+            self.unfinished()?.stream.idempotency_mut().set_counts(added, duplicates);
+        }
         Ok(())
     }
 }

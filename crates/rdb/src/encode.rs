@@ -17,7 +17,8 @@ use weir_structs::packed::Element;
 use weir_structs::queue::{Parcel, SharedAs};
 use weir_structs::set::SetRef;
 use weir_structs::stream::{
-    ConsumerPart, Entry, Group, GroupPart, Pending, Stream, StreamFigures, StreamId, StreamPart,
+    ConsumerPart, Entry, Group, GroupPart, MessagePart, Pending, ProducerPart, ProducersPart, Stream, StreamFigures,
+    StreamId, StreamPart,
 };
 use weir_structs::value::ValueRef;
 use weir_structs::zset::ZsetRef;
@@ -42,13 +43,34 @@ const PLAIN_SCORES: std::ops::Range<f64> = 1e-5..1e17;
 pub struct Forms {
     /// Whether strings are compressed where that makes them shorter.
     pub compress: bool,
-    /// Whose form is taken where there is none that both read: for deadlines of fields.
+    /// Whose form is taken where there is none that both read: for deadlines of fields, and for what producers have sent to
+    /// a stream, of which only Redis knows.
     pub dialect: Dialect,
+}
+
+/// What there is among the values of a file that version 11 has no form for.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Needs {
+    /// Fields of hashes with deadlines.
+    pub expiring_fields: bool,
+    /// Streams that remember producers.
+    pub producers: bool,
+}
+
+impl Needs {
+    /// The lowest version that has a form for all of it, as far as the dialect has one at all.
+    pub fn version(self, dialect: Dialect) -> u16 {
+        let fields = if self.expiring_fields { version_of(hash_with_deadlines(dialect), dialect) } else { VERSION };
+        let stream = version_of(stream_code(self.producers, dialect), dialect);
+        fields.max(stream)
+    }
 }
 
 /// The version that a reader must know for values of this type.
 pub fn version_of(code: u8, dialect: Dialect) -> u16 {
     match (code, dialect) {
+        (code::STREAM_5.., Dialect::Redis) => 14,
+        (code::STREAM_4, Dialect::Redis) => 13,
         (code::HASH_TTL_OLD.., Dialect::Redis) => 12,
         (code::HASH_TTL_VALKEY.., Dialect::Valkey) => 80,
         _ => VERSION,
@@ -69,7 +91,7 @@ pub fn code_of(entry: EntryRef<'_>, dialect: Dialect) -> u8 {
         ValueRef::Hash(_) => hash_with_deadlines(dialect),
         ValueRef::Set(_) => code::SET,
         ValueRef::Zset(_) => code::ZSET_BINARY,
-        ValueRef::Stream(_) => code::STREAM_3,
+        ValueRef::Stream(stream) => stream_code(stream.remembers_producers(), dialect),
         ValueRef::Queue(_) | ValueRef::Exchange(_) | ValueRef::Tree(_) => code::MODULE,
     }
 }
@@ -102,7 +124,7 @@ pub fn put_value_with(
         put_hash(to, hash, dialect);
     } else {
         match entry.value() {
-            ValueRef::Stream(stream) => put_stream(to, stream),
+            ValueRef::Stream(stream) => put_stream(to, stream, dialect),
             ValueRef::Queue(queue) => {
                 put_frozen_head(to, FrozenHead::Queue, dialect);
                 queue.encode_with(share, &mut |piece| module::put_piece(to, piece));
@@ -131,8 +153,16 @@ pub fn code_of_frozen(head: FrozenHead, dialect: Dialect) -> u8 {
         FrozenHead::Set { .. } => code::SET,
         FrozenHead::Zset { .. } => code::ZSET_BINARY,
         FrozenHead::List { .. } => code::LIST_OF_LISTPACKS,
-        FrozenHead::Stream { .. } => code::STREAM_3,
+        FrozenHead::Stream { producers, .. } => stream_code(producers, dialect),
         FrozenHead::Queue | FrozenHead::Exchange | FrozenHead::Tree => code::MODULE,
+    }
+}
+
+/// Valkey has no form for producers: they are left out there.
+fn stream_code(producers: bool, dialect: Dialect) -> u8 {
+    match dialect {
+        Dialect::Redis if producers => code::STREAM_4,
+        _ => code::STREAM_3,
     }
 }
 
@@ -149,7 +179,7 @@ pub fn put_frozen_head(to: &mut Draft, head: FrozenHead, dialect: Dialect) {
         FrozenHead::Hash { len, least_deadline_ms } => put_hash_head(to, len, least_deadline_ms, dialect),
         FrozenHead::Set { len } | FrozenHead::Zset { len } => to.length(len as u64),
         FrozenHead::List { chunks, .. } => to.length(chunks as u64),
-        FrozenHead::Stream { blocks } => to.length(blocks as u64),
+        FrozenHead::Stream { blocks, .. } => to.length(blocks as u64),
         FrozenHead::Queue => to.length(module::QUEUE),
         FrozenHead::Exchange => to.length(module::EXCHANGE),
         FrozenHead::Tree => to.length(module::TREE),
@@ -185,7 +215,7 @@ pub fn put_frozen_part(to: &mut Draft, head: FrozenHead, part: FrozenPart<'_>, d
                 to.blob(blob);
             }
         }),
-        FrozenPart::Stream(part) => put_stream_part(to, part),
+        FrozenPart::Stream(part) => put_stream_part(to, part, dialect),
         FrozenPart::Piece(piece) => module::put_piece(to, piece),
         // Whoever writes several values answers.
         FrozenPart::Shared(..) => {}
@@ -362,7 +392,7 @@ fn put_scored(to: &mut Draft, member: &[u8], score: f64) {
     to.bytes(&score.to_le_bytes());
 }
 
-fn put_stream(to: &mut Draft, stream: &Stream) {
+fn put_stream(to: &mut Draft, stream: &Stream, dialect: Dialect) {
     let log = stream.log();
     let mut blocks = 0;
     let mut cut = BlockCut::default();
@@ -394,10 +424,26 @@ fn put_stream(to: &mut Draft, stream: &Stream) {
     for (name, group) in stream.groups() {
         put_group(to, name, group);
     }
+    if stream_code(stream.remembers_producers(), dialect) != code::STREAM_4 {
+        return;
+    }
+    let known = stream.idempotency();
+    put_producers(to, known.head());
+    for (name, count, messages) in known.producers() {
+        put_producer(to, ProducerPart { name, messages: count });
+        messages.for_each(|(message, id)| put_message(to, MessagePart { message, id }));
+    }
+    put_producers_end(to, known.head());
 }
 
-fn put_stream_part(to: &mut Draft, part: StreamPart<'_>) {
+fn put_stream_part(to: &mut Draft, part: StreamPart<'_>, dialect: Dialect) {
     match part {
+        StreamPart::Producers(_) | StreamPart::Producer(_) | StreamPart::Message(_) | StreamPart::ProducersEnd(_)
+            if dialect != Dialect::Redis => {}
+        StreamPart::Producers(head) => put_producers(to, head),
+        StreamPart::Producer(producer) => put_producer(to, producer),
+        StreamPart::Message(message) => put_message(to, message),
+        StreamPart::ProducersEnd(head) => put_producers_end(to, head),
         StreamPart::Block(block) => put_stream_block(to, &block.entries().collect::<Vec<_>>()),
         StreamPart::Figures(figures) => put_figures(to, figures),
         StreamPart::Group(group) => put_group_head(to, group),
@@ -436,6 +482,27 @@ fn put_consumer(to: &mut Draft, consumer: ConsumerPart<'_>) {
     to.bytes(&consumer.seen_ms.to_le_bytes());
     to.bytes(&consumer.active_ms.unwrap_or(u64::MAX).to_le_bytes());
     to.length(consumer.pending);
+}
+
+fn put_producers(to: &mut Draft, head: ProducersPart) {
+    to.length(head.duration_s);
+    to.length(head.messages_max);
+    to.length(head.counts.producers);
+}
+
+fn put_producer(to: &mut Draft, producer: ProducerPart<'_>) {
+    to.string(producer.name);
+    to.length(producer.messages as u64);
+}
+
+fn put_message(to: &mut Draft, MessagePart { message, id }: MessagePart<'_>) {
+    to.string(message);
+    put_id(to, id);
+}
+
+fn put_producers_end(to: &mut Draft, head: ProducersPart) {
+    to.length(head.counts.added);
+    to.length(head.counts.duplicates);
 }
 
 /// Where a stream is cut into blocks.

@@ -6,9 +6,9 @@
 //!   an entry ─► encode ─► bytes of a value ─► a file, or a payload
 //! ```
 //!
-//! Everything that either has ever written is read: versions 1 to 13 of Redis and Valkey's 80 and 81, which use the same
-//! numbers of types for other layouts. Written is version 11, which both read, and a newer form only for what version 11
-//! cannot say: fields of hashes that expire.
+//! Everything that either has ever written is read: versions 1 to 14 of Redis and Valkey's 80 and 81, which use the same
+//! numbers of types for other layouts. (Not arrays, which came with Redis 8.8.) Written is version 11, which both read, and a
+//! newer form only for what version 11 cannot say: fields of hashes that expire, and streams that remember producers.
 //!
 //! Nothing that is read is believed. Lengths allocate no more than what really came, packed forms must agree with
 //! themselves, and whoever reads to the end of a value knows that all of it made sense.

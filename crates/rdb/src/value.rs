@@ -88,6 +88,11 @@ pub trait Visitor {
         let _ = (producer, message, id);
         Ok(())
     }
+    /// How many messages were ever added, and how many refused because they had been.
+    fn counted(&mut self, added: u64, duplicates: u64) -> Result<(), Problem> {
+        let _ = (added, duplicates);
+        Ok(())
+    }
 }
 
 /// Whose layouts a file or payload has: the same type numbers mean different things from 22 on.
@@ -99,8 +104,8 @@ pub enum Dialect {
     Valkey,
 }
 
-/// The newest versions that are read.
-const REDIS_VERSION_MAX: u32 = 13;
+/// The newest version of Redis that is read: that of 8.8.
+const REDIS_VERSION_MAX: u32 = 14;
 /// Valkey counts from here on since the formats have parted.
 const VALKEY_VERSION_MIN: u32 = 80;
 const VALKEY_VERSION_MAX: u32 = 81;
@@ -526,10 +531,9 @@ impl<R: Read, V: Visitor> Reader<'_, R, V> {
                 self.here(told)?;
             }
         }
-        // How many were added and how many refused, since ever.
-        self.source.length()?;
-        self.source.length()?;
-        Ok(())
+        let (added, duplicates) = (self.source.length()?, self.source.length()?);
+        let told = self.visitor.counted(added, duplicates);
+        self.here(told)
     }
 
     fn group(&mut self, version: u8) -> Result<(), Error> {

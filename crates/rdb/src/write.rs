@@ -1,6 +1,7 @@
 //! Writing: numbers, lengths, strings and packed forms, into a [`Draft`].
 //!
-//! What is written is what both Redis 7.2 and Valkey load, version [`VERSION`]; only deadlines of fields need a newer form.
+//! What is written is what both Redis 7.2 and Valkey load, version [`VERSION`]; only deadlines of fields and producers of
+//! streams need a newer form.
 //!
 //! Compressing costs several times what the rest does. So a draft can put that off: it remembers where the strings are,
 //! and large ones it only refers to, and whoever finishes it, on whichever thread, does the work.

@@ -5,9 +5,9 @@
 //!  magic and version | aux ... | function ... | { database, sizes, { [deadline], [access], type, key, value } ... } ... | end, checksum
 //! ```
 
-use crate::encode::{code_of, code_of_frozen, put_frozen_head, put_value_with, version_of};
+use crate::encode::{Needs, code_of, code_of_frozen, put_frozen_head, put_value_with};
 use crate::file::{KeyFacts, opcode};
-use crate::value::{Dialect, code};
+use crate::value::Dialect;
 use crate::write::{Compress, Draft, VERSION};
 use std::io::{self, Write};
 use weir_structs::crc64::crc64;
@@ -16,12 +16,12 @@ use weir_structs::frozen::FrozenHead;
 use weir_structs::lzf::Compressor;
 use weir_structs::queue::{Parcel, SharedAs};
 
-/// Adds the header. `expiring_fields`: the data have what only newer versions can say.
-pub fn put_header(to: &mut Draft, expiring_fields: bool, dialect: Dialect) {
-    let magic = match (expiring_fields, dialect) {
-        (false, _) => format!("REDIS{VERSION:04}"),
-        (true, Dialect::Redis) => format!("REDIS{:04}", version_of(code::HASH_TTL, Dialect::Redis)),
-        (true, Dialect::Valkey) => format!("VALKEY{:03}", version_of(code::HASH_TTL_VALKEY, Dialect::Valkey)),
+/// Adds the header. `needs`: what the data have that only newer versions can say.
+pub fn put_header(to: &mut Draft, needs: Needs, dialect: Dialect) {
+    let version = needs.version(dialect);
+    let magic = match dialect {
+        Dialect::Valkey if version > VERSION => format!("VALKEY{version:03}"),
+        _ => format!("REDIS{version:04}"),
     };
     to.bytes(magic.as_bytes());
 }

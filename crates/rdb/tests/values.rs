@@ -132,6 +132,18 @@ impl Visitor for Told {
     fn consumer_pending(&mut self, id: Id) -> Result<(), Problem> {
         self.tell(format!("consumer's {id:?}"))
     }
+
+    fn producers(&mut self, duration_s: u64, messages_max: u64) -> Result<(), Problem> {
+        self.tell(format!("producers {duration_s} {messages_max}"))
+    }
+
+    fn message(&mut self, producer: &[u8], message: &[u8], id: Id) -> Result<(), Problem> {
+        self.tell(format!("message {} {} {id:?}", producer.escape_ascii(), message.escape_ascii()))
+    }
+
+    fn counted(&mut self, added: u64, duplicates: u64) -> Result<(), Problem> {
+        self.tell(format!("counted {added} {duplicates}"))
+    }
 }
 
 /// A value of a random type, told to a builder.
@@ -223,7 +235,21 @@ fn tell_stream(builder: &mut Builder, count: u64, rng: &mut SmallRng) -> Result<
         builder.consumer(b"", 0, None)?;
         (pending / 2..pending).try_for_each(|at| builder.consumer_pending((5 + at / 3, at % 3)))?;
     }
+    if rng.random() {
+        tell_producers(builder, rng)?;
+    }
     Ok(())
+}
+
+fn tell_producers(builder: &mut Builder, rng: &mut SmallRng) -> Result<(), Problem> {
+    builder.producers([100, 86_400][rng.random_range(0..2)], [100, 7][rng.random_range(0..2)])?;
+    for producer in 0..rng.random_range(0..40) {
+        for message in 0..rng.random_range(0..20) {
+            let text = [format!("{message}:").as_bytes(), &random_text(rng, 100)].concat();
+            builder.message(format!("p{producer}").as_bytes(), &text, (NOW_MS as u64 - 500 + message, producer))?;
+        }
+    }
+    builder.counted(rng.random_range(0..1_000), rng.random_range(0..3))
 }
 
 fn random_text(rng: &mut SmallRng, most: usize) -> Vec<u8> {
@@ -242,7 +268,10 @@ fn what_is_written_reads_as_the_same_in_the_forms_of_both() {
     for _ in 0..150 {
         let value = random_value(&mut rng);
         let payloads = [Dialect::Redis, Dialect::Valkey].map(|dialect| dump(value.clone(), dialect));
-        assert_eq!(Told::of(&payloads[0]), Told::of(&payloads[1]));
+        let [mut told, valkeys] = [0, 1].map(|at| Told::of(&payloads[at]));
+        // Of producers, Valkey knows nothing.
+        told.lines.retain(|line| !["producers", "message", "counted"].iter().any(|word| line.starts_with(word)));
+        assert_eq!(told, valkeys);
         for payload in payloads {
             let (dialect, bytes) = payload::open(&payload, Trust::Strict).expect("a whole payload");
             let mut builder = builder();
@@ -324,29 +353,98 @@ fn claimed_lengths_allocate_nothing_and_every_cut_is_refused() {
     }
 }
 
-#[test]
-fn streams_of_newer_servers_are_read() {
-    // No blocks; length, last id, first id, highest deleted id, added; one group at 5-0 that has read two, an entry
-    // pending, no consumer.
+/// Ids as they stand behind messages of producers: of now, less so many ms.
+fn id_of_now(less_ms: i64) -> Vec<u8> {
+    [&b"\x81"[..], &(NOW_MS - less_ms).to_be_bytes(), b"\x00"].concat()
+}
+
+/// A stream without entries; one group at 5-0 that has read two, an entry pending, no consumer.
+fn newer_stream(code: u8, producers: &[u8]) -> Result<Option<TakenValue>, Problem> {
     let common = b"\x00\x00\x05\x00\x00\x00\x00\x00\x02\x01\x01g\x05\x00\x02\x01";
     let mut pending = [0_u8; 25];
     (pending[7], pending[16], pending[24]) = (5, 9, 1);
     let mut id = [0_u8; 16];
     id[7] = 5;
-    let producers = b"\x3c\x0a\x01\x01p\x02\x02m1\x05\x00\x02m2\x06\x00\x02\x00";
-    let old = [&common[..], &pending, b"\x00", producers].concat();
-    let newer = [&common[..], &pending, b"\x00\x01", &id, producers].concat();
     // In the old form somebody must have the pending entry.
-    for (code, bytes, fits) in [(26, &old, false), (27, &newer, true), (26, &newer, false), (27, &old, false)] {
-        let mut builder = builder();
-        let read = payload::read(Dialect::Redis, &[&[code], &bytes[..]].concat(), &mut builder);
-        let taken = read.and_then(|()| builder.take());
-        assert_eq!(taken.is_ok(), fits, "{code}: {taken:?}");
-        let Ok(Some(TakenValue { value: OwnedValue::Big(Big::Stream(stream)), .. })) = taken else { continue };
-        let known = stream.idempotency();
-        assert_eq!((known.duration_s(), known.messages_max(), known.counts().messages), (60, 10, 2));
+    let bytes = if code == 26 {
+        [&[code], &common[..15], b"\x00\x00", producers].concat()
+    } else {
+        [&[code], &common[..], &pending, b"\x00\x01", &id, producers].concat()
+    };
+    let mut builder = builder();
+    payload::read(Dialect::Redis, &bytes, &mut builder).and_then(|()| builder.take())
+}
+
+/// The messages that are remembered in a stream.
+fn messages_of(value: Result<Option<TakenValue>, Problem>) -> Vec<Vec<u8>> {
+    let Ok(Some(TakenValue { value: OwnedValue::Big(Big::Stream(stream)), .. })) = value else { panic!("{value:?}") };
+    let producers = stream.idempotency().producers();
+    producers.flat_map(|(_, _, messages)| messages.map(|(message, _)| message.to_vec())).collect()
+}
+
+#[test]
+fn streams_of_newer_servers_are_read() {
+    let (first, second) = (id_of_now(9), id_of_now(8));
+    // 60 s, 10 messages; p has sent two; five were ever added, two refused.
+    let producers = [b"\x3c\x0a\x01\x01p\x02\x02m1", &first[..], b"\x02m2", &second, b"\x05\x02"].concat();
+    for code in [26, 27] {
+        let Ok(Some(TakenValue { value: OwnedValue::Big(Big::Stream(stream)), .. })) = newer_stream(code, &producers)
+        else {
+            panic!("{code}")
+        };
+        let (known, counts) = (stream.idempotency(), stream.idempotency().counts());
+        assert_eq!((known.duration_s(), known.messages_max(), counts.messages), (60, 10, 2));
+        assert_eq!((counts.added, counts.duplicates), (5, 2));
     }
-    assert!(payload::read(Dialect::Valkey, &[&[27], &newer[..]].concat(), &mut builder()).is_err());
+    for missing in 1..producers.len() {
+        assert!(newer_stream(27, &producers[..producers.len() - missing]).is_err());
+    }
+    assert!(payload::read(Dialect::Valkey, &[&[26], &b"\0".repeat(20)[..]].concat(), &mut builder()).is_err());
+}
+
+#[test]
+fn what_producers_cannot_have_sent_is_refused_and_what_is_too_old_is_forgotten() {
+    let message = |name: &[u8], less_ms| [&[name.len() as u8], name, &id_of_now(less_ms)].concat();
+    let one = |settings: &[u8], producer: &[u8], messages: &[Vec<u8>]| {
+        let head = [settings, b"\x01", &[producer.len() as u8], producer, &[messages.len() as u8]].concat();
+        newer_stream(27, &[&head[..], &messages.concat(), b"\x00\x00"].concat())
+    };
+    let usual = b"\x3c\x0a";
+    let bad = |value: Result<Option<TakenValue>, Problem>| assert_eq!(value.unwrap_err(), Problem::BadStream);
+    bad(one(usual, b"", &[message(b"m", 0)]));
+    bad(one(usual, b"p", &[message(b"", 0)]));
+    bad(one(usual, b"p", &[message(b"m", 1), message(b"m", 0)]));
+    let all = [message(b"old", 60_000), message(b"a", 59_999), message(b"b", 0), message(b"c", 0)];
+    let kept = |settings: &[u8]| messages_of(one(settings, b"p", &all));
+    assert_eq!(kept(usual), [b"a", b"b", b"c"]);
+    assert_eq!(kept(b"\x3c\x02"), [b"b", b"c"], "no more than there may be");
+    // Settings that no command takes become the nearest that one does.
+    assert_eq!(kept(b"\x00\x00"), [b"c"]);
+    let huge = b"\x81\xff\xff\xff\xff\xff\xff\xff\xff";
+    assert_eq!(kept(&[huge, &huge[..]].concat()).len(), 4);
+    // A claimed number of producers or messages costs nothing.
+    assert!(newer_stream(27, &[&usual[..], huge].concat()).is_err());
+    assert!(newer_stream(27, &[usual, &b"\x01\x01p"[..], huge].concat()).is_err());
+    assert!(messages_of(newer_stream(27, b"\x3c\x0a\x00\x00\x00")).is_empty());
+}
+
+#[test]
+fn the_version_is_that_which_the_data_need() {
+    use weir_rdb::encode::Needs;
+    let version = |expiring_fields, producers, dialect| Needs { expiring_fields, producers }.version(dialect);
+    assert_eq!([false, true].map(|both| version(both, both, Dialect::Redis)), [11, 13]);
+    assert_eq!([false, true].map(|both| version(both, both, Dialect::Valkey)), [11, 80]);
+    assert_eq!([Dialect::Redis, Dialect::Valkey].map(|dialect| version(true, false, dialect)), [12, 80]);
+    assert_eq!([Dialect::Redis, Dialect::Valkey].map(|dialect| version(false, true, dialect)), [13, 11]);
+    let foot = |producers: &[u8], dialect| {
+        let payload = dump(newer_stream(27, producers).unwrap().unwrap(), dialect);
+        (payload[0], payload[payload.len() - 10])
+    };
+    assert_eq!(foot(b"\x40\x64\x40\x64\x00\x05\x01", Dialect::Redis), (21, 11), "usual settings, nobody known");
+    let known = [b"\x40\x64\x40\x64\x01\x01p\x01\x01m", &id_of_now(0)[..], b"\x01\x00"].concat();
+    assert_eq!(foot(&known, Dialect::Redis), (26, 13));
+    assert_eq!(foot(&known, Dialect::Valkey), (21, 11));
+    assert_eq!(foot(b"\x05\x40\x64\x00\x00\x00", Dialect::Redis), (26, 13), "settings are not to be lost");
 }
 
 /// How many spoilt payloads and files there are: a few, or as many as the environment says.

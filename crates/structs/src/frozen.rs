@@ -56,6 +56,8 @@ pub enum FrozenHead {
     Stream {
         /// Number of parts in which its entries are given.
         blocks: usize,
+        /// Whether what is remembered of producers is given as well.
+        producers: bool,
     },
     /// A queue of the broker.
     Queue,

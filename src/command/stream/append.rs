@@ -16,7 +16,9 @@ use crate::command::{Cx, Error};
 use crate::config::Config;
 use crate::store::{Key, Store};
 use weir_resp::{Argv, ArgvIter};
-use weir_structs::stream::{NodeLimits, References, Stream, StreamId, Trim, automatic_message_id};
+use weir_structs::stream::{
+    IDMP_DURATION_S, IDMP_MESSAGES, NodeLimits, References, Stream, StreamId, Trim, automatic_message_id,
+};
 
 pub(super) const TRIM_PARTS: &[Arg] = &[
     Arg::one_of("strategy", &[Arg::word("maxlen", "MAXLEN"), Arg::word("minid", "MINID").since("6.2.0")]),
@@ -94,11 +96,6 @@ pub const COMMANDS: &[Row<DataFn>] = &[
         xidmprecord_command,
     ),
 ];
-
-/// Range of XCFGSET's IDMP-DURATION, in seconds.
-const IDMP_DURATION_S: std::ops::RangeInclusive<u64> = 1..=86_400;
-/// Range of XCFGSET's IDMP-MAXSIZE, in messages.
-const IDMP_MESSAGES: std::ops::RangeInclusive<u64> = 1..=10_000;
 
 /// The options of XADD.
 #[derive(Clone, Copy)]

@@ -22,7 +22,7 @@ pub(super) static ROWS: &[Directive] = &[
     row("dbfilename", text!(dbfilename, dbfilename), "dump.rdb").protected().doc("Name of the snapshot file."),
     row("rdbcompression", flag!(rdbcompression), "yes").doc("Compresses texts in snapshots and in what DUMP answers."),
     row("rdb-dialect", choice!(rdb_dialect, RdbDialect), "redis")
-        .doc("Whose form is written where version 11, which both read, has none: deadlines of fields."),
+        .doc("Whose form is written where version 11, which both read, has none: deadlines of fields, producers of streams."),
     row("rdbchecksum", flag!(rdbchecksum), "yes").immutable().doc("Guards snapshots by a checksum."),
     row("rdb-version-check", choice!(rdb_version_check, RdbVersionCheck), "strict")
         .doc("Refuses snapshots and payloads of a newer format (strict), or tries to read them (relaxed)."),

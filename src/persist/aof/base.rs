@@ -17,7 +17,7 @@ use weir_structs::list::{End, ListRef};
 use weir_structs::number::{format_i64, format_u64};
 use weir_structs::packed::Element;
 use weir_structs::set::SetRef;
-use weir_structs::stream::{Entry, Pending, Stream, StreamId, StreamPart};
+use weir_structs::stream::{Entry, Pending, ProducersPart, Stream, StreamId, StreamPart};
 use weir_structs::value::ValueRef;
 use weir_structs::zset::ZsetRef;
 
@@ -402,6 +402,8 @@ struct StreamInParts {
     pending: HashMap<StreamId, (u64, u64)>,
     /// Whose the next ones are; without a name, nobody's.
     consumer: Box<[u8]>,
+    /// Who has sent the next messages.
+    producer: Box<[u8]>,
 }
 
 impl StreamInParts {
@@ -435,6 +437,10 @@ impl StreamInParts {
                 let (delivery_ms, deliveries) = self.pending.get(&id).copied().unwrap_or_default();
                 put_pending(to, key, &self.group, &self.consumer, (id, delivery_ms, deliveries));
             }
+            StreamPart::Producers(head) => put_producers(to, key, head),
+            StreamPart::Producer(producer) => self.producer = producer.name.into(),
+            StreamPart::Message(sent) => put_message(to, key, &self.producer, sent.message, sent.id),
+            StreamPart::ProducersEnd(_) => {}
         }
     }
 }
@@ -482,6 +488,18 @@ fn put_pending(to: &mut Vec<u8>, key: &[u8], group: &[u8], consumer: &[u8], pend
     command(to, &words);
 }
 
+/// Settings of producers, unless they are the usual ones.
+fn put_producers(to: &mut Vec<u8>, key: &[u8], head: ProducersPart) {
+    if !head.has_usual_settings() {
+        let (duration_s, messages_max) = (format_u64(head.duration_s), format_u64(head.messages_max));
+        command(to, &[b"XCFGSET", key, b"IDMP-DURATION", &duration_s, b"IDMP-MAXSIZE", &messages_max]);
+    }
+}
+
+fn put_message(to: &mut Vec<u8>, key: &[u8], producer: &[u8], message: &[u8], id: StreamId) {
+    command(to, &[b"XIDMPRECORD", key, producer, message, &id.text()]);
+}
+
 fn put_stream(to: &mut Vec<u8>, key: &[u8], stream: &Stream) {
     let log = stream.log();
     log.range(StreamId::MIN, StreamId::MAX).for_each(|entry| put_stream_entry(to, key, &entry));
@@ -500,5 +518,10 @@ fn put_stream(to: &mut Vec<u8>, key: &[u8], stream: &Stream) {
         for Pending { id, delivery_ms, deliveries, .. } in all.filter(|pending| pending.consumer.is_none()) {
             put_pending(to, key, name, b"", (id, delivery_ms, deliveries));
         }
+    }
+    let known = stream.idempotency();
+    put_producers(to, key, known.head());
+    for (producer, _, messages) in known.producers() {
+        messages.for_each(|(message, id)| put_message(to, key, producer, message, id));
     }
 }

@@ -7,7 +7,9 @@ use crate::hash::{FieldDeadline, Hash};
 use crate::keyspace::KeyHasher;
 use crate::list::{Element, End, Limits, List};
 use crate::set::Set;
-use crate::stream::{NodeLimits, Pending, References, Stream, StreamFigures, StreamId, StreamPart, Threshold, Trim};
+use crate::stream::{
+    NodeLimits, Pending, ProducersPart, References, Stream, StreamFigures, StreamId, StreamPart, Threshold, Trim,
+};
 use crate::testing::Rng;
 use crate::zset::Zset;
 
@@ -342,6 +344,9 @@ enum Told {
     Consumers(usize),
     Consumer(Vec<u8>, u64, Option<u64>, u64),
     PendingId(StreamId),
+    Producers(ProducersPart),
+    Producer(Vec<u8>, usize),
+    Message(Vec<u8>, StreamId),
 }
 
 fn told_entry(entry: crate::stream::Entry<'_>) -> Told {
@@ -367,6 +372,9 @@ fn told(part: StreamPart<'_>, to: &mut Vec<Told>) {
             Told::Consumer(consumer.name.to_vec(), consumer.seen_ms, consumer.active_ms, consumer.pending)
         }
         StreamPart::PendingId(id) => Told::PendingId(id),
+        StreamPart::Producers(head) | StreamPart::ProducersEnd(head) => Told::Producers(head),
+        StreamPart::Producer(producer) => Told::Producer(producer.name.to_vec(), producer.messages),
+        StreamPart::Message(message) => Told::Message(message.message.to_vec(), message.id),
     });
 }
 
@@ -401,7 +409,30 @@ fn all_of(stream: &Stream) -> Vec<Told> {
             all.extend(released.into_iter().map(Told::PendingId));
         }
     }
+    if stream.remembers_producers() {
+        let known = stream.idempotency();
+        all.push(Told::Producers(known.head()));
+        for (name, count, messages) in known.producers() {
+            all.push(Told::Producer(name.to_vec(), count));
+            all.extend(messages.map(|(message, id)| Told::Message(message.to_vec(), id)));
+        }
+        all.push(Told::Producers(known.head()));
+    }
     all
+}
+
+/// Messages of a few producers and of many, in a time that goes on with the ids.
+fn change_producers(stream: &mut Stream, rng: &mut Rng) {
+    let now_ms = stream.log().last_id().ms * 100;
+    let some = [3, 500][rng.below(2)];
+    let (producer, message) = (format!("p{}", rng.below(some)), format!("m{}", rng.below(9)));
+    let (producer, message) = (producer.as_bytes(), message.as_bytes());
+    let mut known = stream.idempotency_mut();
+    match rng.below(300) {
+        0 => known.configure(Some(1 + rng.below(60) as u64), Some(1 + rng.below(5) as u64)),
+        1..100 => drop(known.find(producer, message, now_ms)),
+        _ => known.remember(producer, message, StreamId::new(now_ms, 0), now_ms),
+    }
 }
 
 fn change_stream(stream: &mut Stream, rng: &mut Rng, trend: Trend, limits: NodeLimits) {
@@ -409,6 +440,9 @@ fn change_stream(stream: &mut Stream, rng: &mut Rng, trend: Trend, limits: NodeL
     let last_ms = stream.log().last_id().ms;
     let some_id = |rng: &mut Rng| StreamId::new(rng.below(last_ms as usize + 3) as u64, rng.below(2) as u64);
     let group = vec![b'g', b'0' + rng.below(4) as u8];
+    if rng.below(3) == 0 {
+        return change_producers(stream, rng);
+    }
     match rng.below(60) {
         0 => {
             stream.create_group(&group, StreamId::MIN, None);
@@ -478,7 +512,8 @@ fn a_stream_is_given_as_it_was_and_in_order() {
             let frozen = stream.clone();
             assert_eq!(frozen.frozen_ticket(), None);
             let blocks = frozen.log().node_count() as usize;
-            assert_eq!(stream.frozen_head(), Some(FrozenHead::Stream { blocks }));
+            let producers = frozen.remembers_producers();
+            assert_eq!(stream.frozen_head(), Some(FrozenHead::Stream { blocks, producers }));
             let (trend, changes, budget) = (Trend::of(&mut rng), rng.below(200), 1 + rng.below(40));
             let (mut given, mut given_blocks) = (Vec::new(), 0);
             let mut goes_on = true;

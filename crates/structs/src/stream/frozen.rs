@@ -1,5 +1,5 @@
 //! What a frozen stream has to remember: how far its blocks, and what is pending of each group and each consumer, were given
-//! out, and what changed before it was.
+//! out, and what changed before it was. (What it knows of producers is [frozen by itself](super::idempotency).)
 //!
 //! ```text
 //!  ids         1 ─────────────────────────────────────────────────── 99 ───────►
@@ -18,9 +18,10 @@ use std::fmt;
 
 use super::block::Block;
 use super::group::{ConsumerSlot, Group, Pending};
+use super::idempotency::{Idempotency, MessagePart, ProducerPart, ProducersPart, TablePart};
 use super::log::Entry;
 use super::runs::{Item, Runs};
-use super::{Log, StreamId};
+use super::{Log, Stream, StreamId};
 use crate::frozen::{FrozenPart, Kept};
 
 /// What a node of a [`BTreeMap`] takes for an entry besides the entry, about.
@@ -204,7 +205,8 @@ impl<T: Item> Saved<T> {
 }
 
 /// A part of a frozen stream. They come in this order: blocks; the figures; for each group what it is, its pending
-/// entries, the number of its consumers, and for each of them what it is and the ids of its pending entries.
+/// entries, the number of its consumers, and for each of them what it is and the ids of its pending entries; and, if the head
+/// says so, what is remembered of producers.
 #[derive(Clone, Copy, Debug)]
 pub enum StreamPart<'a> {
     /// The next entries: as many parts as the head says.
@@ -222,6 +224,14 @@ pub enum StreamPart<'a> {
     Consumer(ConsumerPart<'a>),
     /// The next pending entry of the consumer: as many as it says.
     PendingId(StreamId),
+    /// How producers' messages are remembered.
+    Producers(ProducersPart),
+    /// A producer: as many as that says.
+    Producer(ProducerPart<'a>),
+    /// The next message of the producer: as many as it says.
+    Message(MessagePart<'a>),
+    /// The same as [`StreamPart::Producers`], behind the last of them.
+    ProducersEnd(ProducersPart),
 }
 
 /// Entries of a stream that are given together: there is one at least.
@@ -299,6 +309,8 @@ pub(super) struct FrozenStream {
     finished: Option<Box<Group>>,
     /// Pending entries of nobody in the group that is being given.
     released: Runs<StreamId>,
+    /// Whether producers come behind the groups.
+    pub(super) has_producers: bool,
 }
 
 /// What is given next.
@@ -312,6 +324,8 @@ enum Stage {
     PendingIds(usize),
     Released,
     ReleasedIds,
+    Producers,
+    Messages(ProducersPart),
     /// Nothing, but there is a group to be freed.
     Freeing,
 }
@@ -371,7 +385,12 @@ impl GroupThen {
 
 impl FrozenStream {
     /// The state of a stream with these groups, which are frozen as well.
-    pub(super) fn new<'g>(ticket: u64, log: &Log, groups: impl Iterator<Item = &'g mut Group>) -> FrozenStream {
+    pub(super) fn new<'g>(
+        ticket: u64,
+        log: &Log,
+        groups: impl Iterator<Item = &'g mut Group>,
+        has_producers: bool,
+    ) -> FrozenStream {
         let groups: VecDeque<_> = (0..)
             .zip(groups)
             .map(|(number, group)| {
@@ -397,6 +416,7 @@ impl FrozenStream {
             gone_bytes: 0,
             finished: None,
             released: Runs::default(),
+            has_producers,
         }
     }
 
@@ -413,16 +433,14 @@ impl FrozenStream {
         None
     }
 
-    /// Gives the next parts, about as many as the budget allows. Whether there are more. `groups` are those that there are
-    /// now, in the order of their names.
+    /// Gives the next parts of what the stream was, about as many as the budget allows. Whether there are more.
     pub(super) fn give(
         &mut self,
-        log: &mut Log,
-        groups: &mut [Box<Group>],
-        group_bytes: &mut usize,
+        stream: &mut Stream,
         mut budget: usize,
         visit: &mut dyn FnMut(FrozenPart<'_>),
     ) -> bool {
+        let Stream { log, groups, group_bytes, idempotency, .. } = stream;
         let visit = &mut |part: StreamPart<'_>| visit(FrozenPart::Stream(part));
         while budget > 0 {
             match self.stage {
@@ -444,6 +462,32 @@ impl FrozenStream {
                         continue;
                     }
                     return true;
+                }
+                Stage::Producers => {
+                    let Some(head) = idempotency.as_deref().and_then(Idempotency::frozen_head) else { return false };
+                    visit(StreamPart::Producers(head));
+                    self.stage = Stage::Messages(head);
+                }
+                Stage::Messages(head) => {
+                    let Some(known) = idempotency.as_deref_mut() else { return false };
+                    budget = known.give_frozen(budget, &mut |part| {
+                        visit(match part {
+                            TablePart::Producer(producer) => StreamPart::Producer(producer),
+                            TablePart::Message(message) => StreamPart::Message(message),
+                        });
+                    });
+                    if budget == 0 {
+                        return true;
+                    }
+                    visit(StreamPart::ProducersEnd(head));
+                    return false;
+                }
+                Stage::Group if self.groups.is_empty() => {
+                    if !self.has_producers {
+                        return false;
+                    }
+                    self.stage = Stage::Producers;
+                    continue;
                 }
                 Stage::Group => {
                     let Some(group) = self.groups.front() else { return false };

@@ -8,14 +8,28 @@
 //! remembered, so that producers who never come back do not stay.
 //!
 //! What must stay true: table and queue of a producer name the same messages; `messages` is their number over all
-//! producers; no producer has more than `messages_max`; `bytes` is what tables and queues own.
+//! producers; no producer has more than `messages_max`; `bytes` is what tables and queues own; while it is
+//! [frozen](frozen), a producer is kept before it changes.
+
+mod frozen;
+
+pub use frozen::{MessagePart, ProducerPart, ProducersPart};
 
 use std::collections::{BTreeMap, VecDeque};
-use std::ops::Bound;
+use std::ops::{Bound, RangeInclusive};
 
 use xxhash_rust::xxh3::Xxh3;
 
 use super::StreamId;
+use super::frozen::Frozen;
+use crate::frozen::Kept;
+use frozen::FrozenTable;
+pub(super) use frozen::TablePart;
+
+/// How long messages may be remembered, in seconds.
+pub const IDMP_DURATION_S: RangeInclusive<u64> = 1..=86_400;
+/// How many messages of a producer may be remembered.
+pub const IDMP_MESSAGES: RangeInclusive<u64> = 1..=10_000;
 
 /// How long a message is remembered unless XCFGSET says otherwise, in seconds.
 pub(super) const DURATION_S: u64 = 100;
@@ -38,6 +52,7 @@ pub struct Idempotency {
     bytes: usize,
     /// The producer that was swept last.
     swept: Vec<u8>,
+    frozen: Frozen<FrozenTable>,
 }
 
 /// What XINFO STREAM tells of producers.
@@ -60,6 +75,13 @@ struct Producer {
     order: VecDeque<(u64, Box<[u8]>)>,
 }
 
+impl Producer {
+    /// The messages, oldest first.
+    fn in_order(&self) -> impl Iterator<Item = (&[u8], StreamId)> {
+        self.order.iter().filter_map(|(_, message)| Some((&message[..], *self.entries.get(message)?)))
+    }
+}
+
 impl Idempotency {
     pub(super) const fn new() -> Idempotency {
         Idempotency {
@@ -69,7 +91,13 @@ impl Idempotency {
             counts: IdempotencyCounts { producers: 0, messages: 0, added: 0, duplicates: 0 },
             bytes: 0,
             swept: Vec::new(),
+            frozen: Frozen(None),
         }
+    }
+
+    /// Whether there is anything that a stream must not lose: a message, or a setting.
+    pub(super) fn remembers(&self) -> bool {
+        self.counts.messages > 0 || !self.head().has_usual_settings()
     }
 
     /// How long a message is remembered, in seconds.
@@ -99,18 +127,54 @@ impl Idempotency {
         Some(id)
     }
 
-    /// All messages that are remembered: producer, message, entry, when it was added.
-    pub fn messages(&self) -> impl Iterator<Item = (&[u8], &[u8], StreamId, u64)> {
-        self.producers.iter().flat_map(|(name, producer)| {
-            producer.order.iter().filter_map(move |(added_ms, message)| {
-                Some((&name[..], &message[..], *producer.entries.get(message)?, *added_ms))
-            })
-        })
+    /// The producers in the order of their names, each with the number of its messages and these, oldest first: what it calls
+    /// the message, and the entry.
+    pub fn producers(&self) -> impl Iterator<Item = (&[u8], usize, impl Iterator<Item = (&[u8], StreamId)>)> {
+        self.producers.iter().map(|(name, producer)| (&name[..], producer.order.len(), producer.in_order()))
     }
 
     /// All bytes that are owned, its own included. O(1).
     pub(super) fn memory_bytes(&self) -> usize {
-        size_of::<Idempotency>() + self.bytes + self.swept.capacity()
+        let frozen = self.frozen.0.as_ref().map_or(0, |frozen| frozen.memory_bytes());
+        size_of::<Idempotency>() + self.bytes + self.swept.capacity() + frozen
+    }
+
+    /// What there is to say besides producers and messages.
+    pub fn head(&self) -> ProducersPart {
+        ProducersPart { duration_s: self.duration_s, messages_max: self.messages_max, counts: self.counts() }
+    }
+
+    /// Freezes it. O(1).
+    pub(super) fn freeze(&mut self) {
+        self.frozen = Frozen(Some(Box::new(FrozenTable::new(self.head()))));
+    }
+
+    /// What was to say when it was frozen, if it is.
+    pub(super) fn frozen_head(&self) -> Option<ProducersPart> {
+        self.frozen.0.as_ref().map(|frozen| frozen.head)
+    }
+
+    /// Gives producers and messages of the frozen state, about as many as the budget allows. What is left of it; if anything
+    /// is, that was all, and it is not frozen any more.
+    pub(super) fn give_frozen(&mut self, budget: usize, visit: &mut dyn FnMut(TablePart<'_>)) -> usize {
+        let Some(frozen) = &mut self.frozen.0 else { return budget };
+        let left = frozen.give(&self.producers, budget, visit);
+        if left > 0 {
+            self.frozen.0 = None;
+        }
+        left
+    }
+
+    /// Forgets the frozen state.
+    pub(super) fn thaw(&mut self) -> Option<Kept> {
+        let frozen = self.frozen.0.take()?;
+        Some(Box::new(frozen))
+    }
+
+    fn keep(&mut self, producer: &[u8]) {
+        if let Some(frozen) = &mut self.frozen.0 {
+            frozen.keep(producer, self.producers.get(producer));
+        }
     }
 
     pub(super) fn configure(&mut self, duration_s: Option<u64>, messages_max: Option<u64>) {
@@ -118,6 +182,9 @@ impl Idempotency {
             (duration_s.unwrap_or(self.duration_s), messages_max.unwrap_or(self.messages_max));
         if (duration_s, messages_max) != (self.duration_s, self.messages_max) {
             (self.duration_s, self.messages_max) = (duration_s, messages_max);
+            if let Some(frozen) = &mut self.frozen.0 {
+                frozen.keep_all(&mut self.producers, self.bytes);
+            }
             self.producers.clear();
             self.counts.messages = 0;
             self.bytes = 0;
@@ -145,16 +212,22 @@ impl Idempotency {
         }
     }
 
-    /// Remembers without counting (loading). Does nothing if the message is known.
-    pub(super) fn put(&mut self, producer: &[u8], message: &[u8], id: StreamId, added_ms: u64) {
+    /// Sets the numbers of messages that were ever added and refused (loading).
+    pub(super) fn set_counts(&mut self, added: u64, duplicates: u64) {
+        (self.counts.added, self.counts.duplicates) = (added, duplicates);
+    }
+
+    /// Remembers without counting (loading). Does nothing, and says so, if the message is known.
+    pub(super) fn put(&mut self, producer: &[u8], message: &[u8], id: StreamId, added_ms: u64) -> bool {
         self.forget(producer, added_ms, Some(self.messages_max.saturating_sub(1)));
+        self.keep(producer);
         if !self.producers.contains_key(producer) {
             self.bytes += PRODUCER_BYTES + producer.len();
             self.producers.insert(producer.into(), Producer::default());
         }
-        let Some(known) = self.producers.get_mut(producer) else { return };
+        let Some(known) = self.producers.get_mut(producer) else { return false };
         if known.entries.contains_key(message) {
-            return;
+            return false;
         }
         known.entries.insert(message.into(), id);
         // A clock that was set back must not put the queue out of order.
@@ -162,17 +235,25 @@ impl Idempotency {
         known.order.push_back((added_ms, message.into()));
         self.bytes += MESSAGE_BYTES + 2 * message.len();
         self.counts.messages += 1;
+        true
     }
 
     /// Forgets what is too old of a producer, and what is above `messages_max` if that is given; the producer as well if
     /// nothing is left.
     fn forget(&mut self, name: &[u8], now_ms: u64, messages_max: Option<u64>) {
         let duration_ms = self.duration_ms();
+        let goes = |producer: &Producer| {
+            producer.order.front().is_some_and(|(added_ms, _)| {
+                now_ms.saturating_sub(*added_ms) >= duration_ms
+                    || messages_max.is_some_and(|max| producer.order.len() as u64 > max)
+            })
+        };
+        if !self.producers.get(name).is_some_and(goes) {
+            return;
+        }
+        self.keep(name);
         let Some(producer) = self.producers.get_mut(name) else { return };
-        while producer.order.front().is_some_and(|(added_ms, _)| {
-            now_ms.saturating_sub(*added_ms) >= duration_ms
-                || messages_max.is_some_and(|max| producer.order.len() as u64 > max)
-        }) {
+        while goes(producer) {
             let Some((_, message)) = producer.order.pop_front() else { break };
             producer.entries.remove(&message);
             self.bytes -= MESSAGE_BYTES + 2 * message.len();
@@ -262,7 +343,7 @@ mod tests {
             known.remember(b"still here", &number.to_be_bytes(), id(5_000 + number), later);
         }
         assert_eq!((known.counts().producers, known.counts().messages), (1, MESSAGES_MAX));
-        assert_eq!(known.messages().count() as u64, MESSAGES_MAX);
+        assert_eq!(known.producers().map(|(_, messages, _)| messages as u64).sum::<u64>(), MESSAGES_MAX);
     }
 
     #[test]

@@ -26,7 +26,10 @@ pub use block::Pairs;
 pub use frozen::{BlockPart, ConsumerPart, GroupPart, StreamFigures, StreamPart};
 pub use group::{Consumer, ConsumerSlot, Group, Pending};
 pub use id::{ID_TEXT_MAX, IdText, StreamId};
-pub use idempotency::{Idempotency, IdempotencyCounts, automatic_message_id};
+pub use idempotency::{
+    IDMP_DURATION_S, IDMP_MESSAGES, Idempotency, IdempotencyCounts, MessagePart, ProducerPart, ProducersPart,
+    automatic_message_id,
+};
 pub use log::{Entry, Log, NodeLimits, Range, RangeReversed, Threshold, Trim, Value};
 
 use crate::frozen::{FrozenHead, FrozenPart, Kept};
@@ -264,12 +267,16 @@ impl Stream {
 /// Frozen streams.
 impl Stream {
     /// Freezes it: what it is now is given out in parts by [`Stream::give_frozen`], whatever becomes of it meanwhile.
-    /// `ticket` tells whose frozen state it is. O(groups and consumers). It must not be frozen yet. What producers have
-    /// added is not part of it.
+    /// `ticket` tells whose frozen state it is. O(groups and consumers). It must not be frozen yet.
     pub fn freeze(&mut self, ticket: u64) {
         self.log.freeze();
+        let producers = self.idempotency.as_deref_mut().filter(|known| known.remembers());
+        if let Some(known) = producers {
+            known.freeze();
+        }
+        let has_producers = self.remembers_producers();
         let groups = self.groups.iter_mut().map(|group| &mut **group);
-        self.frozen = Frozen(Some(Box::new(FrozenStream::new(ticket, &self.log, groups))));
+        self.frozen = Frozen(Some(Box::new(FrozenStream::new(ticket, &self.log, groups, has_producers))));
         self.count_group_bytes();
     }
 
@@ -282,14 +289,14 @@ impl Stream {
     /// What it was when it was frozen, if it is.
     pub fn frozen_head(&self) -> Option<FrozenHead> {
         let frozen = self.frozen.0.as_ref()?;
-        Some(FrozenHead::Stream { blocks: frozen.blocks })
+        Some(FrozenHead::Stream { blocks: frozen.blocks, producers: frozen.has_producers })
     }
 
     /// Gives the next parts of what it was to `visit`, in order: with about `budget` entries or pending ones, fewer where they
     /// are long. Says whether there is more; if not, it is not frozen any more. O(budget).
     pub fn give_frozen(&mut self, budget: usize, visit: &mut dyn FnMut(FrozenPart<'_>)) -> bool {
         let Some(mut frozen) = self.frozen.0.take() else { return false };
-        let goes_on = frozen.give(&mut self.log, &mut self.groups, &mut self.group_bytes, budget.max(1), visit);
+        let goes_on = frozen.give(self, budget.max(1), visit);
         if goes_on {
             self.frozen.0 = Some(frozen);
         }
@@ -298,9 +305,11 @@ impl Stream {
 
     /// Forgets the frozen state. What is left of it is better dropped on another thread. O(groups and consumers).
     pub fn thaw(&mut self) -> Option<Kept> {
-        let kept = self.frozen.0.take()?.thaw(&mut self.log, &mut self.groups);
+        let frozen = self.frozen.0.take()?;
+        let producers = self.idempotency.as_deref_mut().and_then(Idempotency::thaw);
+        let kept = frozen.thaw(&mut self.log, &mut self.groups);
         self.count_group_bytes();
-        Some(kept)
+        Some(Box::new((kept, producers)))
     }
 
     /// Asserts that what is accounted for is what there is. Reads everything.
@@ -321,6 +330,11 @@ impl Stream {
     /// What is known of producers: settings, counters and messages (XADD IDMP, XCFGSET, XINFO STREAM).
     pub fn idempotency(&self) -> &Idempotency {
         self.idempotency.as_deref().unwrap_or(&idempotency::NOTHING_KNOWN)
+    }
+
+    /// Whether there is anything of producers that must not be lost: a message that is remembered, or a setting. O(1).
+    pub fn remembers_producers(&self) -> bool {
+        self.idempotency.as_ref().is_some_and(|known| known.remembers())
     }
 
     /// The same, to be changed.
@@ -394,9 +408,14 @@ impl IdempotencyMut<'_> {
         self.known.remember(producer, message, id, now_ms);
     }
 
-    /// The same without counting it (loading). Does nothing if the message is known.
-    pub fn restore(&mut self, producer: &[u8], message: &[u8], id: StreamId, added_ms: u64) {
-        self.known.put(producer, message, id, added_ms);
+    /// The same without counting it (loading). Does nothing, and says so, if the message is known.
+    pub fn restore(&mut self, producer: &[u8], message: &[u8], id: StreamId, added_ms: u64) -> bool {
+        self.known.put(producer, message, id, added_ms)
+    }
+
+    /// Sets the numbers of messages that were ever added, and refused as duplicates (loading).
+    pub fn set_counts(&mut self, added: u64, duplicates: u64) {
+        self.known.set_counts(added, duplicates);
     }
 }
 
