@@ -198,7 +198,7 @@ fn weigh(part: FrozenPart<'_>) -> usize {
         FrozenPart::Field { field, value, .. } => field.len() + value.len(),
         FrozenPart::Member(member) | FrozenPart::Scored { member, .. } => member.len(),
         FrozenPart::Elements(part) => part.count(),
-        FrozenPart::Stream(_) => 1,
+        FrozenPart::Stream(_) | FrozenPart::Shared(..) => 1,
         FrozenPart::Piece(piece) => piece.len(),
     }
 }
