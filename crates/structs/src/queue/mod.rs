@@ -28,9 +28,9 @@ mod moving;
 mod options;
 mod parcel;
 mod places;
+mod pool;
 mod purge;
 mod record;
-mod shared;
 mod story;
 mod value;
 mod values;
@@ -44,7 +44,7 @@ pub use message::{
 pub use moving::{MOVED_BODY_BYTES_MIN, ToMove};
 pub use options::{DedupWindow, DlStrategy, Overflow, QueueOptions, Retry, RetryWhich, Rules};
 pub use parcel::{Envelope, Parcel};
-pub use shared::{ParcelPool, SharedAs, WrittenParcels};
+pub use pool::{ParcelPool, SharedAs, WrittenParcels};
 pub use story::{Death, DeathReason, FirstDeath, Story};
 pub use value::Queue;
 
