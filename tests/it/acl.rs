@@ -147,7 +147,7 @@ fn rules_at_random_are_refused_or_can_be_written_down_and_read_again() {
     assert!(taken > 500, "{taken}");
     // What is listed makes the same user again.
     let list = |admin: &mut Wire, name: &str| {
-        admin.send(request(&["ACL", "LIST"]));
+        admin.begin("ACL LIST");
         let count: usize = admin.line().unwrap()[1..].parse().unwrap();
         let lines: Vec<String> = (0..count).map(|_| admin.reply()).collect();
         let wanted = format!(" user {name} ");

@@ -87,10 +87,10 @@ fn fill(weir: &Weir) {
     ] {
         assert!(!wire.run(request).starts_with('-'), "{request}");
     }
-    assert!(wire.call(&["HPEXPIREAT", "big-HSET", "4000000000000", "FIELDS", "1", "field7"]).starts_with('*'));
+    assert!(wire.run("HPEXPIREAT big-HSET 4000000000000 FIELDS 1 field7").starts_with('*'));
     let library = "#!lua name=lib\nredis.register_function('f', function() return 'loaded' end)";
     assert!(wire.call(&["FUNCTION", "LOAD", library]).starts_with('$'));
-    eventually("the short-lived key has gone", || wire.call(&["EXISTS", "gone"]) == ":0");
+    eventually("the short-lived key has gone", || wire.run("EXISTS gone") == ":0");
 }
 
 /// What can be asked of the data beside the digest.
@@ -169,7 +169,7 @@ fn what_the_file_takes_is_in_the_figures() {
     let mut wire = weir.wire();
     eventually("some microseconds were counted", || {
         assert_eq!(wire.call(&["SET", "key", &"v".repeat(10_000)]), "+OK");
-        !wire.call(&["INFO", "debug"]).contains("eventloop_duration_aof_sum:0\r")
+        !wire.run("INFO debug").contains("eventloop_duration_aof_sum:0\r")
     });
     let stats: HashMap<String, redis::Value> =
         redis::cmd("MEMORY").arg("STATS").query(&mut weir.client()).expect("MEMORY STATS");

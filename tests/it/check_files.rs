@@ -126,6 +126,6 @@ fn what_is_saved_of_a_spoilt_snapshot_lacks_only_the_spoilt_key() {
     assert!(!ok && said.contains("Nothing was saved"), "nothing is overwritten: {said}");
     let weir = Start::new().folder(folder).options(["--dbfilename", "saved.rdb"]).start();
     let mut wire = weir.wire();
-    assert_eq!(wire.call(&["EXISTS", "text", "timed", "packed", "words", "scores"]), ":4");
-    assert!(wire.call(&["TTL", "timed"]).starts_with(":4"));
+    wire.is("EXISTS text timed packed words scores", ":4");
+    assert!(wire.run("TTL timed").starts_with(":4"));
 }

@@ -9,9 +9,9 @@ use std::time::{Duration, Instant};
 fn client_list_names_the_real_addresses() {
     let weir = Weir::with([]);
     let mut wire = weir.wire();
-    assert_eq!(wire.call(&["CLIENT", "SETNAME", "one"]), "+OK");
-    let id: u64 = wire.call(&["CLIENT", "ID"])[1..].parse().expect("an id");
-    let list = weir.wire().call(&["CLIENT", "LIST"]);
+    wire.is("CLIENT SETNAME one", "+OK");
+    let id: u64 = wire.run("CLIENT ID")[1..].parse().expect("an id");
+    let list = weir.wire().run("CLIENT LIST");
     let line = list.lines().find(|line| line.contains(" name=one ")).expect("a line about the first client");
     let wanted =
         [format!("id={id} "), format!(" addr={} ", wire.address()), format!(" laddr=127.0.0.1:{} ", weir.port)];
@@ -19,16 +19,14 @@ fn client_list_names_the_real_addresses() {
         assert!(line.contains(&words), "no {words:?} in {line}");
     }
     drop(wire);
-    eventually("the first client is gone from the list", || {
-        !weir.wire().call(&["CLIENT", "LIST"]).contains(" name=one ")
-    });
+    eventually("the first client is gone from the list", || !weir.wire().run("CLIENT LIST").contains(" name=one "));
 }
 
 #[test]
 fn client_kill_closes_the_connections_it_means_and_no_others() {
     let weir = Weir::with([]);
     let (mut killer, mut by_id, mut by_address, mut bystander) = (weir.wire(), weir.wire(), weir.wire(), weir.wire());
-    let id = by_id.call(&["CLIENT", "ID"])[1..].to_owned();
+    let id = by_id.run("CLIENT ID")[1..].to_owned();
     bystander.ask("PING\r\n", "+PONG\r\n");
     by_address.ask("PING\r\n", "+PONG\r\n");
     assert_eq!(killer.call(&["CLIENT", "KILL", "ID", &id]), ":1");
@@ -36,7 +34,7 @@ fn client_kill_closes_the_connections_it_means_and_no_others() {
     assert_eq!(killer.call(&["CLIENT", "KILL", &by_address.address()]), "+OK");
     assert!(by_address.is_closed());
     bystander.ask("PING\r\n", "+PONG\r\n");
-    assert_eq!(killer.call(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "no"]), ":2");
+    killer.is("CLIENT KILL TYPE normal SKIPME no", ":2");
     assert!(killer.is_closed() && bystander.is_closed());
 }
 
@@ -45,7 +43,7 @@ fn a_killed_client_is_neither_counted_nor_listed_nor_executed_any_more() {
     let weir = Weir::with([]);
     let (mut killer, mut victim) = (weir.wire(), weir.wire());
     killer.ask("PING\r\n", "+PONG\r\n");
-    let id = victim.call(&["CLIENT", "ID"])[1..].to_owned();
+    let id = victim.run("CLIENT ID")[1..].to_owned();
     weir.while_stopped(|| {
         killer.send(format!("CLIENT KILL ID {id}\r\nCLIENT KILL ID {id}\r\nCLIENT LIST\r\n"));
         // Comes in the same turn, behind its end.
@@ -55,7 +53,7 @@ fn a_killed_client_is_neither_counted_nor_listed_nor_executed_any_more() {
     let list = killer.reply();
     assert!(!list.contains(&victim.address()) && list.contains(&killer.address()), "{list}");
     assert_eq!(String::from_utf8_lossy(&victim.rest()), "");
-    assert_eq!(killer.call(&["EXISTS", "k"]), ":0");
+    killer.is("EXISTS k", ":0");
 }
 
 #[test]
@@ -191,7 +189,7 @@ fn ids_grow_and_are_never_used_again() {
     let weir = Weir::with([]);
     let mut last = 0;
     for _ in 0..20 {
-        let id: u64 = weir.wire().call(&["CLIENT", "ID"])[1..].parse().expect("an id");
+        let id: u64 = weir.wire().run("CLIENT ID")[1..].parse().expect("an id");
         assert!(id > last, "{id} after {last}");
         last = id;
     }
@@ -220,12 +218,12 @@ fn timeout_closes_who_is_idle_and_nobody_else() {
 fn who_caches_a_key_has_heard_of_a_change_when_its_author_has_the_reply() {
     let weir = Weir::with([]);
     let (mut reader, mut writer) = (weir.wire(), weir.wire());
-    reader.call(&["HELLO", "3"]);
-    reader.call(&["CLIENT", "TRACKING", "ON"]);
+    reader.run("HELLO 3");
+    reader.run("CLIENT TRACKING ON");
     let changes: [&[&str]; 3] =
         [&["SET", "k", "1"], &["EVAL", "return redis.call('INCR', KEYS[1])", "1", "k"], &["DEL", "k"]];
     for turn in 0..300 {
-        reader.call(&["GET", "k"]);
+        reader.run("GET k");
         writer.send(request(changes[turn % changes.len()]));
         // Who sleeps until its reply is there wakes up too late to see which of the two was first.
         while writer.received().is_empty() {}

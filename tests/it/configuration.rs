@@ -62,7 +62,7 @@ fn rename_command_takes_long_names_and_removes_what_has_none() {
     let file = format!("port {{port}}\nbind 127.0.0.1\nrename-command GET {name}\nrename-command FLUSHALL \"\"\n");
     let weir = Start::new().file(&file).start();
     let mut wire = weir.wire();
-    assert_eq!(wire.call(&["SET", "k", "v"]), "+OK");
+    wire.is("SET k v", "+OK");
     assert_eq!(wire.call(&[name, "k"]), "$1 v");
     assert_eq!(wire.call(&[&name.to_uppercase(), "k"]), "$1 v");
     for gone in ["GET", "FLUSHALL"] {
@@ -154,7 +154,7 @@ fn config_set_bind_opens_and_closes_addresses() {
     assert_eq!(wire.call(&["CONFIG", "SET", "bind", "127.0.0.1 127.0.0.2"]), "+OK");
     eventually("the second address is open", || TcpStream::connect(("127.0.0.2", weir.port)).is_ok());
     weir.wire().ask("PING\r\n", "+PONG\r\n");
-    assert_eq!(wire.call(&["CONFIG", "SET", "bind", "127.0.0.1"]), "+OK");
+    wire.is("CONFIG SET bind 127.0.0.1", "+OK");
     eventually("the second address is closed", || TcpStream::connect(("127.0.0.2", weir.port)).is_err());
     if TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).is_ok() {
         assert_eq!(wire.call(&["CONFIG", "SET", "bind", "127.0.0.1 ::1"]), "+OK");
@@ -214,10 +214,10 @@ fn config_rewrite_without_a_file_is_an_error() {
 fn config_set_bind_widens_to_every_address_and_narrows_again() {
     let weir = Weir::with(["--protected-mode", "no"]);
     let mut wire = weir.wire();
-    assert_eq!(wire.call(&["CONFIG", "SET", "bind", "*"]), "+OK");
+    wire.is("CONFIG SET bind *", "+OK");
     eventually("other addresses are open", || TcpStream::connect(("127.0.0.2", weir.port)).is_ok());
     weir.wire().ask("PING\r\n", "+PONG\r\n");
-    assert_eq!(wire.call(&["CONFIG", "SET", "bind", "127.0.0.1"]), "+OK");
+    wire.is("CONFIG SET bind 127.0.0.1", "+OK");
     eventually("other addresses are closed", || TcpStream::connect(("127.0.0.2", weir.port)).is_err());
     weir.wire().ask("PING\r\n", "+PONG\r\n");
 }
@@ -231,7 +231,7 @@ fn config_set_bind_from_every_ipv4_address_to_a_taken_ipv6_address_changes_nothi
     let weir = Weir::with(["--bind", "*", "--protected-mode", "no"]);
     let _taken = TcpListener::bind((Ipv6Addr::LOCALHOST, weir.port)).expect("the port over IPv6");
     let mut wire = weir.wire();
-    let reply = wire.call(&["CONFIG", "SET", "bind", "::1"]);
+    let reply = wire.run("CONFIG SET bind ::1");
     assert!(reply.starts_with("-ERR") && reply.ends_with("Failed to bind to specified addresses."), "{reply}");
     assert_eq!(settings(&weir)["bind"], "*");
     weir.wire().ask("PING\r\n", "+PONG\r\n");

@@ -34,9 +34,9 @@ fn a_panic_ends_the_process_and_says_what_was_running() {
 fn a_fault_inside_of_transactions_is_reported_from_the_inside_out() {
     let mut weir = Weir::with(["--enable-debug-command", "yes", "--hide-user-data-from-log", "no"]);
     let mut wire = weir.wire();
-    assert_eq!(wire.call(&["CLIENT", "SETNAME", "culprit"]), "+OK");
-    assert_eq!(wire.call(&["MULTI"]), "+OK");
-    assert_eq!(wire.call(&["DEBUG", "SEGFAULT"]), "+QUEUED");
+    wire.is("CLIENT SETNAME culprit", "+OK");
+    wire.is("MULTI", "+OK");
+    wire.is("DEBUG SEGFAULT", "+QUEUED");
     wire.send("EXEC\r\n");
     assert!(wire.is_closed_within(REPORT_TAKES));
     assert_eq!(std::os::unix::process::ExitStatusExt::signal(&weir.wait()), Some(libc::SIGSEGV));
@@ -68,7 +68,7 @@ fn a_signal_from_outside_is_reported_in_the_log_file_unless_reports_are_off() {
         assert!(log.contains(words), "no {words:?} in {log}");
     }
     let mut silent = Weir::with([]);
-    assert_eq!(silent.wire().call(&["CONFIG", "SET", "crash-log-enabled", "no"]), "+OK");
+    silent.wire().is("CONFIG SET crash-log-enabled no", "+OK");
     silent.signal("ABRT");
     assert_eq!(std::os::unix::process::ExitStatusExt::signal(&silent.wait()), Some(libc::SIGABRT));
     assert!(!silent.log().contains("STACK TRACE"), "{}", silent.log());
@@ -78,15 +78,15 @@ fn a_signal_from_outside_is_reported_in_the_log_file_unless_reports_are_off() {
 fn the_watchdog_says_where_the_server_is_stuck_and_it_goes_on() {
     let weir = Weir::with(["--enable-debug-command", "yes"]);
     let mut wire = weir.wire();
-    assert_eq!(wire.call(&["CONFIG", "SET", "watchdog-period", "200"]), "+OK");
-    assert_eq!(wire.call(&["DEBUG", "SLEEP", "0.8"]), "+OK");
+    wire.is("CONFIG SET watchdog-period 200", "+OK");
+    wire.is("DEBUG SLEEP 0.8", "+OK");
     weir.wait_for_log("WATCHDOG TIMER EXPIRED");
     let log = weir.log();
     assert!(log.contains("debug_command") && log.contains("command: debug"), "{log}");
-    assert_eq!(wire.call(&["CONFIG", "SET", "watchdog-period", "0"]), "+OK");
+    wire.is("CONFIG SET watchdog-period 0", "+OK");
     // On a busy machine it was stuck more than once.
     let said = || weir.log().matches("WATCHDOG TIMER EXPIRED").count();
     let before = said();
-    assert_eq!(wire.call(&["DEBUG", "SLEEP", "0.5"]), "+OK");
+    wire.is("DEBUG SLEEP 0.5", "+OK");
     assert_eq!(said(), before);
 }

@@ -41,17 +41,17 @@ fn a_cache_stays_below_its_limit_by_any_policy() {
         "volatile-ttl",
     ] {
         assert_eq!(wire.call(&["CONFIG", "SET", "maxmemory", "0", "maxmemory-policy", policy]), "+OK");
-        assert_eq!(wire.call(&["FLUSHALL"]), "+OK");
+        wire.is("FLUSHALL", "+OK");
         eventually("what was flushed is freed", || weir.info("lazyfree_pending_objects") == 0);
-        assert_eq!(wire.call(&["CONFIG", "RESETSTAT"]), "+OK");
+        wire.is("CONFIG RESETSTAT", "+OK");
         let limit = weir.info("used_memory") + (4 << 20);
         assert_eq!(wire.call(&["CONFIG", "SET", "maxmemory", &limit.to_string()]), "+OK");
         fill(&mut wire, 0..100_000, if policy.starts_with("volatile") { &["EX", "10000"] } else { &[] });
         let used = weir.info("used_memory");
         assert!(used < limit + SLACK, "{policy}: {used} bytes of {limit}");
         // To ask takes memory too, and so may evict.
-        assert_eq!(wire.call(&["CONFIG", "SET", "maxmemory", "0"]), "+OK");
-        let (evicted, keys) = (weir.info("evicted_keys"), wire.call(&["DBSIZE"]));
+        wire.is("CONFIG SET maxmemory 0", "+OK");
+        let (evicted, keys) = (weir.info("evicted_keys"), wire.run("DBSIZE"));
         assert_eq!(keys, format!(":{}", 100_000 - evicted), "{policy}");
         assert!((50_000..90_000).contains(&evicted), "{policy}: {evicted}");
     }
@@ -65,9 +65,9 @@ fn few_keys_with_a_deadline_are_found_among_many_without() {
     fill(&mut wire, 100_000..100_100, &["EX", "10000"]);
     for policy in ["volatile-lru", "volatile-ttl", "volatile-random", "volatile-lfu"] {
         assert_eq!(wire.call(&["CONFIG", "SET", "maxmemory", "1", "maxmemory-policy", policy]), "+OK");
-        eventually("only keys without a deadline are left", || wire.call(&["DBSIZE"]) == ":100000");
-        assert!(wire.call(&["SET", "k", "v"]).starts_with("-OOM "));
-        assert_eq!(wire.call(&["CONFIG", "SET", "maxmemory", "0"]), "+OK");
+        eventually("only keys without a deadline are left", || wire.run("DBSIZE") == ":100000");
+        assert!(wire.run("SET k v").starts_with("-OOM "));
+        wire.is("CONFIG SET maxmemory 0", "+OK");
         fill(&mut wire, 100_000..100_100, &["EX", "10000"]);
     }
 }
@@ -81,14 +81,14 @@ fn memory_that_is_on_its_way_back_is_no_reason_to_evict_more() {
         let words = ["SADD", "big"].into_iter().chain(names.iter().map(String::as_str)).collect::<Vec<_>>();
         assert_eq!(wire.call(&words), ":1000");
     }
-    assert_eq!(wire.call(&["EXPIRE", "big", "100"]), ":1");
+    wire.is("EXPIRE big 100", ":1");
     fill(&mut wire, 0..20_000, &["EX", "10000"]);
     let limit = weir.info("used_memory") - (4 << 20);
-    assert_eq!(wire.call(&["CONFIG", "SET", "maxmemory-policy", "volatile-ttl"]), "+OK");
+    wire.is("CONFIG SET maxmemory-policy volatile-ttl", "+OK");
     assert_eq!(wire.call(&["CONFIG", "SET", "maxmemory", &limit.to_string()]), "+OK");
     eventually("the big set is freed", || weir.info("lazyfreed_objects") == 1);
-    assert_eq!((weir.info("evicted_keys"), wire.call(&["EXISTS", "big"])), (1, ":0".to_owned()));
-    assert_eq!(wire.call(&["DBSIZE"]), ":20000");
+    assert_eq!((weir.info("evicted_keys"), wire.run("EXISTS big")), (1, ":0".to_owned()));
+    wire.is("DBSIZE", ":20000");
 }
 
 #[test]
@@ -99,10 +99,10 @@ fn a_limit_below_what_is_used_is_reached_without_a_command() {
     // One command may take hardly any time for it, so the most is done between commands.
     let settings = ["maxmemory-eviction-tenacity", "0", "maxmemory-policy", "allkeys-lru", "maxmemory", "1"];
     assert_eq!(wire.call(&[&["CONFIG", "SET"], &settings[..]].concat()), "+OK");
-    eventually("every key is evicted", || wire.call(&["DBSIZE"]) == ":0");
+    eventually("every key is evicted", || wire.run("DBSIZE") == ":0");
     assert_eq!(weir.info("evicted_keys"), 50_000);
-    assert_eq!(wire.call(&["CONFIG", "SET", "maxmemory", "0"]), "+OK");
-    assert_eq!(wire.call(&["SET", "k", "v"]), "+OK");
+    wire.is("CONFIG SET maxmemory 0", "+OK");
+    wire.is("SET k v", "+OK");
     assert_eq!(weir.info("current_eviction_exceeded_time"), 0);
 }
 
@@ -110,7 +110,7 @@ fn a_limit_below_what_is_used_is_reached_without_a_command() {
 fn hot_keys_are_found_among_many() {
     let weir = Weir::with([]);
     let mut wire = weir.wire();
-    assert_eq!(wire.call(&["HOTKEYS", "START", "METRICS", "2", "CPU", "NET", "COUNT", "3", "SAMPLE", "3"]), "+OK");
+    wire.is("HOTKEYS START METRICS 2 CPU NET COUNT 3 SAMPLE 3", "+OK");
     let mut sender = wire.sender();
     let sending = thread::spawn(move || {
         for number in 0..60_000 {
@@ -120,8 +120,8 @@ fn hot_keys_are_found_among_many() {
     });
     (0..60_000).for_each(|_| wire.expect("+OK\r\n"));
     sending.join().expect("the sender");
-    assert_eq!(wire.call(&["HOTKEYS", "STOP"]), "+OK");
-    let report = wire.call(&["HOTKEYS", "GET"]);
+    wire.is("HOTKEYS STOP", "+OK");
+    let report = wire.run("HOTKEYS GET");
     let (_, by_bytes) = report.split_once("by-net-bytes").expect("the list by bytes");
     let mut hot: Vec<&str> = by_bytes.split(' ').filter(|word| word.contains("hot:")).collect();
     hot.sort_unstable();

@@ -17,7 +17,7 @@ fn a_library_that_never_ends_loading_is_given_up_after_half_a_second() {
     // It has left nothing behind.
     assert_eq!(weir.info("number_of_libraries"), 0);
     wire.call(&["FUNCTION", "LOAD", "#!lua name=lib\nredis.register_function('f', function() return 1 end)"]);
-    assert_eq!(wire.call(&["FCALL", "f", "0"]).trim_end(), ":1");
+    assert_eq!(wire.run("FCALL f 0").trim_end(), ":1");
 }
 
 #[test]
@@ -26,17 +26,17 @@ fn a_function_that_never_ends_is_shown_and_killed() {
     let (mut caller, mut other) = (weir.wire(), weir.wire());
     caller.call(&["FUNCTION", "LOAD", ENDLESS]);
     caller.send("FCALL f 1 key\r\n");
-    eventually("others are told", || weir.wire().call(&["GET", "key"]).starts_with("-BUSY"));
-    let stats = other.call(&["FUNCTION", "STATS"]);
+    eventually("others are told", || weir.wire().run("GET key").starts_with("-BUSY"));
+    let stats = other.run("FUNCTION STATS");
     for shown in ["running_script", "FCALL", "key", "duration_ms", "libraries_count"] {
         assert!(stats.contains(shown), "{stats}");
     }
-    assert!(other.call(&["SCRIPT", "KILL"]).starts_with("-BUSY"));
-    assert!(other.call(&["FUNCTION", "FLUSH"]).starts_with("-BUSY"));
-    assert_eq!(other.call(&["FUNCTION", "KILL"]).trim_end(), "+OK");
+    assert!(other.run("SCRIPT KILL").starts_with("-BUSY"));
+    assert!(other.run("FUNCTION FLUSH").starts_with("-BUSY"));
+    assert_eq!(other.run("FUNCTION KILL").trim_end(), "+OK");
     assert!(caller.reply().contains("Script killed by user with FUNCTION KILL"));
-    assert!(other.call(&["FUNCTION", "KILL"]).starts_with("-NOTBUSY"));
-    assert!(other.call(&["FUNCTION", "STATS"]).contains("functions_count"));
+    assert!(other.run("FUNCTION KILL").starts_with("-NOTBUSY"));
+    assert!(other.run("FUNCTION STATS").contains("functions_count"));
 }
 
 #[test]
@@ -49,7 +49,7 @@ fn memory_of_functions_is_told_and_given_back() {
         "text ".repeat(10_000)
     );
     wire.call(&["FUNCTION", "LOAD", &code]);
-    wire.call(&["FCALL", "f", "0"]);
+    wire.run("FCALL f 0");
     assert_eq!((weir.info("number_of_libraries"), weir.info("number_of_functions")), (1, 1));
     assert!(weir.info("used_memory_functions") > before + 50_000);
     assert!(weir.info("used_memory_vm_functions") > 4_000_000);

@@ -43,7 +43,7 @@ fn a_hundred_thousand_keys_expire_although_nobody_asks_for_them() {
     let go_on = AtomicBool::new(true);
     let longest = thread::scope(|scope| {
         let pinging = scope.spawn(|| longest_ping(&weir, &go_on));
-        eventually("only the key without a deadline is left", || wire.call(&["DBSIZE"]) == ":1");
+        eventually("only the key without a deadline is left", || wire.run("DBSIZE") == ":1");
         go_on.store(false, Ordering::Relaxed);
         pinging.join().expect("the pings")
     });
@@ -56,13 +56,13 @@ fn flushall_of_a_big_data_set_holds_nobody_up() {
     let weir = Weir::with(["--enable-debug-command", "local"]);
     let mut wire = weir.wire();
     for _ in 0..2 {
-        assert_eq!(wire.call(&["DEBUG", "POPULATE", "200000", "key", "40"]), "+OK");
-        assert_eq!(wire.call(&["DBSIZE"]), ":200000");
+        wire.is("DEBUG POPULATE 200000 key 40", "+OK");
+        wire.is("DBSIZE", ":200000");
         let go_on = AtomicBool::new(true);
         let (longest, took) = thread::scope(|scope| {
             let pinging = scope.spawn(|| longest_ping(&weir, &go_on));
             let ((), took) = weir.time(|| wire.is("FLUSHALL", "+OK"));
-            assert_eq!(wire.call(&["DBSIZE"]), ":0");
+            wire.is("DBSIZE", ":0");
             eventually("everything is freed", || weir.info("lazyfree_pending_objects") == 0);
             go_on.store(false, Ordering::Relaxed);
             (pinging.join().expect("the pings"), took)
@@ -132,6 +132,6 @@ fn memory_comes_back_when_big_values_go() {
         assert_eq!(wire.call(&["SET", &format!("big:{number}"), &value]), "+OK");
     }
     assert!(weir.info("used_memory") > before + (64 << 20));
-    assert_eq!(wire.call(&["FLUSHALL"]), "+OK");
+    wire.is("FLUSHALL", "+OK");
     eventually("used_memory is what it was", || weir.info("used_memory") < before + (1 << 20));
 }

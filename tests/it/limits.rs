@@ -28,7 +28,7 @@ fn refused_connections_are_counted_apart_from_those_received() {
     let mut wires: Vec<Wire> = (0..10).map(|_| weir.wire()).collect();
     wires.iter_mut().for_each(|wire| wire.ask("PING\r\n", "+PONG\r\n"));
     (0..5).for_each(|_| assert!(weir.wire().is_closed()));
-    let stats = wires[0].call(&["INFO", "stats"]);
+    let stats = wires[0].run("INFO stats");
     for line in ["total_connections_received:10\r\n", "rejected_connections:5\r\n"] {
         assert!(stats.contains(line), "no {line:?} in {stats}");
     }

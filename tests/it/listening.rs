@@ -43,7 +43,7 @@ fn it_listens_on_ipv6() {
     }
     let weir = Weir::with(["--bind", "::1", "127.0.0.1"]);
     let mut wire = Wire::connect((Ipv6Addr::LOCALHOST, weir.port));
-    let info = wire.call(&["CLIENT", "INFO"]);
+    let info = wire.run("CLIENT INFO");
     assert!(info.contains(&format!(" addr={} ", wire.address())), "{info} is not about {}", wire.address());
     assert!(info.contains(&format!(" laddr=[::1]:{} ", weir.port)), "{info}");
     weir.wire().ask("PING\r\n", "+PONG\r\n");
@@ -110,8 +110,7 @@ fn a_crowd_at_one_socket_keeps_nobody_waiting_at_the_others() {
         let number = |reply: &str| reply.trim().trim_start_matches(':').parse::<usize>().expect("an id");
         // Ids are given in the order of acceptance.
         let (tcp_id, unix_id) = (number(&tcp.reply()), number(&unix_reply));
-        let mut crowd_ids: Vec<usize> =
-            crowd.into_iter().map(|mut wire| number(&wire.call(&["CLIENT", "ID"]))).collect();
+        let mut crowd_ids: Vec<usize> = crowd.into_iter().map(|mut wire| number(&wire.run("CLIENT ID"))).collect();
         crowd_ids.sort_unstable();
         for id in [tcp_id, unix_id] {
             let before = crowd_ids.iter().filter(|&&other| other < id).count();
@@ -142,14 +141,14 @@ fn protected_mode_lets_nobody_in_from_outside_without_a_password() {
     let mut local = weir.wire();
     local.ask("PING\r\n", "+PONG\r\n");
 
-    assert_eq!(local.call(&["CONFIG", "SET", "protected-mode", "no"]), "+OK");
+    local.is("CONFIG SET protected-mode no", "+OK");
     Wire::connect((outer, weir.port)).ask("PING\r\n", "+PONG\r\n");
 
-    assert_eq!(local.call(&["CONFIG", "SET", "protected-mode", "yes", "requirepass", "secret"]), "+OK");
+    local.is("CONFIG SET protected-mode yes requirepass secret", "+OK");
     let mut stranger = Wire::connect((outer, weir.port));
-    assert_eq!(stranger.call(&["PING"]), "-NOAUTH Authentication required.");
-    assert_eq!(stranger.call(&["AUTH", "secret"]), "+OK");
-    assert_eq!(stranger.call(&["PING"]), "+PONG");
+    stranger.is("PING", "-NOAUTH Authentication required.");
+    stranger.is("AUTH secret", "+OK");
+    stranger.is("PING", "+PONG");
 }
 
 #[test]

@@ -12,7 +12,7 @@ fn snapshot() -> tempfile::TempDir {
     let words: Vec<String> = (0..KEYS).flat_map(|n| [format!("key:{n}"), format!("value {n}")]).collect();
     let words: Vec<&str> = ["MSET"].into_iter().chain(words.iter().map(String::as_str)).collect();
     assert_eq!(wire.call(&words), "+OK");
-    assert_eq!(wire.call(&["SADD", "set", "a", "b"]), ":2");
+    wire.is("SADD set a b", ":2");
     weir.stop()
 }
 
@@ -26,15 +26,15 @@ fn slow_start() -> Weir {
 fn while_data_are_read_clients_are_told_so_and_how_far_it_is() {
     let weir = slow_start();
     let mut wire = weir.wire();
-    assert_eq!(wire.call(&["GET", "key:1"]), "-LOADING Redis is loading the dataset in memory");
-    assert!(wire.call(&["SET", "key:1", "v"]).starts_with("-LOADING"));
+    wire.is("GET key:1", "-LOADING Redis is loading the dataset in memory");
+    assert!(wire.run("SET key:1 v").starts_with("-LOADING"));
     assert!(wire.call(&["EVAL", "return 1", "0"]).starts_with("-LOADING"));
-    assert!(wire.call(&["SAVE"]).starts_with("-LOADING"));
-    assert_eq!(wire.call(&["MULTI"]), "+OK");
-    assert!(wire.call(&["GET", "key:1"]).starts_with("-LOADING"));
-    assert!(wire.call(&["EXEC"]).starts_with("-EXECABORT"));
-    assert_eq!(wire.call(&["CONFIG", "SET", "key-load-delay", "10000"]), "+OK");
-    assert!(wire.call(&["HELLO", "2"]).starts_with('*'));
+    assert!(wire.run("SAVE").starts_with("-LOADING"));
+    wire.is("MULTI", "+OK");
+    assert!(wire.run("GET key:1").starts_with("-LOADING"));
+    assert!(wire.run("EXEC").starts_with("-EXECABORT"));
+    wire.is("CONFIG SET key-load-delay 10000", "+OK");
+    assert!(wire.run("HELLO 2").starts_with('*'));
     // What is being read would be missing in a file that begins now.
     for settings in [&["appendonly", "yes"][..], &["appendonly", "perhaps"], &["maxmemory", "0", "appendonly", "yes"]] {
         let reply = wire.call(&[&["CONFIG", "SET"], settings].concat());
@@ -44,12 +44,12 @@ fn while_data_are_read_clients_are_told_so_and_how_far_it_is() {
     assert!(weir.info("loading_total_bytes") > 30_000 && weir.info("loading_start_time") > 1_600_000_000);
     eventually("some of it is there", || weir.info("loading_loaded_bytes") > 0);
     assert!(!weir.log().contains("Ready to accept connections"));
-    assert_eq!(wire.call(&["CONFIG", "SET", "key-load-delay", "0"]), "+OK");
+    wire.is("CONFIG SET key-load-delay 0", "+OK");
     weir.wait_for_log("Ready to accept connections");
     assert_eq!(weir.info("loading"), 0);
-    assert_eq!(wire.call(&["DBSIZE"]), format!(":{}", KEYS + 1));
-    assert_eq!(wire.call(&["CONFIG", "SET", "appendonly", "yes"]), "+OK");
-    assert_eq!(wire.call(&["GET", "key:7"]), "$7 value 7");
+    assert_eq!(wire.run("DBSIZE"), format!(":{}", KEYS + 1));
+    wire.is("CONFIG SET appendonly yes", "+OK");
+    wire.is("GET key:7", "$7 value 7");
     assert_eq!(
         (weir.info("rdb_last_load_keys_loaded"), weir.info("rdb_changes_since_last_save")),
         (KEYS as u64 + 1, 0)
@@ -66,7 +66,7 @@ fn what_ends_meanwhile_saves_nothing() {
         if by_signal {
             weir.signal("TERM");
         } else {
-            wire.send(crate::wire::request(&["SHUTDOWN"]));
+            wire.begin("SHUTDOWN");
         }
         assert!(weir.wait().success());
         assert_eq!(fs::read(weir.dir().join("dump.rdb")).expect("a snapshot"), before);
@@ -95,8 +95,8 @@ fn collections_without_elements_are_passed_over_and_told() {
     file.extend_from_slice(b"\x02\x05empty\x00\x00\x04full\x01v\xff\0\0\0\0\0\0\0\0");
     fs::write(folder.path().join("dump.rdb"), file).expect("a file");
     let weir = Start::new().folder(folder).start();
-    assert_eq!(weir.wire().call(&["DBSIZE"]), ":1");
-    assert_eq!(weir.wire().call(&["GET", "full"]), "$1 v");
+    weir.wire().is("DBSIZE", ":1");
+    weir.wire().is("GET full", "$1 v");
     let log = weir.log();
     assert!(log.contains("skipping empty key: empty") && log.contains("empty keys skipped: 1"), "{log}");
 }
@@ -109,5 +109,5 @@ fn a_newer_version_is_refused_unless_it_may_be_tried() {
     let (status, log) = Start::new().options(["--dir", &folder.path().display().to_string()]).fail();
     assert_eq!(status.code(), Some(1), "{log}");
     let weir = Start::new().folder(folder).options(["--rdb-version-check", "relaxed"]).start();
-    assert_eq!(weir.wire().call(&["GET", "k"]), "$1 v");
+    weir.wire().is("GET k", "$1 v");
 }

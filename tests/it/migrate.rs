@@ -20,8 +20,8 @@ fn keys_move_with_their_deadlines_or_are_copied() {
     from.wire().is("EXISTS text", ":0");
     assert_eq!(from.info("migrate_cached_sockets"), 1);
     let mut wire = to.wire();
-    wire.call(&["SELECT", "5"]);
-    assert_eq!(wire.call(&["GET", "text"]), "$5 hello");
+    wire.run("SELECT 5");
+    wire.is("GET text", "$5 hello");
     let ttl: i64 = wire.run("TTL text").trim_start_matches(':').parse().expect("a number");
     assert!((900..=1000).contains(&ttl), "{ttl}");
     let many = ["MIGRATE", "127.0.0.1", &port, "", "0", "100000", "COPY", "KEYS", "hash", "none", "list", "hash"];
@@ -59,8 +59,8 @@ fn what_is_wrong_is_told_and_nothing_is_lost() {
 
 fn port_of_protected(weir: &Weir) -> String {
     let mut wire = weir.wire();
-    assert_eq!(wire.call(&["AUTH", "secret"]), "+OK");
-    let said = wire.call(&["CONFIG", "GET", "port"]);
+    wire.is("AUTH secret", "+OK");
+    let said = wire.run("CONFIG GET port");
     said.split(' ').next_back().expect("a port").to_owned()
 }
 
@@ -107,8 +107,8 @@ fn a_target_that_never_answers_costs_the_timeout_and_the_key_stays() {
     );
     from.wire().is("APPEND k w", ":2");
     let mut wire = from.wire();
-    wire.call(&["MULTI"]);
+    wire.run("MULTI");
     wire.call(&["MIGRATE", "127.0.0.1", &port.to_string(), "k", "0", "100"]);
-    assert!(wire.call(&["EXEC"]).starts_with("*1 -IOERR"), "in a transaction everybody waits");
+    assert!(wire.run("EXEC").starts_with("*1 -IOERR"), "in a transaction everybody waits");
     from.wire().is("GET k", "$2 vw");
 }

@@ -11,16 +11,16 @@ use std::thread;
 fn requirepass_lets_in_who_knows_it() {
     let weir = Weir::with(["--requirepass", "secret"]);
     let mut wire = weir.wire();
-    assert_eq!(wire.call(&["GET", "k"]), "-NOAUTH Authentication required.");
-    let refused = wire.call(&["AUTH", "wrong"]);
+    wire.is("GET k", "-NOAUTH Authentication required.");
+    let refused = wire.run("AUTH wrong");
     assert_eq!(refused, "-WRONGPASS invalid username-password pair or user is disabled.");
-    assert_eq!(wire.call(&["AUTH", "default", "secret"]), "+OK");
-    assert_eq!(wire.call(&["GET", "k"]), "$-1");
+    wire.is("AUTH default secret", "+OK");
+    wire.is("GET k", "$-1");
 
     let mut client = client_at(&format!("redis://:secret@127.0.0.1:{}/3", weir.port));
     redis::cmd("SET").arg("k").arg("v").exec(&mut client).expect("SET");
-    assert_eq!(wire.call(&["SELECT", "3"]), "+OK");
-    assert_eq!(wire.call(&["GET", "k"]), "$1 v");
+    wire.is("SELECT 3", "+OK");
+    wire.is("GET k", "$1 v");
     let wrong = redis::Client::open(format!("redis://:wrong@127.0.0.1:{}/", weir.port)).expect("an address");
     assert!(wrong.get_connection_with_timeout(PATIENCE).is_err());
 }
@@ -36,7 +36,7 @@ fn a_client_library_speaks_resp3() {
     let hello: BTreeMap<String, Value> = redis::cmd("HELLO").arg("3").query(&mut client).expect("HELLO");
     assert_eq!(hello["proto"], Value::Int(3));
     let mut wire = weir.wire();
-    assert!(wire.call(&["HELLO", "3"]).starts_with('%'));
+    assert!(wire.run("HELLO 3").starts_with('%'));
     wire.ask("GET missing\r\n", "_\r\n");
 }
 
@@ -103,7 +103,7 @@ fn a_value_that_is_overwritten_while_it_is_sent_arrives_as_it_was() {
     writer.expect("+OK\r\n");
     let mut reader = weir.wire();
     // It takes nothing until the value has been overwritten.
-    reader.send(request(&["GET", "big"]));
+    reader.begin("GET big");
     let address = reader.address();
     eventually("the reply waits", || weir.client_field(&address, "omem").is_some_and(|bytes| bytes != "0"));
     writer.send(request(&["SET", "big", &"b".repeat(len)]));
@@ -137,5 +137,5 @@ fn what_was_sent_before_hanging_up_is_executed() {
     wire.send("INCR n\r\n".repeat(1000));
     drop(wire);
     let mut wire = weir.wire();
-    eventually("all thousand were executed", || wire.call(&["GET", "n"]) == "$4 1001");
+    eventually("all thousand were executed", || wire.run("GET n") == "$4 1001");
 }

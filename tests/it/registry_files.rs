@@ -116,7 +116,7 @@ fn stores_are_never_evicted() {
     }
     // No room at all: everything goes that may.
     wire.is("CONFIG SET maxmemory 1", "+OK");
-    eventually("all strings are gone", || weir.wire().call(&["DBSIZE"]) == ":1");
+    eventually("all strings are gone", || weir.wire().run("DBSIZE") == ":1");
     wire.is("CONFIG SET maxmemory 0", "+OK");
     assert_eq!(digest(&mut wire), was);
 }

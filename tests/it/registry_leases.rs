@@ -98,7 +98,7 @@ fn whoever_names_no_lease_is_granted_one() {
     let weir = fresh();
     let mut wire = weir.wire();
     for _ in 0..64 {
-        let granted = wire.call(&["CFG.LEASE", "GRANT", "s", "60000"]);
+        let granted = wire.run("CFG.LEASE GRANT s 60000");
         assert!(granted.starts_with("*4"), "{granted}");
     }
 }

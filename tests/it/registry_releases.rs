@@ -300,7 +300,7 @@ fn files_come_in_and_go_out() {
     );
     // Nothing differs: no revision.
     assert_eq!(import(&mut wire, "/app", "yaml", yaml, &[]), "*6 $8 imported :4 $7 deleted :0 $8 revision :1");
-    assert_eq!(wire.call(&["CFG.EXPORT", "s", "/app", "FORMAT", "yaml"]), format!("${} {yaml}", yaml.len()));
+    assert_eq!(wire.run("CFG.EXPORT s /app FORMAT yaml"), format!("${} {yaml}", yaml.len()));
     for format in ["properties", "yaml", "json", "toml"] {
         let exported = wire.call(&["CFG.EXPORT", "s", "/app", "FORMAT", format]);
         let text = exported.split_once(' ').expect("a text").1.to_owned();

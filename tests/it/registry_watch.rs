@@ -167,8 +167,8 @@ fn a_frame_comes_before_the_reply_of_a_later_command_and_behind_that_of_its_own(
     // In one turn, the writer's commands first, then a look of the watcher.
     for round in 1..=100_u64 {
         weir.while_stopped(|| {
-            writer.send(request(&["CFG.PUT", "s", "/a", "1"]));
-            wire.send(request(&["CFG.GET", "s", "/a", "META"]));
+            writer.begin("CFG.PUT s /a 1");
+            wire.begin("CFG.GET s /a META");
         });
         writer.reply();
         let mut told = 0;
@@ -213,8 +213,8 @@ fn a_snapshot_comes_whole_and_then_what_is_new() {
     for number in 1..=5_000 {
         assert_eq!(writer.reply(), format!(":{number}"));
     }
-    wire.send(request(&["CFG.WATCH", "s", "/n/", "PREFIX", "ID", "w", "SNAPSHOT"]));
-    wire.send(request(&["CFG.PUT", "s", "/n/new", "1"]));
+    wire.begin("CFG.WATCH s /n/ PREFIX ID w SNAPSHOT");
+    wire.begin("CFG.PUT s /n/new 1");
     let reply = wire.reply();
     assert_eq!(number(&reply, "revision"), 5_000);
     let (mut states, mut next) = (0, String::new());
@@ -347,7 +347,7 @@ fn a_poll_answers_what_it_missed_and_waits_for_what_comes() {
     wire.is("CFG.POLL BLOCK 1 JITTER 1 STORES 1 s /a EXACT 1 0", "$-1");
     wire.is("CFG.POLL STORES 2 s /a EXACT 1 0", "-ERR syntax error");
     // It waits for a store that is not there.
-    wire.send(request(&["CFG.POLL", "BLOCK", "60000", "STORES", "1", "s", "/a", "EXACT", "1", "0"]));
+    wire.begin("CFG.POLL BLOCK 60000 STORES 1 s /a EXACT 1 0");
     eventually("it waits", || weir.info("blocked_clients") == 1);
     writer.is("CFG.PUT s /b 1", ":1");
     assert_eq!(weir.info("blocked_clients"), 1);

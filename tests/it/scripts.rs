@@ -12,7 +12,7 @@ fn impatient() -> Weir {
 fn begin(weir: &Weir, script: &str) -> Wire {
     let mut caller = weir.wire();
     caller.send(request(&["EVAL", script, "0"]));
-    eventually("others are told", || weir.wire().call(&["PING"]).starts_with("-BUSY"));
+    eventually("others are told", || weir.wire().run("PING").starts_with("-BUSY"));
     caller
 }
 
@@ -32,7 +32,7 @@ pub(crate) fn tell(wire: &mut Wire) {
 /// Whether everything is as ever.
 fn assert_well(weir: &Weir) {
     let mut wire = weir.wire();
-    assert_eq!(wire.call(&["SET", "well", "yes"]), "+OK");
+    wire.is("SET well yes", "+OK");
     assert_eq!(wire.call(&["EVAL", "return redis.call('get', KEYS[1])", "1", "well"]), "$3 yes");
 }
 
@@ -58,14 +58,14 @@ fn a_script_that_never_ends_can_be_killed_whatever_it_does_against_that() {
     ] {
         let mut caller = begin(&weir, script);
         let mut other = weir.wire();
-        assert!(other.call(&["GET", "k"]).starts_with("-BUSY Redis is busy running a script."), "{script}");
+        assert!(other.run("GET k").starts_with("-BUSY Redis is busy running a script."), "{script}");
         assert!(other.call(&["EVAL", "return 1", "0"]).starts_with("-BUSY"), "{script}");
-        assert!(other.call(&["FUNCTION", "KILL"]).starts_with("-BUSY"), "{script}");
-        assert_eq!(other.call(&["SCRIPT", "KILL"]), "+OK", "{script}");
+        assert!(other.run("FUNCTION KILL").starts_with("-BUSY"), "{script}");
+        assert_eq!(other.run("SCRIPT KILL"), "+OK", "{script}");
         let reply = caller.reply();
         assert!(reply.starts_with("-ERR Script killed by user with SCRIPT KILL."), "{script}: {reply}");
-        assert!(other.call(&["SCRIPT", "KILL"]).starts_with("-NOTBUSY"), "{script}");
-        assert_eq!(caller.call(&["PING"]), "+PONG", "{script}");
+        assert!(other.run("SCRIPT KILL").starts_with("-NOTBUSY"), "{script}");
+        assert_eq!(caller.run("PING"), "+PONG", "{script}");
         assert_well(&weir);
     }
 }
@@ -75,9 +75,9 @@ fn a_script_that_has_written_cannot_be_killed_but_the_server_ended() {
     let mut weir = impatient();
     let _caller = begin(&weir, "redis.call('set', 'k', 1) while true do end");
     let mut other = weir.wire();
-    assert!(other.call(&["SCRIPT", "KILL"]).starts_with("-UNKILLABLE"));
-    assert!(other.call(&["SHUTDOWN"]).starts_with("-BUSY"));
-    other.send(request(&["SHUTDOWN", "NOSAVE"]));
+    assert!(other.run("SCRIPT KILL").starts_with("-UNKILLABLE"));
+    assert!(other.run("SHUTDOWN").starts_with("-BUSY"));
+    other.begin("SHUTDOWN NOSAVE");
     assert!(weir.wait().success());
 }
 
@@ -86,13 +86,13 @@ fn what_waits_behind_a_slow_script_is_done_when_it_is_over() {
     let weir = impatient();
     let slow = "local t = redis.call('time') local n = 0 while n < 30000000 do n = n + 1 end return 'slow'";
     let (mut caller, mut waiting, mut seen) = (weir.wire(), weir.wire(), weir.wire());
-    waiting.send(request(&["BLPOP", "list", "0"]));
+    waiting.begin("BLPOP list 0");
     eventually("somebody waits", || weir.info("blocked_clients") == 1);
     let script = format!("redis.call('rpush', 'list', 'a') {slow}");
     // Commands before and behind it, in one go.
     caller.send([request(&["SET", "k", "1"]), request(&["EVAL", &script, "0"]), request(&["INCR", "k"])].concat());
     assert_eq!(caller.reply(), "+OK");
-    eventually("others are told", || seen.call(&["PING"]).starts_with("-BUSY") || seen.call(&["EXISTS", "k"]) == ":1");
+    eventually("others are told", || seen.run("PING").starts_with("-BUSY") || seen.run("EXISTS k") == ":1");
     assert_eq!(caller.reply(), "$4 slow");
     assert_eq!(caller.reply(), ":2");
     assert_eq!(waiting.reply(), "*2 $4 list $1 a");
@@ -111,7 +111,7 @@ fn a_script_that_waits_for_a_moment_comes_to_its_end() {
 fn who_waits_for_a_list_is_served_when_a_slow_script_that_fills_it_is_over() {
     let weir = impatient();
     let mut waiter = weir.wire();
-    waiter.send(request(&["BLPOP", "list", "0"]));
+    waiter.begin("BLPOP list 0");
     eventually("it waits", || weir.info("blocked_clients") == 1);
     let_scripts_list_clients(&weir);
     let script = format!("redis.call('rpush', 'list', 'last') {UNTIL_TOLD} redis.call('lpush', 'list', 'first')");
@@ -127,22 +127,22 @@ fn who_waits_for_a_list_is_served_when_a_slow_script_that_fills_it_is_over() {
 fn a_transaction_goes_on_behind_a_slow_script() {
     let weir = impatient();
     let mut caller = weir.wire();
-    caller.call(&["MULTI"]);
-    caller.call(&["SET", "k", "1"]);
+    caller.run("MULTI");
+    caller.run("SET k 1");
     caller.call(&["EVAL", "while true do end", "0"]);
-    caller.call(&["INCR", "k"]);
+    caller.run("INCR k");
     caller.call(&["EVAL", "while true do pcall(error) end", "0"]);
-    caller.call(&["INCR", "k"]);
-    caller.send(request(&["EXEC"]));
+    caller.run("INCR k");
+    caller.begin("EXEC");
     eventually("both have been killed", || {
-        weir.wire().call(&["SCRIPT", "KILL"]);
-        weir.wire().call(&["GET", "k"]) == "$1 3"
+        weir.wire().run("SCRIPT KILL");
+        weir.wire().run("GET k") == "$1 3"
     });
     let reply = caller.reply();
     assert!(reply.starts_with("*5 +OK -ERR Script killed"), "{reply}");
     assert!(reply.ends_with(":3"), "{reply}");
-    assert_eq!(caller.call(&["GET", "k"]), "$1 3");
-    assert!(caller.call(&["EXEC"]).starts_with("-ERR EXEC without MULTI"));
+    caller.is("GET k", "$1 3");
+    assert!(caller.run("EXEC").starts_with("-ERR EXEC without MULTI"));
     assert_well(&weir);
 }
 
@@ -155,7 +155,7 @@ fn a_script_goes_on_when_its_client_has_gone() {
     drop(caller);
     let mut other = weir.wire();
     tell(&mut other);
-    eventually("it is done", || weir.wire().call(&["GET", "done"]) == "$1 1");
+    eventually("it is done", || weir.wire().run("GET done") == "$1 1");
     drop(other);
     eventually("its client has gone", || weir.client_field(&address, "id").is_none());
     // Killed, in the same way.
@@ -163,7 +163,7 @@ fn a_script_goes_on_when_its_client_has_gone() {
     let id = caller.address();
     let mut other = weir.wire();
     drop(caller);
-    assert_eq!(other.call(&["SCRIPT", "KILL"]), "+OK");
+    other.is("SCRIPT KILL", "+OK");
     eventually("its client has gone", || weir.client_field(&id, "id").is_none());
     assert_well(&weir);
 }
@@ -293,8 +293,8 @@ fn a_script_leaves_nothing_behind_for_others() {
         let got = wire.call(&["EVAL", second, "0"]);
         assert!(got.starts_with(reply), "{second} after {first}: {got}");
     }
-    assert_eq!(wire.call(&["EXISTS", "here"]), ":1");
-    assert_eq!(wire.call(&["HGETALL", "none"]), "*0");
+    wire.is("EXISTS here", ":1");
+    wire.is("HGETALL none", "*0");
 }
 
 #[test]
@@ -308,6 +308,6 @@ fn five_hundred_scripts_that_only_came_by_eval_are_kept() {
     assert_eq!(weir.info("number_of_cached_scripts"), 501);
     assert_eq!(weir.info("evicted_scripts"), 1_500);
     assert!(weir.info("used_memory_vm_eval") < 4 << 20);
-    assert_eq!(wire.call(&["SCRIPT", "FLUSH"]), "+OK");
+    wire.is("SCRIPT FLUSH", "+OK");
     assert_eq!(weir.info("number_of_cached_scripts"), 0);
 }

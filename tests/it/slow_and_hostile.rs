@@ -56,7 +56,7 @@ fn big_replies_asked_for_one_by_one_and_not_taken_are_not_made() {
     let address = slow.address();
     let waiting = || weir.client_field(&address, "omem").map_or(0, |bytes| bytes.parse::<u64>().expect("a number"));
     for _ in 0..GETS {
-        slow.send(request(&["GETRANGE", "k", "1", "-1"]));
+        slow.begin("GETRANGE k 1 -1");
         // Has been read when this is answered.
         answers_quickly(&weir, &mut other);
         assert!(waiting() < 18 << 20, "{} bytes wait", waiting());
@@ -148,7 +148,7 @@ fn half_a_request_and_then_nothing_leaves_nothing_behind() {
     }
     eventually("all are gone", || weir.info("connected_clients") == 2);
     answers_quickly(&weir, &mut other);
-    assert_eq!(other.call(&["DBSIZE"]), ":0");
+    other.is("DBSIZE", ":0");
     let grown = weir.rss_bytes().saturating_sub(before);
     assert!(grown < 16 << 20, "{grown} bytes");
 }
@@ -184,16 +184,16 @@ fn who_will_send_nothing_more_still_gets_every_reply_and_has_every_request_execu
     assert_eq!(other.call(&["SET", "k", &"v".repeat((1 << 20) + 1)]), "+OK");
     let mut half = weir.wire();
     half.send(request(&["GETRANGE", "k", "1", "-1"]).repeat(GETS));
-    half.send(request(&["SET", "last", "1"]));
+    half.begin("SET last 1");
     half.finish();
     let address = half.address();
     eventually("replies wait", || weir.client_field(&address, "omem").is_some_and(|bytes| bytes.len() >= 7));
     weir.comes_to_rest();
-    assert_eq!(other.call(&["EXISTS", "last"]), ":0");
+    other.is("EXISTS last", ":0");
     let reply_bytes = format!("${}\r\n\r\n", 1 << 20).len() + (1 << 20);
     half.skip((reply_bytes * GETS) as u64);
     assert_eq!(String::from_utf8_lossy(&half.rest()), "+OK\r\n");
-    assert_eq!(other.call(&["GET", "last"]), "$1 1");
+    other.is("GET last", "$1 1");
 }
 
 #[test]

@@ -33,11 +33,11 @@ fn fill(weir: &Weir) {
     assert_eq!(wire.call(&words), ":2000");
     let library = "#!lua name=lib\nredis.register_function('f', function() return 'loaded' end)";
     assert!(wire.call(&["FUNCTION", "LOAD", library]).starts_with('$'));
-    eventually("the short-lived key has gone", || wire.call(&["EXISTS", "short-lived"]) == ":0");
+    eventually("the short-lived key has gone", || wire.run("EXISTS short-lived") == ":0");
 }
 
 fn digest(weir: &Weir) -> String {
-    weir.wire().call(&["DEBUG", "DIGEST"])
+    weir.wire().run("DEBUG DIGEST")
 }
 
 fn in_folder(folder: tempfile::TempDir) -> Start {
@@ -53,10 +53,10 @@ fn what_was_there_at_the_end_is_there_again_at_the_next_start() {
     assert_eq!(digest(&weir), before);
     assert_eq!(weir.info("rdb_last_load_keys_loaded"), 11);
     let mut wire = weir.wire();
-    assert_eq!(wire.call(&["EXPIRETIME", "text"]), ":4000000000");
-    assert_eq!(wire.call(&["HPEXPIRETIME", "hash", "FIELDS", "2", "f", "g"]), "*2 :-1 :4000000000000");
-    assert_eq!(wire.call(&["XPENDING", "stream", "group"]), "*4 :1 $3 5-1 $3 5-1 *1 *2 $8 consumer $1 1");
-    assert_eq!(wire.call(&["FCALL", "f", "0"]), "$6 loaded");
+    wire.is("EXPIRETIME text", ":4000000000");
+    wire.is("HPEXPIRETIME hash FIELDS 2 f g", "*2 :-1 :4000000000000");
+    wire.is("XPENDING stream group", "*4 :1 $3 5-1 $3 5-1 *1 *2 $8 consumer $1 1");
+    wire.is("FCALL f 0", "$6 loaded");
 }
 
 #[test]
@@ -104,18 +104,18 @@ fn who_sent_a_message_once_may_send_it_again_after_a_restart() {
 fn nothing_is_saved_at_the_end_unless_snapshots_are_wanted_or_asked_for() {
     let folder = {
         let weir = Weir::with(["--save", ""]);
-        weir.wire().call(&["SET", "k", "v"]);
+        weir.wire().run("SET k v");
         weir.stop()
     };
     assert!(!folder.path().join("dump.rdb").exists());
     let mut weir = Start::new().folder(folder).options(["--save", "", "--dbfilename", "other.rdb"]).start();
-    weir.wire().call(&["SET", "k", "v"]);
-    weir.wire().send(crate::wire::request(&["SHUTDOWN", "SAVE"]));
+    weir.wire().run("SET k v");
+    weir.wire().begin("SHUTDOWN SAVE");
     assert!(weir.wait().success());
     let folder = weir.take_folder();
     assert!(folder.path().join("other.rdb").exists());
     let weir = Start::new().folder(folder).options(["--dbfilename", "other.rdb"]).start();
-    assert_eq!(weir.wire().call(&["GET", "k"]), "$1 v");
+    weir.wire().is("GET k", "$1 v");
 }
 
 #[test]
@@ -124,16 +124,16 @@ fn save_replaces_the_file_as_a_whole_and_counts() {
     fill(&weir);
     let mut wire = weir.wire();
     assert!(weir.info("rdb_changes_since_last_save") > 0);
-    assert_eq!(wire.call(&["SAVE"]), "+OK");
+    wire.is("SAVE", "+OK");
     assert_eq!((weir.info("rdb_changes_since_last_save"), weir.info("rdb_saves")), (0, 1));
-    assert_eq!(wire.call(&["LASTSAVE"]), format!(":{}", weir.info("rdb_last_save_time")));
+    assert_eq!(wire.run("LASTSAVE"), format!(":{}", weir.info("rdb_last_save_time")));
     let (before, bytes) = (digest(&weir), fs::read(weir.dir().join("dump.rdb")).expect("a snapshot"));
     assert!(bytes.starts_with(b"REDIS0012"), "fields that expire need it");
-    assert_eq!(wire.call(&["DEBUG", "RELOAD"]), "+OK");
+    wire.is("DEBUG RELOAD", "+OK");
     assert_eq!(digest(&weir), before);
-    assert_eq!(wire.call(&["FLUSHALL"]), "+OK");
-    assert_eq!(wire.call(&["SET", "k", "v"]), "+OK");
-    assert_eq!(wire.call(&["SAVE"]), "+OK");
+    wire.is("FLUSHALL", "+OK");
+    wire.is("SET k v", "+OK");
+    wire.is("SAVE", "+OK");
     let bytes = fs::read(weir.dir().join("dump.rdb")).expect("a snapshot");
     assert!(bytes.starts_with(b"REDIS0011"), "both camps read it");
     assert_eq!(temporary_files(&weir), [""; 0]);
@@ -151,28 +151,28 @@ fn bgsave_writes_while_commands_go_on_and_can_be_called_off() {
     let mut wire = weir.wire();
     let before = digest(&weir);
     for answer in ["Background saving is currently not in progress or scheduled"; 2] {
-        assert_eq!(wire.call(&["BGSAVE", "CANCEL"]), format!("-ERR {answer}"));
+        assert_eq!(wire.run("BGSAVE CANCEL"), format!("-ERR {answer}"));
     }
-    assert_eq!(wire.call(&["BGSAVE", "NOW"]), "-ERR syntax error");
-    assert_eq!(wire.call(&["BGSAVE", "SCHEDULE", "NOW"]), "-ERR syntax error");
-    assert_eq!(wire.call(&["BGSAVE"]), "+Background saving started");
+    wire.is("BGSAVE NOW", "-ERR syntax error");
+    wire.is("BGSAVE SCHEDULE NOW", "-ERR syntax error");
+    wire.is("BGSAVE", "+Background saving started");
     assert_eq!(weir.info("rdb_bgsave_in_progress"), 1);
     for words in [&["BGSAVE"][..], &["BGSAVE", "SCHEDULE"], &["SAVE"]] {
         assert_eq!(wire.call(words), "-ERR Background save already in progress");
     }
     eventually("there is a file", || temporary_files(&weir).len() == 1);
-    assert_eq!(wire.call(&["BGSAVE", "CANCEL"]), "+Background saving cancelled");
+    wire.is("BGSAVE CANCEL", "+Background saving cancelled");
     assert_eq!(weir.info("rdb_bgsave_in_progress"), 0);
     eventually("the file is taken away", || temporary_files(&weir).is_empty());
     assert!(!weir.dir().join("dump.rdb").exists());
     // In a transaction one is scheduled, and begins behind it.
-    assert_eq!(wire.call(&["MULTI"]), "+OK");
-    assert_eq!(wire.call(&["BGSAVE"]), "+QUEUED");
-    assert_eq!(wire.call(&["EXEC"]), "*1 +Background saving scheduled");
+    wire.is("MULTI", "+OK");
+    wire.is("BGSAVE", "+QUEUED");
+    wire.is("EXEC", "*1 +Background saving scheduled");
     eventually("it has begun", || weir.info("rdb_bgsave_in_progress") == 1);
-    assert_eq!(wire.call(&["SET", "later", "1"]), "+OK");
-    assert_eq!(wire.call(&["DEL", "big"]), ":1");
-    assert_eq!(wire.call(&["CONFIG", "SET", "rdb-key-save-delay", "0"]), "+OK");
+    wire.is("SET later 1", "+OK");
+    wire.is("DEL big", ":1");
+    wire.is("CONFIG SET rdb-key-save-delay 0", "+OK");
     eventually("it is written", || weir.info("rdb_bgsave_in_progress") == 0);
     assert_eq!(weir.info("rdb_changes_since_last_save"), 2);
     assert_eq!((weir.info("rdb_saves"), temporary_files(&weir).len()), (1, 0));
@@ -187,8 +187,8 @@ fn bgsave_writes_while_commands_go_on_and_can_be_called_off() {
 fn save_points_write_snapshots_by_themselves() {
     let weir = Weir::with(["--save", "1 2"]);
     let mut wire = weir.wire();
-    assert_eq!(wire.call(&["SET", "one", "1"]), "+OK");
-    assert_eq!(wire.call(&["SET", "two", "2"]), "+OK");
+    wire.is("SET one 1", "+OK");
+    wire.is("SET two 2", "+OK");
     eventually("a snapshot is written", || weir.info("rdb_saves") == 1);
     assert_eq!(weir.info("rdb_changes_since_last_save"), 0);
     weir.wait_for_log("2 changes in 1 seconds. Saving...");
@@ -200,9 +200,9 @@ fn a_snapshot_that_is_being_written_is_given_up_at_the_end() {
     let mut weir = Weir::with(["--rdb-key-save-delay", "10000000", "--enable-debug-command", "yes"]);
     fill(&weir);
     let mut wire = weir.wire();
-    assert_eq!(wire.call(&["BGSAVE"]), "+Background saving started");
+    wire.is("BGSAVE", "+Background saving started");
     eventually("there is a file", || !temporary_files(&weir).is_empty());
-    wire.send(crate::wire::request(&["SHUTDOWN", "NOSAVE"]));
+    wire.begin("SHUTDOWN NOSAVE");
     assert!(weir.wait().success());
     assert_eq!((temporary_files(&weir), weir.dir().join("dump.rdb").exists()), (Vec::new(), false));
 }
@@ -213,14 +213,14 @@ fn a_snapshot_that_cannot_be_written_is_an_error_and_the_server_stays() {
     fs::create_dir(weir.dir().join("dump.rdb")).expect("a folder in its place");
     fs::write(weir.dir().join("dump.rdb/file"), "").expect("a file");
     let mut wire = weir.wire();
-    assert_eq!(wire.call(&["SET", "k", "v"]), "+OK");
-    assert_eq!(wire.call(&["SAVE"]), "-ERR");
-    assert!(wire.call(&["SHUTDOWN"]).starts_with("-ERR Errors trying to SHUTDOWN"));
+    wire.is("SET k v", "+OK");
+    wire.is("SAVE", "-ERR");
+    assert!(wire.run("SHUTDOWN").starts_with("-ERR Errors trying to SHUTDOWN"));
     weir.signal("TERM");
     weir.wait_for_log("SIGTERM received but errors trying to shut down");
-    assert_eq!(wire.call(&["GET", "k"]), "$1 v");
+    wire.is("GET k", "$1 v");
     assert!(weir.log().contains("could not save the data to "));
-    wire.send(crate::wire::request(&["SHUTDOWN", "FORCE"]));
+    wire.begin("SHUTDOWN FORCE");
     assert!(weir.wait().success());
 }
 

@@ -116,7 +116,7 @@ impl TlsWeir {
 
     /// What INFO says of the server's certificate.
     fn serial(&self) -> String {
-        let info = self.weir.wire().call(&["INFO", "tls"]);
+        let info = self.weir.wire().run("INFO tls");
         let line = info.lines().find_map(|line| line.strip_prefix("tls_server_cert_serial:"));
         line.expect("the serial number").trim().to_owned()
     }
@@ -176,9 +176,9 @@ fn plain_and_tls_ports_serve_the_same_data_together() {
     let replies = "$1\r\nv\r\n".repeat(20_000);
     tls.ask("GET k\r\n".repeat(20_000), &replies);
     tls.ask("GET big\r\n".repeat(5), format!("$300000\r\n{value}\r\n").repeat(5));
-    let list = weir.weir.wire().call(&["CLIENT", "LIST"]);
+    let list = weir.weir.wire().run("CLIENT LIST");
     assert!(list.contains(&format!("laddr=127.0.0.1:{}", weir.tls_port)), "{list}");
-    let info = weir.weir.wire().call(&["INFO", "server"]);
+    let info = weir.weir.wire().run("INFO server");
     assert!(info.contains(&format!("name=tls,bind=127.0.0.1,port={}", weir.tls_port)), "{info}");
 }
 
@@ -192,10 +192,10 @@ fn who_must_show_a_certificate_and_shows_none_or_a_strange_one_stays_outside() {
     assert!(!weir.client(Some(&strange)).is_welcome());
     weir.weir.wait_for_log("Error accepting a client connection");
     let mut plain = weir.weir.wire();
-    assert_eq!(plain.call(&["CONFIG", "SET", "tls-auth-clients", "optional"]), "+OK");
+    plain.is("CONFIG SET tls-auth-clients optional", "+OK");
     assert!(weir.client(Some(&known)).is_welcome() && weir.client(None).is_welcome());
     assert!(!weir.client(Some(&strange)).is_welcome());
-    assert_eq!(plain.call(&["CONFIG", "SET", "tls-auth-clients", "no"]), "+OK");
+    plain.is("CONFIG SET tls-auth-clients no", "+OK");
     assert!(weir.client(Some(&strange)).is_welcome());
 }
 
@@ -212,19 +212,19 @@ fn who_shows_a_certificate_is_the_user_whom_it_names() {
         wire.stream.read_exact(&mut head).expect("a reply");
         String::from_utf8_lossy(&head).into_owned()
     };
-    assert_eq!(plain.call(&["ACL", "SETUSER", "alice", "on", "nopass", "~*", "+@all"]), "+OK");
+    plain.is("ACL SETUSER alice on nopass ~* +@all", "+OK");
     assert_eq!((who(Some(&alice)), who(None)), ("$5\r\na".to_owned(), "$7\r\nd".to_owned()));
     // Also where strangers must log in.
-    assert_eq!(plain.call(&["CONFIG", "SET", "requirepass", "secret"]), "+OK");
+    plain.is("CONFIG SET requirepass secret", "+OK");
     assert_eq!((who(Some(&alice)), who(None)), ("$5\r\na".to_owned(), "-NOAU".to_owned()));
-    assert_eq!(plain.call(&["ACL", "SETUSER", "alice", "off"]), "+OK");
+    plain.is("ACL SETUSER alice off", "+OK");
     assert_eq!(who(Some(&alice)), "-NOAU");
-    assert_eq!(weir.weir.wire().call(&["AUTH", "secret"]), "+OK");
-    let log = plain.call(&["ACL", "LOG"]);
+    weir.weir.wire().is("AUTH secret", "+OK");
+    let log = plain.run("ACL LOG");
     assert!(log.contains("tls-cert") && log.contains("alice"), "{log}");
-    assert!(plain.call(&["INFO", "stats"]).contains("acl_access_denied_tls_cert:1"));
-    assert_eq!(plain.call(&["CONFIG", "SET", "tls-auth-clients-user", "URI"]), "+OK");
-    assert_eq!(plain.call(&["ACL", "SETUSER", "urn:weir:alice", "on", "+@all"]), "+OK");
+    assert!(plain.run("INFO stats").contains("acl_access_denied_tls_cert:1"));
+    plain.is("CONFIG SET tls-auth-clients-user URI", "+OK");
+    plain.is("ACL SETUSER urn:weir:alice on +@all", "+OK");
     assert_eq!(who(Some(&alice)), "$14\r\n");
 }
 
@@ -246,7 +246,7 @@ fn a_bad_certificate_leaves_the_old_one_in_force_and_a_good_one_replaces_it() {
     }
     assert_eq!(weir.serial(), "1001");
     assert!(weir.client(None).is_welcome());
-    assert_eq!(plain.call(&["CONFIG", "SET", "tls-cert-file", "next.crt", "tls-key-file", "next.key"]), "+OK");
+    plain.is("CONFIG SET tls-cert-file next.crt tls-key-file next.key", "+OK");
     assert_eq!(weir.serial(), format!("{:0>4}", next.serial));
     assert!(weir.client(None).is_welcome());
     // Whoever is connected notices nothing.
@@ -308,7 +308,7 @@ fn sessions_are_resumed_unless_caching_is_off() {
         wire.stream.conn.handshake_kind()
     };
     assert_eq!((kind(), kind()), (Some(HandshakeKind::Full), Some(HandshakeKind::Resumed)));
-    assert_eq!(weir.weir.wire().call(&["CONFIG", "SET", "tls-session-caching", "no"]), "+OK");
+    weir.weir.wire().is("CONFIG SET tls-session-caching no", "+OK");
     assert_eq!((kind(), kind()), (Some(HandshakeKind::Full), Some(HandshakeKind::Full)));
 }
 
@@ -394,7 +394,7 @@ fn the_end_of_a_connection_is_said() {
     tls.expect("+PONG\r\n");
     drop(tls);
     let _one = weir.weir.wire();
-    eventually("its place is free", || weir.weir.wire().call(&["PING"]) == "+PONG");
+    eventually("its place is free", || weir.weir.wire().run("PING") == "+PONG");
 }
 
 #[test]
@@ -480,18 +480,18 @@ fn what_was_sent_in_front_of_the_end_runs_over_many_turns_also_if_nobody_takes_t
     half.stream.conn.send_close_notify();
     half.stream.flush().expect("sent");
     half.expect(&replies);
-    assert_eq!(other.call(&["LRANGE", "log", "0", "-1"]), log);
+    assert_eq!(other.run("LRANGE log 0 -1"), log);
     eventually("its client has gone", || weir.weir.info("connected_clients") == 2);
     for takes_some in [false, true] {
-        other.call(&["DEL", "log"]);
+        other.run("DEL log");
         let mut gone = weir.client(None);
         gone.ask("PING\r\n", "+PONG\r\n");
         gone.stream.write_all(steps.as_bytes()).expect("sent");
         if takes_some {
-            eventually("it has begun", || other.call(&["EXISTS", "log"]) == ":1");
+            eventually("it has begun", || other.run("EXISTS log") == ":1");
         }
         drop(gone);
-        eventually("all of it has run", || other.call(&["LRANGE", "log", "0", "-1"]) == log);
+        eventually("all of it has run", || other.run("LRANGE log 0 -1") == log);
         eventually("its client has gone", || weir.weir.info("connected_clients") == 2);
     }
 }

@@ -39,7 +39,7 @@ fn long_replies() -> String {
 /// How many commands of the long pipeline have run, which must be the first ones.
 #[track_caller]
 fn steps_done(weir: &Weir) -> usize {
-    let log = weir.wire().call(&["LRANGE", "log", "0", "-1"]);
+    let log = weir.wire().run("LRANGE log 0 -1");
     let numbers: Vec<&str> = log.split(' ').skip(2).step_by(2).collect();
     for (at, number) in numbers.iter().enumerate() {
         assert_eq!(*number, (at + 1).to_string(), "{log}");
@@ -103,7 +103,7 @@ fn all_that_was_sent_over_a_unix_socket_runs_although_nobody_takes_a_reply() {
     whole.write_all(long_pipeline().as_bytes()).expect("sent");
     drop(whole);
     all_steps_are_done(&weir);
-    weir.wire().call(&["DEL", "log"]);
+    weir.wire().run("DEL log");
     // One that takes nothing any more, but is there.
     let mut deaf = UnixStream::connect(&path).expect("a connection");
     deaf.write_all(long_pipeline().as_bytes()).expect("sent");
@@ -123,15 +123,15 @@ fn more_than_a_read_takes_runs_although_its_sender_has_gone() {
         drop(wire);
     });
     let mut other = weir.wire();
-    eventually("all were executed", || other.call(&["GET", "n"]) == format!("${} {COUNT}", COUNT.to_string().len()));
+    eventually("all were executed", || other.run("GET n") == format!("${} {COUNT}", COUNT.to_string().len()));
     eventually("its client has gone", || weir.info("connected_clients") == 2);
     // Half a command is none.
     let mut wire = weir.wire();
     wire.send("DEBUG SLEEP 0.002\r\n".repeat(5) + "INCR n\r\nINCR");
     drop(wire);
-    eventually("the last one was executed", || other.call(&["GET", "n"]) == "$4 8001");
+    eventually("the last one was executed", || other.run("GET n") == "$4 8001");
     eventually("its client has gone", || weir.info("connected_clients") == 2);
-    assert_eq!(other.call(&["GET", "n"]), "$4 8001");
+    other.is("GET n", "$4 8001");
 }
 
 #[test]
@@ -141,7 +141,7 @@ fn what_is_left_is_executed_up_to_quit_and_not_beyond() {
     wire.send(long_pipeline() + "QUIT\r\nRPUSH log beyond\r\n");
     assert_eq!(String::from_utf8_lossy(&wire.rest()), long_replies() + "+OK\r\n");
     all_steps_are_done(&weir);
-    weir.wire().call(&["DEL", "log"]);
+    weir.wire().run("DEL log");
     // A mistake in the protocol is one, too, and told of in its place.
     let mut wire = weir.wire();
     wire.send(long_pipeline() + "*1\r\n!4\r\nRPUSH log beyond\r\n");
@@ -156,7 +156,7 @@ fn what_a_killed_client_has_left_is_not_executed() {
     const STEPS: usize = 10_000;
     let weir = weir();
     for leaves in [false, true] {
-        weir.wire().call(&["DEL", "log"]);
+        weir.wire().run("DEL log");
         let mut wire = weir.wire();
         let address = wire.address();
         wire.send(pipeline_of(STEPS));
@@ -183,7 +183,7 @@ fn a_transaction_is_not_divided_and_runs_if_its_exec_was_sent() {
     drop(wire);
     let mut other = weir.wire();
     eventually("it has run", || {
-        let after = other.call(&["EXISTS", "after"]) == ":1";
+        let after = other.run("EXISTS after") == ":1";
         let done = steps_done(&weir);
         assert!(done == STEPS || done == 0 && !after, "{done} of {STEPS}");
         after
@@ -192,7 +192,7 @@ fn a_transaction_is_not_divided_and_runs_if_its_exec_was_sent() {
     let mut wire = weir.wire();
     wire.send("DEBUG SLEEP 0.002\r\nINCR begun\r\nDEBUG SLEEP 0.002\r\nMULTI\r\nRPUSH log more\r\n");
     drop(wire);
-    eventually("it has begun", || other.call(&["EXISTS", "begun"]) == ":1");
+    eventually("it has begun", || other.run("EXISTS begun") == ":1");
     eventually("its client has gone", || weir.info("connected_clients") == 2);
     assert_eq!(steps_done(&weir), STEPS);
 }
@@ -204,10 +204,10 @@ fn who_has_gone_when_a_command_that_is_left_would_wait_takes_nothing() {
     let mut wire = weir.wire();
     wire.send("DEBUG SLEEP 0.002\r\n".repeat(10) + "INCR n\r\nBLPOP list 0\r\nINCR n\r\n");
     drop(wire);
-    eventually("it has run as far as it could", || other.call(&["GET", "n"]) == "$1 1");
+    eventually("it has run as far as it could", || other.run("GET n") == "$1 1");
     eventually("its client has gone", || weir.info("connected_clients") == 2);
-    assert_eq!(other.call(&["RPUSH", "list", "a"]), ":1");
-    assert_eq!(other.call(&["LRANGE", "list", "0", "-1"]), "*1 $1 a");
+    other.is("RPUSH list a", ":1");
+    other.is("LRANGE list 0 -1", "*1 $1 a");
     // Who is still there waits, and goes on with what it has sent behind that.
     let mut wire = weir.wire();
     wire.send("DEBUG SLEEP 0.002\r\n".repeat(10) + "BLPOP empty 0\r\nDEBUG SLEEP 0.002\r\nINCR n\r\n");
@@ -218,7 +218,7 @@ fn who_has_gone_when_a_command_that_is_left_would_wait_takes_nothing() {
     let mut wire = weir.wire();
     wire.send("DEBUG SLEEP 0.002\r\n".repeat(10) + "BLPOP empty 0\r\nDEBUG SLEEP 0.002\r\nINCR n\r\n");
     eventually("it waits", || weir.info("blocked_clients") == 1);
-    other.call(&["RPUSH", "empty", "b"]);
+    other.run("RPUSH empty b");
     wire.expect("+OK\r\n".repeat(10));
     wire.expect("*2\r\n$5\r\nempty\r\n$1\r\nb\r\n+OK\r\n:2\r\n");
 }
@@ -231,16 +231,16 @@ fn messages_find_their_place_between_the_replies_of_several_turns() {
     wire.send("DEBUG SLEEP 0.002\r\nSUBSCRIBE news\r\nPING\r\n".to_owned() + &"PING\r\n".repeat(10));
     wire.expect("+OK\r\n*3\r\n$9\r\nsubscribe\r\n$4\r\nnews\r\n:1\r\n");
     wire.expect("*2\r\n$4\r\npong\r\n$0\r\n\r\n".repeat(11));
-    assert_eq!(other.call(&["PUBLISH", "news", "a"]), ":1");
+    other.is("PUBLISH news a", ":1");
     wire.expect("*3\r\n$7\r\nmessage\r\n$4\r\nnews\r\n$1\r\na\r\n");
     // In RESP3 it goes on with slow commands while messages come.
     let mut wire = weir.wire();
-    assert!(wire.call(&["HELLO", "3"]).starts_with('%'));
-    assert!(wire.call(&["SUBSCRIBE", "fresh"]).starts_with('>'));
+    assert!(wire.run("HELLO 3").starts_with('%'));
+    assert!(wire.run("SUBSCRIBE fresh").starts_with('>'));
     let came_between = |steps: usize| {
         wire.send(pipeline_of(steps));
         in_the_middle(&weir);
-        assert_eq!(other.call(&["PUBLISH", "fresh", "b"]), ":1");
+        other.is("PUBLISH fresh b", ":1");
         let (mut replies, mut behind) = (Vec::new(), None);
         while replies.len() < 2 * steps || behind.is_none() {
             match wire.reply() {
@@ -252,7 +252,7 @@ fn messages_find_their_place_between_the_replies_of_several_turns() {
             }
         }
         assert_eq!(replies.concat(), replies_of(steps));
-        other.call(&["DEL", "log"]);
+        other.run("DEL log");
         behind < Some(2 * steps)
     };
     assert!(more_and_more_steps().any(came_between));
@@ -264,7 +264,7 @@ fn a_pause_holds_back_what_is_left_and_who_leaves_meanwhile_is_forgotten() {
     let mut other = weir.wire();
     for leaves in [false, true] {
         let begin = |steps: usize| {
-            other.call(&["DEL", "log"]);
+            other.run("DEL log");
             let mut wire = weir.wire();
             wire.send(pipeline_of(steps));
             in_the_middle(&weir);
@@ -302,21 +302,21 @@ fn what_was_sent_behind_a_slow_script_runs_although_its_sender_has_gone() {
     let mut wire = weir.wire();
     wire.send(request(&["EVAL", &script, "1", "began"]));
     wire.send(long_pipeline());
-    eventually("others are told", || other.call(&["PING"]).starts_with("-BUSY"));
+    eventually("others are told", || other.run("PING").starts_with("-BUSY"));
     drop(wire);
     tell(&mut other);
-    eventually("the script is over", || other.call(&["EXISTS", "began"]) == ":1");
+    eventually("the script is over", || other.run("EXISTS began") == ":1");
     drop(other);
     all_steps_are_done(&weir);
     // Also behind one that is killed, and then replies still come to who only sends nothing more.
     let mut other = weir.wire();
-    other.call(&["DEL", "log"]);
+    other.run("DEL log");
     let mut wire = weir.wire();
     wire.send(request(&["EVAL", "while true do end", "0"]));
     wire.send(long_pipeline());
     wire.finish();
-    eventually("others are told", || other.call(&["PING"]).starts_with("-BUSY"));
-    assert_eq!(other.call(&["SCRIPT", "KILL"]), "+OK");
+    eventually("others are told", || other.run("PING").starts_with("-BUSY"));
+    other.is("SCRIPT KILL", "+OK");
     assert!(wire.reply().starts_with("-ERR Script killed"));
     assert_eq!(String::from_utf8_lossy(&wire.rest()), long_replies());
     drop(other);
@@ -333,10 +333,10 @@ fn what_waits_until_readers_of_a_stream_are_served_runs_although_its_sender_has_
     giver.send("XADD log 1-0 f one\r\nXADD log 2-0 f two\r\nINCR done\r\n");
     drop(giver);
     let mut other = weir.wire();
-    eventually("all of it has run", || other.call(&["EXISTS", "done"]) == ":1");
+    eventually("all of it has run", || other.run("EXISTS done") == ":1");
     let reply = "*1\r\n*2\r\n$3\r\nlog\r\n*1\r\n*2\r\n$3\r\n1-0\r\n*2\r\n$1\r\nf\r\n$3\r\none\r\n";
     readers.iter_mut().for_each(|reader| reader.expect(reply));
-    assert_eq!(other.call(&["XLEN", "log"]), ":2");
+    other.is("XLEN log", ":2");
 }
 
 #[test]
@@ -347,12 +347,12 @@ fn who_leaves_with_more_replies_waiting_than_are_held_for_it_has_its_requests_ex
     let mut wire = weir.wire();
     let address = wire.address();
     wire.send(request(&["GETRANGE", "k", "1", "-1"]).repeat(40));
-    wire.send(request(&["SET", "last", "1"]));
+    wire.begin("SET last 1");
     eventually("replies wait", || weir.client_field(&address, "omem").is_some_and(|bytes| bytes.len() >= 8));
     weir.comes_to_rest();
-    assert_eq!(other.call(&["EXISTS", "last"]), ":0");
+    other.is("EXISTS last", ":0");
     drop(wire);
-    eventually("the last one was executed", || other.call(&["EXISTS", "last"]) == ":1");
+    eventually("the last one was executed", || other.run("EXISTS last") == ":1");
     eventually("its client has gone", || weir.client_field(&address, "id").is_none());
 }
 
@@ -365,11 +365,11 @@ fn an_output_limit_counts_replies_of_all_turns_and_ends_the_connection_for_good(
     let mut wire = weir.wire();
     let step = [request(&["DEBUG", "SLEEP", "0.001"]), request(&["GETRANGE", "k", "1", "-1"])].concat();
     wire.send(step.repeat(40));
-    wire.send(request(&["SET", "last", "1"]));
+    wire.begin("SET last 1");
     weir.wait_for_log("output buffer");
     assert!(wire.is_closed());
     weir.comes_to_rest();
-    assert_eq!(other.call(&["EXISTS", "last"]), ":0");
+    other.is("EXISTS last", ":0");
 }
 
 #[test]
@@ -378,7 +378,7 @@ fn endless_pipelines_hold_up_neither_others_nor_timers_nor_periodic_work() {
     let mut other = weir.wire();
     let mut idle = weir.wire();
     idle.ask("PING\r\n", "+PONG\r\n");
-    assert_eq!(other.call(&["SET", "short-lived", "v", "PX", "300"]), "+OK");
+    other.is("SET short-lived v PX 300", "+OK");
     let mut waiting = weir.wire();
     waiting.send("BLPOP list 0.5\r\n");
     let over = [thread::spawn(move || waiting.rest()), thread::spawn(move || idle.rest())];

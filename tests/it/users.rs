@@ -19,7 +19,7 @@ fn with_file(users: &str) -> Weir {
 
 #[track_caller]
 fn who(wire: &mut Wire) -> String {
-    wire.call(&["ACL", "WHOAMI"])
+    wire.run("ACL WHOAMI")
 }
 
 #[test]
@@ -27,9 +27,9 @@ fn users_are_saved_and_there_after_a_restart() {
     let weir = with_file("user joe on >pw ~a* +get\n");
     let mut wire = weir.wire();
     assert_eq!(wire.call(&["ACL", "SETUSER", "jim", "on", ">pw", "(%R~b +@all)", "&c"]), "+OK");
-    assert_eq!(wire.call(&["ACL", "SETUSER", "joe", "+set"]), "+OK");
-    assert_eq!(wire.call(&["ACL", "SAVE"]), "+OK");
-    let before = wire.call(&["ACL", "LIST"]);
+    wire.is("ACL SETUSER joe +set", "+OK");
+    wire.is("ACL SAVE", "+OK");
+    let before = wire.run("ACL LIST");
     let folder = weir.stop();
     let text = fs::read_to_string(folder.path().join("users.acl")).expect("a text file");
     assert_eq!(text.lines().count(), 3, "{text}");
@@ -40,8 +40,8 @@ fn users_are_saved_and_there_after_a_restart() {
 
     let weir = Start::new().folder(folder).options(["--dir", "{dir}", "--aclfile", "users.acl"]).start();
     let mut wire = weir.wire();
-    assert_eq!(wire.call(&["ACL", "LIST"]), before);
-    assert_eq!(wire.call(&["AUTH", "jim", "pw"]), "+OK");
+    assert_eq!(wire.run("ACL LIST"), before);
+    wire.is("AUTH jim pw", "+OK");
 }
 
 #[test]
@@ -49,22 +49,22 @@ fn loading_is_all_or_nothing_and_says_which_lines_are_wrong() {
     let weir = with_file("user joe on nopass +@all\n");
     let path = weir.dir().join("users.acl");
     let mut wire = weir.wire();
-    let before = wire.call(&["ACL", "LIST"]);
+    let before = wire.run("ACL LIST");
     fs::write(&path, "user new on nopass\nuser joe on +nosuch\nfoo\n").expect("a writable file");
-    let error = wire.call(&["ACL", "LOAD"]);
+    let error = wire.run("ACL LOAD");
     assert!(
         error.starts_with("-ERR ") && error.contains("users.acl:2: Error in applying operation '+nosuch'"),
         "{error}"
     );
     assert!(error.contains("users.acl:3 should start with user keyword"), "{error}");
-    assert_eq!(wire.call(&["ACL", "LIST"]), before);
+    assert_eq!(wire.run("ACL LIST"), before);
     fs::remove_file(&path).expect("a file");
-    let error = wire.call(&["ACL", "LOAD"]);
+    let error = wire.run("ACL LOAD");
     assert_eq!(error, "-ERR Error loading ACLs, opening file 'users.acl': No such file or directory");
-    assert_eq!(wire.call(&["ACL", "LIST"]), before);
+    assert_eq!(wire.run("ACL LIST"), before);
     fs::write(&path, "user new on nopass +ping\n").expect("a writable file");
-    assert_eq!(wire.call(&["ACL", "LOAD"]), "+OK");
-    assert_eq!(wire.call(&["ACL", "USERS"]), "*2 $7 default $3 new");
+    wire.is("ACL LOAD", "+OK");
+    wire.is("ACL USERS", "*2 $7 default $3 new");
 }
 
 #[test]
@@ -76,20 +76,20 @@ fn loading_ends_who_is_gone_and_who_hears_what_is_forbidden_and_nobody_else() {
         wire
     };
     let (mut stays, mut goes, mut hears, mut deaf) = (login("stays"), login("goes"), login("hears"), login("hears"));
-    assert_eq!(hears.call(&["SUBSCRIBE", "a"]), "*3 $9 subscribe $1 a :1");
+    hears.is("SUBSCRIBE a", "*3 $9 subscribe $1 a :1");
     let text = "user stays on nopass ~b +@all\nuser hears on nopass +@all &b\n";
     fs::write(weir.dir().join("users.acl"), text).expect("a writable file");
-    assert_eq!(stays.call(&["ACL", "LOAD"]), "+OK");
-    assert_eq!(stays.call(&["GET", "a"]), "-NOPERM No permissions to access a key");
+    stays.is("ACL LOAD", "+OK");
+    stays.is("GET a", "-NOPERM No permissions to access a key");
     assert_eq!(who(&mut stays), "$5 stays");
     assert!(goes.is_closed());
     assert!(hears.is_closed());
     assert_eq!(who(&mut deaf), "$5 hears");
     // Who ends himself still gets the reply.
     fs::write(weir.dir().join("users.acl"), "").expect("a writable file");
-    assert_eq!(stays.call(&["ACL", "LOAD"]), "+OK");
+    stays.is("ACL LOAD", "+OK");
     assert!(stays.is_closed());
-    assert_eq!(weir.wire().call(&["ACL", "USERS"]), "*1 $7 default");
+    weir.wire().is("ACL USERS", "*1 $7 default");
 }
 
 #[test]
@@ -98,7 +98,7 @@ fn a_file_that_cannot_be_written_stays_as_it_is() {
     let path = weir.dir().join("users.acl");
     fs::remove_file(&path).expect("a file");
     fs::create_dir(&path).expect("a folder in its place");
-    let error = weir.wire().call(&["ACL", "SAVE"]);
+    let error = weir.wire().run("ACL SAVE");
     assert!(error.starts_with("-ERR There was an error trying to save the ACLs"), "{error}");
     assert_eq!(
         fs::read_dir(weir.dir()).expect("the folder").flatten().filter(|file| file.path() != path).count(),
@@ -112,7 +112,7 @@ fn saving_keeps_the_mode_of_the_file() {
     let weir = with_file("user joe on\n");
     let path = weir.dir().join("users.acl");
     fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).expect("own file");
-    assert_eq!(weir.wire().call(&["ACL", "SAVE"]), "+OK");
+    weir.wire().is("ACL SAVE", "+OK");
     assert_eq!(fs::metadata(&path).expect("the file").permissions().mode() & 0o777, 0o600);
 }
 
@@ -141,16 +141,16 @@ fn users_of_the_configuration_are_rewritten_and_there_after_a_restart() {
     let file = "port {port}\n# people\nuser joe on nopass ~a +get\nuser gone on\nrequirepass pw\nuser default on >pw ~* &* +@all\n";
     let weir = Start::new().file(file).start();
     let mut wire = weir.wire();
-    assert_eq!(wire.call(&["AUTH", "pw"]), "+OK");
+    wire.is("AUTH pw", "+OK");
     assert_eq!(
         wire.call(&["ACL", "SETUSER", "joe", "(+set ~b\"c)"]),
         "-ERR Error in ACL SETUSER modifier '(+set ~b\"c)': Syntax error"
     );
     assert_eq!(wire.call(&["ACL", "SETUSER", "joe", "~q\"uote", "(+set \"~b'c\")"]), "+OK");
-    assert_eq!(wire.call(&["ACL", "SETUSER", "new", "off", "+@read"]), "+OK");
-    assert_eq!(wire.call(&["ACL", "DELUSER", "gone"]), ":1");
-    assert_eq!(wire.call(&["CONFIG", "REWRITE"]), "+OK");
-    let before = wire.call(&["ACL", "LIST"]);
+    wire.is("ACL SETUSER new off +@read", "+OK");
+    wire.is("ACL DELUSER gone", ":1");
+    wire.is("CONFIG REWRITE", "+OK");
+    let before = wire.run("ACL LIST");
     let folder = weir.stop();
     let text = fs::read_to_string(folder.path().join("weir.conf")).expect("a text file");
     assert!(
@@ -161,16 +161,16 @@ fn users_of_the_configuration_are_rewritten_and_there_after_a_restart() {
     let rest = text.lines().filter(|line| !line.starts_with("port ")).collect::<Vec<_>>().join("\n");
     let weir = Start::new().folder(folder).file(&format!("port {{port}}\n{rest}")).start();
     let mut wire = weir.wire();
-    assert_eq!(wire.call(&["PING"]), "-NOAUTH Authentication required.");
-    assert_eq!(wire.call(&["AUTH", "pw"]), "+OK");
-    assert_eq!(wire.call(&["ACL", "LIST"]), before);
+    wire.is("PING", "-NOAUTH Authentication required.");
+    wire.is("AUTH pw", "+OK");
+    assert_eq!(wire.run("ACL LIST"), before);
 }
 
 #[test]
 fn users_of_a_file_are_not_put_into_the_configuration() {
     let folder = folder_with("user joe on nopass\n");
     let weir = Start::new().folder(folder).file("port {port}\ndir {dir}\naclfile users.acl\n").start();
-    assert_eq!(weir.wire().call(&["CONFIG", "REWRITE"]), "+OK");
+    weir.wire().is("CONFIG REWRITE", "+OK");
     let text = fs::read_to_string(weir.dir().join("weir.conf")).expect("a text file");
     assert!(!text.contains("user "), "{text}");
 }
@@ -179,8 +179,8 @@ fn users_of_a_file_are_not_put_into_the_configuration() {
 fn refusals_are_counted_by_reason() {
     let weir = Weir::with(["--user", "joe", "on", "nopass", "~a", "+get", "+publish", "db=0", "+select"]);
     let mut wire = weir.wire();
-    assert!(wire.call(&["AUTH", "joe2", "x"]).starts_with("-WRONGPASS"));
-    assert_eq!(wire.call(&["AUTH", "joe", "x"]), "+OK");
+    assert!(wire.run("AUTH joe2 x").starts_with("-WRONGPASS"));
+    wire.is("AUTH joe x", "+OK");
     for call in [&["SET", "a", "1"][..], &["GET", "b"], &["GET", "b"], &["PUBLISH", "c", "x"], &["SELECT", "1"]] {
         assert!(wire.call(call).starts_with("-NOPERM "), "{call:?}");
     }
@@ -210,6 +210,6 @@ fn wrong_logins_leave_nothing_behind_but_a_short_log() {
     (20..120).for_each(|round| attempts(&mut wire, round * 100, 100));
     let grown = weir.rss_bytes().saturating_sub(before);
     assert!(grown < 4 << 20, "{grown} bytes more after 10,000 wrong logins");
-    assert_eq!(wire.call(&["AUTH", "right"]), "+OK");
-    assert!(wire.call(&["ACL", "LOG", "1000"]).starts_with("*128 "));
+    wire.is("AUTH right", "+OK");
+    assert!(wire.run("ACL LOG 1000").starts_with("*128 "));
 }

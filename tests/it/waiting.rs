@@ -115,7 +115,7 @@ fn a_waiter_that_has_gone_takes_nothing() {
 fn client_unblock_ends_the_waiting_as_a_timeout_or_with_an_error() {
     let weir = Weir::with([]);
     let mut waiter = weir.wire();
-    let id = waiter.call(&["CLIENT", "ID"])[1..].to_owned();
+    let id = waiter.run("CLIENT ID")[1..].to_owned();
     let mut other = weir.wire();
     assert_eq!(other.call(&["CLIENT", "UNBLOCK", &id]), ":0");
     for (how, reply) in
@@ -205,7 +205,7 @@ fn waiting_for_very_many_keys_holds_nobody_up() {
 fn a_killed_waiter_takes_nothing_even_in_the_same_turn() {
     let weir = Weir::with([]);
     let mut waiter = weir.wire();
-    let id = waiter.call(&["CLIENT", "ID"])[1..].to_owned();
+    let id = waiter.run("CLIENT ID")[1..].to_owned();
     waiter.send("BLPOP queue 0\r\n");
     until_waiting(&weir, 1);
     weir.wire().ask(format!("CLIENT KILL ID {id}\r\nRPUSH queue v\r\nLLEN queue\r\n"), ":1\r\n:1\r\n:1\r\n");
@@ -233,9 +233,7 @@ fn ending_a_pause_twice_does_not_end_the_waiting() {
     let mut waiters: Vec<Wire> = (0..100).map(|_| weir.wire()).collect();
     waiters.iter_mut().for_each(|waiter| waiter.send("BLPOP queue 0\r\nPING\r\n"));
     // Their bytes are there: whoever holds them back says so.
-    eventually("all of them are held back", || {
-        weir.wire().call(&["CLIENT", "LIST"]).matches(" flags=b ").count() == 100
-    });
+    eventually("all of them are held back", || weir.wire().run("CLIENT LIST").matches(" flags=b ").count() == 100);
     admin.ask("CLIENT UNPAUSE\r\nCLIENT UNPAUSE\r\n", "+OK\r\n+OK\r\n");
     until_waiting(&weir, 100);
     assert!(waiters[99].is_silent_for(Duration::from_millis(50)));
@@ -265,7 +263,7 @@ fn what_a_thousand_readers_of_a_stream_wait_for_reaches_them_all_whatever_comes_
 fn a_reader_that_is_still_to_be_served_cannot_be_sent_away() {
     let weir = Weir::with([]);
     let mut readers: Vec<Wire> = (0..1000).map(|_| weir.wire()).collect();
-    let ids: Vec<String> = readers.iter_mut().map(|reader| reader.call(&["CLIENT", "ID"])).collect();
+    let ids: Vec<String> = readers.iter_mut().map(|reader| reader.run("CLIENT ID")).collect();
     readers.iter_mut().for_each(|reader| reader.send("XREAD BLOCK 0 STREAMS log $\r\n"));
     until_waiting(&weir, 1000);
     let mut giver = weir.wire();
