@@ -31,8 +31,9 @@ const DRAFT_ROOM_BYTES: usize = DRAFT_BYTES + 16 * 1024;
 /// wait for all of them.
 const SYNC_EVERY_BYTES: usize = 32 * 1024 * 1024;
 
-/// How long is waited for the thread before the process ends: a disk that does not answer must not hold that up.
-const GIVE_UP_WAIT: Duration = Duration::from_secs(1);
+/// How long is waited for the thread before the process ends: a disk that does not answer must not hold that up, and a machine
+/// that is busy must not have the file left behind.
+const GIVE_UP_WAIT: Duration = Duration::from_secs(5);
 
 /// What a snapshot says of the server that wrote it, and how it is to be written.
 #[derive(Clone, Copy, Debug)]
