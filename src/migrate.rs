@@ -290,7 +290,7 @@ mod tests {
             host: "127.0.0.1".to_owned(),
             port,
             db: 3,
-            timeout: Duration::from_secs(10),
+            timeout: Duration::from_secs(120),
             login: None,
             replace: false,
             parcels: names.iter().map(parcel).collect(),

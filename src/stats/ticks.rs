@@ -159,14 +159,16 @@ mod tests {
     fn durations_agree_with_the_system_clock() {
         let mut ticks = Ticks::start();
         for _ in 0..2 {
-            let (from, at) = (ticks.now(), Instant::now());
-            while at.elapsed() < Duration::from_millis(5) {
+            let reading = || (Instant::now(), ticks.now(), Instant::now());
+            let begin = reading();
+            while begin.2.elapsed() < Duration::from_millis(5) {
                 std::hint::spin_loop();
             }
-            let measured = ticks.elapsed_ns(from, ticks.now()) as f64;
-            let expected = at.elapsed().as_nanos() as f64;
-            // Wide, since the machine may stop this thread between any two readings.
-            assert!((0.9..1.1).contains(&(measured / expected)), "{measured} {expected}");
+            let end = reading();
+            let measured = ticks.elapsed_ns(begin.1, end.1) as f64;
+            // The machine may stop this thread between any two readings.
+            let (least, most) = ((end.0 - begin.2).as_nanos() as f64, (end.2 - begin.0).as_nanos() as f64);
+            assert!((least * 0.9..most * 1.1).contains(&measured), "{measured} is not between {least} and {most}");
             ticks.recalibrate();
         }
     }
