@@ -710,6 +710,18 @@ impl Observers {
         (observer.from <= target.latest).then(|| observer.from.max(target.first))
     }
 
+    /// Whether something has happened that a client in a poll wants, which has not been woken yet.
+    pub(super) fn has_missed(&self, client: u32) -> bool {
+        let mut at = self.clients.get(client).and_then(|watcher| watcher.polls.first());
+        while let Some((poll, observer)) = at.and_then(|at| Some((at, self.all.get(at)?))) {
+            if self.first_unseen(poll).is_some() {
+                return true;
+            }
+            at = observer.of_client.next();
+        }
+        false
+    }
+
     fn first_to_be_marked(&self, target: u32) -> Option<u32> {
         let target = self.targets.get(target)?;
         let first = target.live.first()?;

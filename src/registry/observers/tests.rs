@@ -521,7 +521,11 @@ impl World {
         while let Some(answer) = self.observers.take_answer() {
             assert_eq!((&*answer.store, answer.epoch), (store.1, self.trees[&store].epoch()));
             assert_eq!(answer.revision, self.trees[&store].revision());
-            assert!(self.polls.remove(&answer.client).is_some(), "a poll is answered before its revision goes");
+            let polls = self.polls.remove(&answer.client).expect("a poll is answered before its revision goes");
+            for (_, _, wanted, from, _) in polls.iter().filter(|poll| poll.1 == store.1) {
+                let changes = self.logs[self.log_of[&store]].changes.range(from..).flat_map(|(_, changes)| changes);
+                assert!(!changes.into_iter().any(|change| wanted.span().contains(&change.path)), "there was something");
+            }
         }
         self.deliver(usize::MAX);
         let tree = self.trees.get_mut(&store).expect("it is there");

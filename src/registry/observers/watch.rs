@@ -147,15 +147,21 @@ impl Observers {
     }
 
     /// The history of a store up to `to` is about to go. Those who wanted to know are told: observers of their progress, as soon
-    /// as they have seen everything. Polls end, whose clients might come back with a revision that is not known then.
+    /// as they have seen everything. Polls end, whose clients might come back with a revision that is not known then; one for
+    /// which there is something asks again.
     pub fn compacts(&mut self, db: usize, name: &[u8], to: Revision) {
         while let Some(place) = self.named(db, name)
             && let Some(&(revision, at)) = place.idle.first().filter(|(revision, _)| *revision <= to)
         {
             let (epoch, sealed, store) = (place.epoch, place.sealed, Arc::clone(&place.name));
             let Some(observer) = self.all.get(at) else { break };
-            let client = self.clients.get(observer.client).map_or(0, |watcher| watcher.number);
-            if observer.marks.contains(Marks::POLL) {
+            let (is_poll, of) = (observer.marks.contains(Marks::POLL), observer.client);
+            if is_poll && self.has_missed(of) {
+                self.wake(of);
+                continue;
+            }
+            if is_poll {
+                let client = self.clients.get(of).map_or(0, |watcher| watcher.number);
                 self.answers.push(LastAnswer { client, store, epoch, revision: sealed });
                 self.end_poll(client);
                 continue;
