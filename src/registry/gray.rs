@@ -58,9 +58,10 @@ pub fn set_rule(writer: &mut Writer<'_>, namespace: &[u8], name: &[u8], rule: &R
 /// Makes a gray release what everybody sees.
 ///
 /// # Errors
-/// There is no such gray release; the namespace is too large.
+/// There is no such gray release; the namespace is too large, or what is said of it.
 pub fn promote(writer: &mut Writer<'_>, namespace: &[u8], name: &[u8], note: Note<'_>) -> Result<Published, Error> {
     let paths = existing(writer, namespace, name)?;
+    note.check()?;
     let states: Vec<(Vec<u8>, Version)> = gray_states(writer.tree(), namespace, name)
         .map(|(path, version)| ([namespace, path].concat(), version.clone()))
         .collect();

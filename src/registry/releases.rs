@@ -51,7 +51,11 @@ pub struct Note<'n> {
 }
 
 impl Note<'_> {
-    fn check(&self) -> Result<(), Error> {
+    /// Whether it can be kept.
+    ///
+    /// # Errors
+    /// It is too long.
+    pub(super) fn check(&self) -> Result<(), Error> {
         if self.comment.len() > COMMENT_BYTES_MAX || self.operator.len() > OPERATOR_BYTES_MAX {
             let why =
                 format!("a comment has at most {COMMENT_BYTES_MAX} bytes, an operator's name {OPERATOR_BYTES_MAX}");

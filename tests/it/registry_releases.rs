@@ -441,6 +441,12 @@ fn what_makes_no_sense_is_refused_and_changes_nothing() {
         wire.refused(words, why);
     }
     wire.is("EXISTS s", ":0");
+    let comment = "x".repeat(4097);
+    wire.is("CFG.DRAFT SET s /app a 1", ":1");
+    wire.refused(&format!("CFG.PUBLISH s /app COMMENT {comment}"), "CFGLIMIT");
+    wire.is("CFG.GRAY SET s /app g PRIORITY 1 RULE 1 a EQ b", ":2");
+    wire.refused(&format!("CFG.GRAY PROMOTE s /app g COMMENT {comment}"), "CFGLIMIT");
+    wire.is("DEL s", ":1");
     wire.is("SET string 1", "+OK");
     for words in [
         "CFG.DRAFT SET string /app a 1",
