@@ -317,10 +317,11 @@ fn text_of(targets: &Slots<Target>, at: u32) -> &[u8] {
 }
 
 impl Observers {
-    /// Whether there are none, which costs nobody anything.
+    /// Whether there are none, which costs nobody anything. A place that is still to be looked at counts: who comes there
+    /// meanwhile relies on what is known of it.
     #[inline]
     pub fn is_empty(&self) -> bool {
-        self.all.len() == 0
+        self.all.len() + self.places.len() == 0
     }
 
     /// For INFO.

@@ -257,12 +257,15 @@ impl World {
                 before: event.before.as_ref().map(|it| it.value().to_vec()),
             });
             self.logs[self.log_of[&store]].changes.insert(revision, logged.collect());
-            if born {
-                self.observers.look(store.0, store.1, Some(&tree), true);
+            // Where nobody observes, nobody is told.
+            if !self.observers.is_empty() {
+                if born {
+                    self.observers.look(store.0, store.1, Some(&tree), true);
+                }
+                self.observers.sealed(store.0, store.1, &tree, |touch| {
+                    events.iter().for_each(|event| touch(&event.path));
+                });
             }
-            self.observers.sealed(store.0, store.1, &tree, |touch| {
-                events.iter().for_each(|event| touch(&event.path));
-            });
         }
         self.trees.insert(store, tree);
     }
@@ -551,10 +554,14 @@ impl World {
                 }
             }
             64..=65 => {
-                let client = self.random.random_range(1..8);
-                self.observers.client_gone(client);
-                self.seen.retain(|(of, _), _| *of != client);
-                self.resting.remove(&client);
+                let one = self.random.random_range(1..8);
+                let gone = if self.random.random_bool(0.2) { 1..30 } else { one..one + 1 };
+                for client in gone.clone() {
+                    self.observers.client_gone(client);
+                }
+                self.seen.retain(|(of, _), _| !gone.contains(of));
+                self.polls.retain(|of, _| !gone.contains(of));
+                self.resting.retain(|of, _| !gone.contains(of));
             }
             66..=70 => {
                 let client = self.random.random_range(1..8);
