@@ -58,8 +58,10 @@ impl<'e, 'p> Wanted<'e, 'p> {
         }
         let mut index = Index::new(seed);
         let text = |at: u32| entries.get(at as usize).map_or(&[][..], |entry| text_of(entry.span));
-        for (at, entry) in (0..).zip(entries) {
-            // Who names a path twice gets what the first one wants.
+        let mut by_revision: Vec<(u32, &PollEntry<'_>)> = (0..).zip(entries).collect();
+        by_revision.sort_by_key(|(_, entry)| entry.from);
+        for (at, entry) in by_revision {
+            // Who names a path twice gets what the one wants that wants more.
             if index.get(entry.span, text).is_none() {
                 index.add(entry.span, at, text);
             }

@@ -647,6 +647,22 @@ fn what_each_observer_is_told_is_what_happened() {
 }
 
 #[test]
+fn a_path_that_a_poll_names_twice_is_told_from_the_earlier_revision_on() {
+    let mut tree = Tree::new(5);
+    for revision in 1..=2 {
+        tree.write(revision, 0, Write::Put { path: b"/a", value: b"", lease: 0, flags: 0 });
+    }
+    let entry = |path: &'static [u8], from| PollEntry { store: b"s", span: Span::One(path), from, epoch: 5 };
+    for others in [0, 20] {
+        let mut entries = vec![entry(b"/a", 2), entry(b"/a", 1)];
+        entries.extend((0..others).map(|_| entry(b"/b", 3)));
+        let polled = Observers::default().poll(Some(&tree), Standing::of(Some(&tree), None), &entries, 9, no_labels());
+        let polled = polled.expect("it can be asked").expect("something has happened");
+        assert_eq!(polled.events.iter().map(|(revision, _)| *revision).collect::<Vec<_>>(), [1, 2]);
+    }
+}
+
+#[test]
 fn those_who_observe_the_same_share_their_frames() {
     let mut observers = Observers::default();
     let mut tree = Tree::new(5);
