@@ -6,12 +6,15 @@
 
 use super::Server;
 use super::client::{ClientFlags, ClientId, Slot};
+use crate::command::ground::now_ms;
 use crate::registry::observers::{LastAnswer, OUTPUT_BYTES_MAX, Served};
 
 /// At the end of a turn observers are served until it has lasted so many microseconds,
 const DELIVER_UNTIL_US: u64 = 1_500;
 /// but for so many in any case.
 const DELIVER_US: u64 = 500;
+/// Before that, those who have heard nothing for long are looked for, for so many microseconds.
+const ALARMS_US: u64 = 500;
 /// One client is brought up for so many microseconds; then its command waits for the next turn.
 const BRING_UP_US: u64 = 1_000;
 /// Histories are cut although observers are behind that do not rest, after having waited for them for so many turns.
@@ -63,13 +66,14 @@ impl Server {
         if self.registry.observers.is_empty() && !self.observers_want_time() || self.is_loading() {
             return;
         }
-        let now_ms = crate::command::ground::now_ms(&self.store);
+        let now_ms = now_ms(&self.store);
         if self.registry.observers.next_alarm_ms().is_some_and(|at_ms| at_ms <= now_ms) {
-            self.registry.observers.run_alarms(now_ms);
+            let enough = self.stats.now().saturating_add(self.stats.ticks_of_us(ALARMS_US));
+            let Server { registry, stats, .. } = self;
+            registry.observers.run_alarms(now_ms, &mut || stats.now() < enough);
         }
-        let began = self.stats.now();
         let left_us = DELIVER_UNTIL_US.saturating_sub(self.turn_us()).max(DELIVER_US);
-        let enough = began.saturating_add(self.stats.ticks_of_us(left_us));
+        let enough = self.stats.now().saturating_add(self.stats.ticks_of_us(left_us));
         self.deliver(enough);
         while let Some(LastAnswer { client, store, epoch, revision }) = self.registry.observers.take_answer() {
             self.tell_waiter(ClientId(client), |reply| {
@@ -96,17 +100,15 @@ impl Server {
         }
     }
 
-    /// Serves observers until a moment, or until there is so much to be sent that the network is to have a turn.
+    /// Serves observers until a moment.
     fn deliver(&mut self, enough: u64) {
         if !self.registry.observers.has_work() {
             return;
         }
-        let (mut messages, mut bytes) = (Vec::new(), 0);
+        let mut messages = Vec::new();
         let Server { registry, store, stats, .. } = self;
-        registry.deliver(store, &mut || stats.now() < enough, &mut |client, message| {
-            bytes += message.bytes.len();
-            messages.push((client, message));
-        });
+        let send = &mut |client, message| messages.push((client, message));
+        registry.deliver(store, &mut || stats.now() < enough, send);
         for (client, message) in messages {
             let Some(slot) = self.clients.slot_of(ClientId(client)) else { continue };
             if message.durable {

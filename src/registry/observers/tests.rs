@@ -594,7 +594,13 @@ impl World {
                     self.observers.ask_progress(client, &id);
                 }
             }
-            81..=84 => self.observers.run_alarms(self.now_ms),
+            81..=84 => {
+                let mut left = self.random.random_range(1..20);
+                self.observers.run_alarms(self.now_ms, &mut || {
+                    left -= 1;
+                    left >= 0
+                });
+            }
             85..=90 => {
                 let client = self.random.random_range(1..8);
                 self.bring_up(client);

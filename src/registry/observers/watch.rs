@@ -139,9 +139,11 @@ impl Observers {
         self.paces.next_ms()
     }
 
-    /// Sees to it that those are told of progress who have heard nothing for their period.
-    pub fn run_alarms(&mut self, now_ms: u64) {
-        while let Some(at) = self.paces.take_due(now_ms) {
+    /// Sees to it that those are told of progress who have heard nothing for their period, as long as `may_go_on`.
+    pub fn run_alarms(&mut self, now_ms: u64, may_go_on: &mut dyn FnMut() -> bool) {
+        while may_go_on()
+            && let Some(at) = self.paces.take_due(now_ms)
+        {
             self.ask(at);
         }
     }
