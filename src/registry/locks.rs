@@ -197,17 +197,12 @@ impl Lines {
     }
 
     /// A revision of a store is whole: where paths are gone, the first in line have their turn.
-    pub(super) fn sealed(&mut self, db: usize, store: &[u8], change: Option<Change<'_>>) {
+    pub(super) fn sealed(&mut self, db: usize, store: &[u8], change: Change<'_>) {
         if self.by_client.is_empty() {
             return;
         }
         let Some(names) = self.stores.get(&(db, store.into())) else { return };
         let first = |line: &Line| line.first_key_value().map(|(_, (client, _))| *client);
-        let Some(change) = change else {
-            // It was compacted already: anything may be gone.
-            self.woken.extend(names.values().filter_map(first));
-            return;
-        };
         for event in change.events.iter().filter(|event| event.after.is_none()) {
             // Whatever is below a name keeps its lock.
             let is_below = |name: &[u8]| event.path.strip_prefix(name).is_some_and(|rest| rest.first() == Some(&b'/'));
@@ -310,7 +305,7 @@ mod tests {
         for path in paths {
             tree.write(2, 0, Write::Del { path: path.as_bytes() });
         }
-        lines.sealed(0, store, tree.change(2));
+        lines.sealed(0, store, tree.change(2).expect("it has events"));
         woken(lines)
     }
 
@@ -339,8 +334,6 @@ mod tests {
             assert_eq!(both, [1, 3]);
             assert!(delete(&mut lines, b"s", &["/a", "/abc/7", "/x"]).is_empty());
             assert!(delete(&mut lines, b"t", &["/a/7"]).is_empty());
-            lines.sealed(0, b"s", None);
-            assert_eq!(woken(&mut lines).len() as u64, 3 + others);
         }
     }
 

@@ -71,12 +71,25 @@ impl Ground<'_> {
     /// # Errors
     /// There is something else.
     pub fn tree(&self, name: &[u8]) -> Result<Option<&Tree>, Error> {
-        match self.store.view(self.db, self.store.key(name)).map(|entry| entry.value()) {
-            None => Ok(None),
-            Some(ValueRef::Tree(tree)) => Ok(Some(tree)),
-            Some(_) => Err(Error::WRONG_TYPE),
-        }
+        tree_of(self.store, self.db, name)
     }
+}
+
+/// The store at a key of a database.
+///
+/// # Errors
+/// There is something else.
+pub fn tree_of<'s>(store: &'s Store, db: usize, name: &[u8]) -> Result<Option<&'s Tree>, Error> {
+    match store.view(db, store.key(name)).map(|entry| entry.value()) {
+        None => Ok(None),
+        Some(ValueRef::Tree(tree)) => Ok(Some(tree)),
+        Some(_) => Err(Error::WRONG_TYPE),
+    }
+}
+
+/// The same; whatever else is there is no store.
+fn tree_at<'s>(store: &'s Store, db: usize, name: &[u8]) -> Option<&'s Tree> {
+    tree_of(store, db, name).ok().flatten()
 }
 
 /// Whether these bytes are a path.
@@ -162,11 +175,7 @@ impl Registry {
     /// # Errors
     /// There is something else.
     pub fn standing(&self, store: &Store, db: usize, name: &[u8]) -> Result<Standing, Error> {
-        let tree = match store.view(db, store.key(name)).map(|entry| entry.value()) {
-            None => None,
-            Some(ValueRef::Tree(tree)) => Some(tree),
-            Some(_) => return Err(Error::WRONG_TYPE),
-        };
+        let tree = tree_of(store, db, name)?;
         let opened = tree.and_then(|tree| self.open.iter().find(|opened| opened.uid == tree.uid()));
         Ok(Standing::of(tree, opened.map(|opened| opened.revision)))
     }
@@ -323,14 +332,16 @@ impl Registry {
             if let Some(place) = self.places.get_mut(db, &name) {
                 place.is_open = false;
             }
-            let Some(ValueRef::Tree(tree)) = store.view(db, store.key(&name)).map(|entry| entry.value()) else {
-                continue;
-            };
+            let Some(tree) = tree_at(store, db, &name) else { continue };
             durable |= tree.options().durable;
-            self.lines.sealed(db, &name, tree.change(revision));
+            // There is none if all that it has made was taken back.
+            let change = tree.change(revision);
+            if let Some(change) = change {
+                self.lines.sealed(db, &name, change);
+            }
             if !self.observers.is_empty() {
                 self.observers.sealed(db, &name, tree, |touch| {
-                    if let Some(change) = tree.change(tree.revision()) {
+                    if let Some(change) = change {
                         view::touched(tree, change, touch);
                     }
                 });
@@ -345,7 +356,7 @@ impl Registry {
         loop {
             let uid = self.news.pop()?;
             let Some((db, name)) = self.places.at(uid) else { continue };
-            if let Some(ValueRef::Tree(tree)) = store.view(*db, store.key(name)).map(|entry| entry.value()) {
+            if let Some(tree) = tree_at(store, *db, name) {
                 effects.feed_as(&[b"CFG.EFFECT", b"EPOCH", name, &format_u64(tree.epoch())]);
                 return Some(*db);
             }
@@ -599,22 +610,9 @@ impl Registry {
         self.lines.leave(client);
     }
 
-    /// Number of stores.
-    pub fn stores(&self) -> usize {
-        self.places.len()
-    }
-
-    /// All stores, in no order, with their databases and names.
-    pub fn all(&self) -> impl Iterator<Item = (usize, &[u8])> {
-        self.places.all().map(|(_, (db, name))| (*db, &**name))
-    }
-}
-
-/// The store at a key, if there is one.
-fn tree_at<'s>(store: &'s Store, db: usize, name: &[u8]) -> Option<&'s Tree> {
-    match store.view(db, store.key(name)).map(|entry| entry.value()) {
-        Some(ValueRef::Tree(tree)) => Some(tree),
-        _ => None,
+    /// All stores, in no order, behind their databases and names.
+    pub fn all<'s>(&'s self, store: &'s Store) -> impl Iterator<Item = (usize, &'s [u8], &'s Tree)> {
+        self.places.all().filter_map(|(_, (db, name))| Some((*db, &**name, tree_at(store, *db, name)?)))
     }
 }
 

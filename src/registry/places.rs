@@ -120,11 +120,6 @@ impl Places {
         self.by_name.len()
     }
 
-    /// Number of stores.
-    pub(super) fn len(&self) -> usize {
-        self.by_uid.len()
-    }
-
     /// Forgets all stores of a database. Gives their names.
     pub(super) fn flush(&mut self, db: usize) -> Vec<Arc<[u8]>> {
         let Some(names) = self.by_name.get_mut(db).map(std::mem::take) else { return Vec::new() };

@@ -19,7 +19,7 @@ use crate::server::table::{Command, commands};
 use crate::server::{REDIS_VERSION, Server, ServerCx, VALKEY_VERSION};
 use crate::stats::histogram::format_percentiles;
 use crate::stats::process::{self, CpuTimeOf, format_bytes_human};
-use crate::store::{SizedType, Sizes, ValueRef};
+use crate::store::{SizedType, Sizes};
 use std::fmt::{Display, Write};
 use std::time::Duration;
 use weir_structs::queue::DeathReason;
@@ -531,14 +531,7 @@ fn mq(server: &Server, fields: &mut Fields) {
 }
 
 fn cfg(server: &Server, fields: &mut Fields) {
-    let trees = || {
-        server.registry.all().filter_map(|(db, name)| {
-            match server.store.view(db, server.store.key(name)).map(|entry| entry.value()) {
-                Some(ValueRef::Tree(tree)) => Some((db, name, tree)),
-                _ => None,
-            }
-        })
-    };
+    let trees = || server.registry.all(&server.store);
     let sum = |of: fn(&Tree) -> usize| trees().map(|(.., tree)| of(tree)).sum::<usize>();
     fields.put("cfg_stores", trees().count());
     fields.put("cfg_keys", sum(Tree::len));
