@@ -276,6 +276,7 @@ impl Registry {
         let (result, revision) = result?;
         if done.others > 0 {
             self.lease_granted(ground, name);
+            self.plan_trim_at(ground.store, ground.db, name);
         }
         if done.in_revision() {
             self.open(uid, revision);
@@ -373,6 +374,12 @@ impl Registry {
         }
     }
 
+    fn plan_trim_at(&mut self, store: &Store, db: usize, name: &[u8]) {
+        if let Some(tree) = tree_at(store, db, name) {
+            self.plan_trim(tree.uid(), tree, now_ms(store));
+        }
+    }
+
     /// When there is something to do next, in Unix ms; at once if there is work.
     pub fn next_alarm_ms(&self) -> Option<u64> {
         if !self.untidy.is_empty() {
@@ -393,7 +400,7 @@ impl Registry {
         if let Some(db) = self.run_due_lease(store, effects, heard) {
             return Some(db);
         }
-        if may_trim && let Some((uid, (db, name))) = self.places.take_trim(now_ms(store)) {
+        if may_trim && let Some((db, name)) = self.places.take_trim(now_ms(store)) {
             let mut ground = Ground { store, effects, db };
             let now_ms = ground.now_ms();
             let beyond = ground.tree(&name).ok().flatten().and_then(|tree| tree.beyond(now_ms));
@@ -401,9 +408,8 @@ impl Registry {
                 // A store that was just found is there.
                 let _ = self.compact(&mut ground, &name, to);
             }
-            if let Ok(Some(tree)) = ground.tree(&name) {
-                self.plan_trim(uid, tree, now_ms);
-            }
+            self.note_untidy(&ground, &name);
+            self.plan_trim_at(ground.store, db, &name);
             return Some(db);
         }
         let uid = *self.untidy.last()?;
@@ -509,6 +515,7 @@ impl Registry {
             self.note_gone(&before);
             self.look(store, before.0, &before.1, false);
         }
+        self.plan_trim_at(store, db, name);
         self.look(store, db, name, born);
     }
 

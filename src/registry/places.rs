@@ -49,28 +49,41 @@ impl Places {
         if self.by_uid.get(&uid).is_some_and(|(known_db, known)| *known_db == db && **known == *name) {
             return None;
         }
-        let moved = self.remove(uid);
+        let (moved, known) = self.take(uid).unzip();
         if self.by_name.len() <= db {
             self.by_name.resize_with(db + 1, HashMap::new);
         }
         let name: Arc<[u8]> = name.into();
         self.by_uid.insert(uid, (db, Arc::clone(&name)));
         if let Some(names) = self.by_name.get_mut(db) {
-            names.insert(name, Place { uid, is_open: false, trim_ms: None });
+            let place = known.flatten().unwrap_or(Place { uid, is_open: false, trim_ms: None });
+            names.insert(name, place);
         }
         moved
     }
 
     /// A value is gone. Gives where it was.
     pub(super) fn remove(&mut self, uid: u64) -> Option<At> {
-        let (db, name) = self.by_uid.remove(&uid)?;
-        if let Some(names) = self.by_name.get_mut(db)
-            && names.get(&name).is_some_and(|place| place.uid == uid)
-            && let Some(place) = names.remove(&name)
-        {
-            self.trims.retain_not(place.trim_ms, uid);
+        let (at, place) = self.take(uid)?;
+        if let Some(place) = place {
+            self.forget_trim(&place);
         }
-        Some((db, name))
+        Some(at)
+    }
+
+    /// Takes out a value: where it was, and what is known of it unless another one is there by now.
+    fn take(&mut self, uid: u64) -> Option<(At, Option<Place>)> {
+        let at = self.by_uid.remove(&uid)?;
+        let names = self.by_name.get_mut(at.0);
+        let place = names.filter(|names| names.get(&at.1).is_some_and(|place| place.uid == uid));
+        let place = place.and_then(|names| names.remove(&at.1));
+        Some((at, place))
+    }
+
+    fn forget_trim(&mut self, place: &Place) {
+        if let Some(at_ms) = place.trim_ms {
+            self.trims.remove(&(at_ms, place.uid));
+        }
     }
 
     /// Its history is to be looked at, unless it will be sooner.
@@ -81,8 +94,9 @@ impl Places {
         if place.trim_ms.is_some_and(|known_ms| known_ms <= at_ms) {
             return;
         }
-        trims.retain_not(place.trim_ms, uid);
-        place.trim_ms = Some(at_ms);
+        if let Some(known_ms) = place.trim_ms.replace(at_ms) {
+            trims.remove(&(known_ms, uid));
+        }
         trims.insert((at_ms, uid));
     }
 
@@ -92,7 +106,7 @@ impl Places {
     }
 
     /// A store whose history is to be looked at by now.
-    pub(super) fn take_trim(&mut self, now_ms: u64) -> Option<(u64, At)> {
+    pub(super) fn take_trim(&mut self, now_ms: u64) -> Option<At> {
         let &(ms, uid) = self.trims.first()?;
         if ms > now_ms {
             return None;
@@ -102,7 +116,7 @@ impl Places {
         if let Some(place) = self.get_mut(at.0, &at.1) {
             place.trim_ms = None;
         }
-        Some((uid, at))
+        Some(at)
     }
 
     /// All stores.
@@ -124,7 +138,7 @@ impl Places {
     pub(super) fn flush(&mut self, db: usize) -> Vec<Arc<[u8]>> {
         let Some(names) = self.by_name.get_mut(db).map(std::mem::take) else { return Vec::new() };
         for place in names.values() {
-            self.trims.retain_not(place.trim_ms, place.uid);
+            self.forget_trim(place);
             self.by_uid.remove(&place.uid);
         }
         names.into_keys().collect()
@@ -140,19 +154,6 @@ impl Places {
             for (name, place) in self.by_name.get(db).into_iter().flatten() {
                 self.by_uid.insert(place.uid, (db, Arc::clone(name)));
             }
-        }
-    }
-}
-
-/// A set of times from which one may be taken back.
-trait RetainNot {
-    fn retain_not(&mut self, at_ms: Option<u64>, uid: u64);
-}
-
-impl RetainNot for BTreeSet<(u64, u64)> {
-    fn retain_not(&mut self, at_ms: Option<u64>, uid: u64) {
-        if let Some(at_ms) = at_ms {
-            self.remove(&(at_ms, uid));
         }
     }
 }

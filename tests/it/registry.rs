@@ -391,3 +391,33 @@ fn old_history_goes_by_itself() {
     eventually("all of it is too old", || number(&weir.wire().run("CFG.INFO s"), "compacted") == 1001);
     wire.is("CFG.GET s /b", "$1 x");
 }
+
+#[test]
+fn history_is_cut_by_what_a_store_was_told_last_and_wherever_it_goes() {
+    let weir = fresh();
+    let mut wire = weir.wire();
+    let compacted = |store: &str| number(&weir.wire().run(&format!("CFG.INFO {store}")), "compacted");
+    for n in 1..=100 {
+        wire.is(&format!("CFG.PUT s /a {n}"), &format!(":{n}"));
+    }
+    wire.is("CFG.SET s HISTORY 10", "+OK");
+    eventually("it is cut without another change", || compacted("s") == 90);
+    wire.is("CFG.SET s HISTORY-MS 1", "+OK");
+    wire.is("CFG.PUT s /a x", ":101");
+    wire.is("RENAME s renamed", "+OK");
+    wire.is("COPY renamed copied", ":1");
+    for store in ["renamed", "copied"] {
+        eventually("all of it is too old", || compacted(store) == 101);
+    }
+}
+
+#[test]
+fn a_store_that_is_renamed_in_a_transaction_is_written_to_in_one_revision() {
+    let weir = fresh();
+    let mut wire = weir.wire();
+    for words in ["MULTI", "CFG.PUT s /a 1", "RENAME s t", "CFG.PUT t /b 1"] {
+        wire.run(words);
+    }
+    wire.is("EXEC", "*3 :1 +OK :1");
+    wire.is("CFG.PUT t /a 2", ":2");
+}
