@@ -433,12 +433,16 @@ impl Registry {
     /// # Errors
     /// There is no such store, or something else; the revision has not come yet, or was forgotten before.
     pub fn compact(&mut self, ground: &mut Ground<'_>, name: &[u8], to: Revision) -> Result<(), Error> {
-        let Some(tree) = ground.tree(name)? else { return Err(Error::CFG_NO_STORE) };
-        if to > tree.revision() {
-            return Err(Error::cfg_future(tree.revision()));
+        if ground.tree(name)?.is_none() {
+            return Err(Error::CFG_NO_STORE);
         }
-        if to <= tree.compacted() {
-            return Err(Error::cfg_compacted(tree.compacted()));
+        // What is not whole has been told to nobody.
+        let Standing { revision, compacted, .. } = self.standing(ground.store, ground.db, name)?;
+        if to > revision {
+            return Err(Error::cfg_future(revision));
+        }
+        if to <= compacted {
+            return Err(Error::cfg_compacted(compacted));
         }
         self.observers.compacts(ground.db, name, to);
         self.write(ground, name, |writer| {

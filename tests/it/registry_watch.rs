@@ -287,6 +287,20 @@ fn who_wants_to_know_is_told_before_history_goes_and_of_quiet_times() {
 }
 
 #[test]
+fn a_revision_that_is_not_whole_is_not_compacted() {
+    let weir = fresh();
+    let (mut writer, mut wire) = (weir.wire(), watcher(&weir));
+    writer.is("CFG.PUT s /a 1", ":1");
+    wire.run("CFG.WATCH s /a ID w");
+    for words in ["MULTI", "CFG.PUT s /a 2", "CFG.COMPACT s 2", "CFG.COMPACT s 1"] {
+        writer.run(words);
+    }
+    writer.is("EXEC", "*3 :2 -CFGFUTURE 1 +OK");
+    assert_eq!(wire.reply(), event("w", 2, &[put("/a", "2", 1, 2, 2)]));
+    writer.is("CFG.COMPACT s 2", "+OK");
+}
+
+#[test]
 fn whatever_takes_a_store_away_cancels() {
     let weir = fresh();
     let mut writer = weir.wire();
