@@ -422,10 +422,16 @@ impl Registry {
     /// Frees a part of what a store has forgotten. Says whether there is more.
     fn tidy(&mut self, store: &mut Store, uid: u64) -> bool {
         let Some((db, name)) = self.places.at(uid).cloned() else { return false };
-        let key = store.key(&name);
+        let (key, now_ms) = (store.key(&name), now_ms(store));
         let Some(mut entry) = store.db(db).get_mut(key) else { return false };
         let mut value = entry.value_mut_unheard();
-        value.tree_mut().is_some_and(|mut tree| tree.tidy(TIDY_STEPS))
+        let Some(mut tree) = value.tree_mut() else { return false };
+        let goes_on = tree.tidy(TIDY_STEPS);
+        if !goes_on && tree.has_over() {
+            // It is frozen; that will be over.
+            self.places.set_trim(uid, now_ms.saturating_add(TRIM_MS_MIN));
+        }
+        goes_on
     }
 
     /// Forgets the history of a store up to a revision.
@@ -455,6 +461,7 @@ impl Registry {
 
     fn note_untidy(&mut self, ground: &Ground<'_>, name: &[u8]) {
         if let Ok(Some(tree)) = ground.tree(name)
+            && tree.has_over()
             && !self.untidy.contains(&tree.uid())
         {
             self.untidy.push(tree.uid());
@@ -650,4 +657,47 @@ impl Sight for SeenBy<'_> {
 /// A number that no store has had, as far as chance can tell.
 fn new_epoch(store: &mut Store) -> u64 {
     (store.random_u64() >> (u64::BITS - EPOCH_BITS)).max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_compacted_while_a_store_is_frozen_is_freed_when_it_is_not() {
+        let (mut store, mut effects, mut registry) =
+            (Store::new(1, 1, 2, 1_000), Effects::default(), Registry::default());
+        for _ in 0..1_000 {
+            let mut ground = Ground { store: &mut store, effects: &mut effects, db: 0 };
+            let put = |writer: &mut Writer<'_>| {
+                writer.put(b"/a", b"value", 0, 0);
+                Ok(())
+            };
+            registry.write(&mut ground, b"s", put).expect("it is written");
+            registry.seal(&mut store);
+        }
+        let frozen = |store: &mut Store, is_frozen: bool| {
+            let key = store.key(b"s");
+            let mut entry = store.db(0).get_mut(key).expect("it is there");
+            let mut value = entry.value_mut_unheard();
+            let mut tree = value.tree_mut().expect("it is a store");
+            if is_frozen { tree.freeze(1) } else { drop(tree.thaw()) }
+        };
+        let run = |registry: &mut Registry, store: &mut Store, effects: &mut Effects| {
+            let mut steps = 0;
+            while registry.run_due(store, effects, &|_| 0, true).is_some() {
+                steps += 1;
+                assert!(steps < 100, "it ends");
+            }
+        };
+        frozen(&mut store, true);
+        let mut ground = Ground { store: &mut store, effects: &mut effects, db: 0 };
+        registry.compact(&mut ground, b"s", 1_000).expect("it is compacted");
+        run(&mut registry, &mut store, &mut effects);
+        assert!(tree_at(&store, 0, b"s").is_some_and(Tree::has_over));
+        frozen(&mut store, false);
+        store.set_now(10_000);
+        run(&mut registry, &mut store, &mut effects);
+        assert!(!tree_at(&store, 0, b"s").is_some_and(Tree::has_over));
+    }
 }

@@ -352,6 +352,11 @@ impl Tree {
                 None => self.over = None,
             }
         }
+        self.has_over()
+    }
+
+    /// Whether something was compacted that is not freed yet.
+    pub fn has_over(&self) -> bool {
         self.over.is_some() || self.history.has_over(self.compacted)
     }
 
