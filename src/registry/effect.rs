@@ -26,7 +26,7 @@ use weir_structs::queue::ParcelPool;
 use weir_structs::tree::{REVISION_MAX, Revision, Tree, Write, check_stored_path};
 
 /// Revisions and epochs are below this, so that replies and signed counters of clients hold them.
-pub(super) const NUMBER_MAX: u64 = i64::MAX as u64;
+const NUMBER_MAX: u64 = i64::MAX as u64;
 
 impl Registry {
     /// Does what an effect says. `words` begin behind `CFG.EFFECT`.

@@ -6,6 +6,7 @@
 //!  \0g <namespace> \0 <name>              the rule of a gray release: who sees it
 //!  \0o <namespace> \0 <name> \0 <path>    what of a gray release is not as in the namespace
 //!  \0r <namespace> \0 <ten digits>        a release
+//!  \0s <beginning of paths>               the number that the last path was created with that begins so
 //! ```
 //!
 //! A namespace is a path, and what it has is below it: the paths above are what follows it, with their slash. A state of a path
@@ -55,6 +56,10 @@ pub(super) fn drafts_of(namespace: &[u8]) -> Vec<u8> {
 
 pub(super) fn releases_of(namespace: &[u8]) -> Vec<u8> {
     [b"\0r", namespace, b"\0"].concat()
+}
+
+pub(super) fn counter_of(beginning: &[u8]) -> Vec<u8> {
+    [b"\0s", beginning].concat()
 }
 
 pub(super) fn rules_of(namespace: &[u8]) -> Vec<u8> {

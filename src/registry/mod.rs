@@ -26,6 +26,7 @@ mod hidden;
 mod labels;
 mod leases;
 mod locks;
+mod numbered;
 pub mod observers;
 mod options;
 mod places;
@@ -40,6 +41,7 @@ pub use gray::{Gray, abandon, grays, promote, set_rule};
 pub use labels::Labels;
 pub use leases::{LEASE_MS_MAX, check_ttl, end, grant};
 pub use locks::{Held, hold, holder, proclaim, release};
+pub use numbered::Numbered;
 pub use options::options;
 pub use releases::{Note, Origin, Published, Release, present, publish, releases, roll_back};
 pub use rules::{CONDITIONS_MAX, Condition, Rule, Test};
@@ -54,7 +56,7 @@ use observers::{Message, Observers, PollEntry, Polled, Served, Sight, Standing};
 use places::{At, Opened, Places};
 use weir_structs::number::format_u64;
 use weir_structs::pieces::BigPieces;
-use weir_structs::tree::{self, LeaseId, Revision, Tree, Version};
+use weir_structs::tree::{self, LeaseId, REVISION_MAX, Revision, Tree, Version};
 use writer::Done;
 
 /// Epochs are random numbers of so many bits, which are exact in a floating-point number too.
@@ -248,7 +250,7 @@ impl Registry {
         let Ground { store, effects, db } = ground;
         let writer = |tree: &mut Tree| {
             let revision = if is_open { tree.revision() } else { tree.revision() + 1 };
-            if revision >= effect::NUMBER_MAX {
+            if revision > REVISION_MAX {
                 return (Done::default(), Err(Error::cfg_limit("there are no revisions left")));
             }
             let mut writer = Writer { tree, effects, store: name, revision, now_ms, done: Done::default() };

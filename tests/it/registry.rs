@@ -421,3 +421,20 @@ fn a_store_that_is_renamed_in_a_transaction_is_written_to_in_one_revision() {
     wire.is("EXEC", "*3 :1 +OK :1");
     wire.is("CFG.PUT t /a 2", ":2");
 }
+
+#[test]
+fn numbers_end_before_anything_is_counted_twice() {
+    let weir = fresh();
+    let mut wire = weir.wire();
+    wire.is("CONFIG SET appendfsync always", "+OK");
+    let effect = |wire: &mut Wire, revision: &str, path: &str, value: &str| {
+        wire.call(&["CFG.EFFECT", "PUT", "s", "7", revision, "0", path, value, "0", "0"])
+    };
+    assert_eq!(effect(&mut wire, "1", "\0s/n", "18446744073709551615"), "+OK");
+    wire.is("CFG.CREATE s /n x SEQ", "-CFGLIMIT there are no numbers left");
+    let last = (1u64 << 62).to_string();
+    assert_eq!(effect(&mut wire, &last, "/a", "v"), "+OK");
+    wire.is("CFG.PUT s /a w", "-CFGLIMIT there are no revisions left");
+    let weir = start(weir.killed(), &[]);
+    weir.wire().is("CFG.GET s /a", "$1 v");
+}

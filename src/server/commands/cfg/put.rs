@@ -6,18 +6,12 @@ use crate::command::args::Words;
 use crate::command::error::Error;
 use crate::command::spec::{Acl, Arg};
 use crate::command::table::Row;
-use crate::registry::{Writer, check_lease, check_path, check_prefix, check_value};
+use crate::registry::{Numbered, Writer, check_lease, check_path, check_prefix, check_value};
 use crate::server::commands::row_parts::{flag, int, option, text};
 use crate::server::{ServerCx, ServerFn};
 use std::sync::Arc;
 use weir_structs::digest::digest_hex;
-use weir_structs::number::parse_u64;
 use weir_structs::tree::{LeaseId, Span, Tree, Version};
-
-/// In front of a path: the number that the last one of its kind was created with.
-const SEQUENCE: &[u8] = b"\0s";
-/// Digits of that number behind the path.
-const SEQUENCE_DIGITS: usize = 10;
 
 pub(in crate::server::commands) const ROWS: &[Row<ServerFn>] = &[
     Row::new(
@@ -196,10 +190,10 @@ fn put_command(cx: &mut ServerCx<'_>) -> Result<(), Error> {
 fn create_command(cx: &mut ServerCx<'_>) -> Result<(), Error> {
     let (name, stem, value) = (cx.arg(1), cx.arg(2), cx.arg(3));
     let mut words = cx.words(4);
-    let (mut lease, mut numbered, mut with_parents) = (0, false, false);
+    let (mut lease, mut is_numbered, mut with_parents) = (0, false, false);
     while words.left() > 0 {
         if words.accept("SEQ") {
-            numbered = true;
+            is_numbered = true;
         } else if words.accept("LEASE") {
             lease = next_number(&mut words)?;
         } else if words.accept("PARENT") {
@@ -208,21 +202,17 @@ fn create_command(cx: &mut ServerCx<'_>) -> Result<(), Error> {
             return Err(Error::SYNTAX);
         }
     }
-    if !numbered {
+    if !is_numbered {
         check_path(stem)?;
     }
     let (revision, path) = cx.server.write_registry(cx.slot, name, |writer| {
-        let (mut path, counter) = (stem.to_vec(), [SEQUENCE, stem].concat());
-        let next = writer.tree().get(&counter).and_then(|last| parse_u64(last.value())).map_or(0, |last| last + 1);
-        if numbered {
-            path.extend_from_slice(format!("{next:0SEQUENCE_DIGITS$}").as_bytes());
-            check_path(&path)?;
-        }
-        Condition::Missing.check(writer.tree().get(&path))?;
+        let numbered = if is_numbered { Some(Numbered::next(writer.tree(), stem)?) } else { None };
+        let path = numbered.as_ref().map_or(stem, |numbered| &numbered.path);
+        Condition::Missing.check(writer.tree().get(path))?;
         check_value(writer.tree(), value)?;
-        check_lease(writer.tree(), &path, lease)?;
-        if numbered {
-            writer.put(&counter, next.to_string().as_bytes(), 0, 0);
+        check_lease(writer.tree(), path, lease)?;
+        if let Some(numbered) = &numbered {
+            numbered.take(writer);
         }
         if with_parents {
             let ends = path.iter().enumerate().skip(1).filter(|(_, byte)| **byte == b'/').map(|(at, _)| at);
@@ -232,8 +222,8 @@ fn create_command(cx: &mut ServerCx<'_>) -> Result<(), Error> {
                 }
             }
         }
-        writer.put(&path, value, lease, 0);
-        Ok((writer.revision(), path))
+        writer.put(path, value, lease, 0);
+        Ok((writer.revision(), path.to_vec()))
     })?;
     cx.reply.map(2);
     cx.reply.text("path");
