@@ -132,7 +132,11 @@ pub fn events<'t, 's>(
 /// Whether there were any gray releases after a change or before.
 pub(super) fn has_rules(tree: &Tree, change: &Change<'_>) -> bool {
     let is_rule = |event: &Event| event.path.starts_with(RULES);
-    tree.span(Span::Prefix(RULES), Some(change.revision)).next().is_some() || change.events.iter().any(is_rule)
+    has_rules_at(tree, Some(change.revision)) || change.events.iter().any(is_rule)
+}
+
+fn has_rules_at(tree: &Tree, at: Option<Revision>) -> bool {
+    tree.span(Span::Prefix(RULES), at).next().is_some()
 }
 
 fn gray_events(tree: &Tree, change: Change<'_>, span: &Span<'_>, labels: &Labels) -> Vec<Event> {
@@ -215,22 +219,33 @@ struct Sight<'t> {
 impl<'t> Eye<'t> {
     fn new(tree: &'t Tree, at: Option<Revision>, labels: &Labels, span: &Span<'_>) -> Eye<'t> {
         let mut chosen: Vec<(&[u8], &[u8], i64)> = Vec::new();
-        for (rest, rule) in below(tree, RULES, at) {
-            let mut parts = rest.splitn(2, |byte| *byte == 0);
-            let (Some(namespace), Some(name)) = (parts.next(), parts.next()) else { continue };
-            if !concerns(span, namespace) {
-                continue;
-            }
-            let Some(priority) = applies(rule.value(), name, labels) else { continue };
-            // Names come in order.
-            match chosen.last_mut() {
-                Some(last) if last.0 == namespace => {
-                    if priority > last.2 {
-                        *last = (namespace, name, priority);
-                    }
+        let mut choose = |rules: &[u8]| {
+            for (path, rule) in tree.span(Span::Prefix(rules), at) {
+                let Some(Hidden::Rule { namespace, name }) = hidden::read(path) else { continue };
+                if !concerns(span, namespace) {
+                    continue;
                 }
-                _ => chosen.push((namespace, name, priority)),
+                let Some(priority) = applies(rule.value(), name, labels) else { continue };
+                // Names come in order.
+                match chosen.last_mut() {
+                    Some(last) if last.0 == namespace => {
+                        if priority > last.2 {
+                            *last = (namespace, name, priority);
+                        }
+                    }
+                    _ => chosen.push((namespace, name, priority)),
+                }
             }
+        };
+        match *span {
+            // Of many namespaces only those that it is in.
+            Span::One(path) if has_rules_at(tree, at) => {
+                for end in memchr::memchr_iter(b'/', path).filter(|end| *end > 0) {
+                    choose(&hidden::rules_of(path.get(..end).unwrap_or_default()));
+                }
+            }
+            Span::One(_) => {}
+            _ => choose(RULES),
         }
         // A namespace sorts by the zero byte behind it, which is below every byte of a path: that is the order of slices.
         let chosen = chosen.into_iter().map(|(namespace, name, _)| (namespace, name)).collect();
