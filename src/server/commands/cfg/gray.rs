@@ -1,15 +1,13 @@
 //! Content for some of the connections: CFG.GRAY.
 
-use super::release::{operator, put_published, take_note};
+use super::release::{note, put_published, user};
 use super::rows::{ADDS, CHANGED_BY_SUB, READ_BY_SUB, READS, WRITES, container, spec, store};
 use super::{next_number, put_field, put_number};
 use crate::command::args::int as signed;
 use crate::command::error::Error;
 use crate::command::spec::{Acl, Arg, Flags};
 use crate::command::table::Row;
-use crate::registry::{
-    CONDITIONS_MAX, Condition, Note, Rule, Test, abandon, check_path, grays, present, promote, set_rule,
-};
+use crate::registry::{CONDITIONS_MAX, Condition, Rule, Test, abandon, check_path, grays, present, promote, set_rule};
 use crate::server::commands::row_parts::{int, option, text};
 use crate::server::{ServerCx, ServerFn};
 
@@ -130,14 +128,8 @@ fn set_command(cx: &mut ServerCx<'_>) -> Result<(), Error> {
 
 fn promote_command(cx: &mut ServerCx<'_>) -> Result<(), Error> {
     let (name, namespace, gray) = (cx.arg(2), cx.arg(3), cx.arg(4));
-    let operator = operator(cx);
-    let mut note = Note { comment: b"", operator: &operator };
-    let mut words = cx.words(5);
-    while words.left() > 0 {
-        if !take_note(&mut note, &mut words)? {
-            return Err(Error::SYNTAX);
-        }
-    }
+    let user = user(cx);
+    let note = note(&user, cx.words(5))?;
     let published = cx.server.write_registry(cx.slot, name, |writer| promote(writer, namespace, gray, note))?;
     put_published(&mut cx.reply, &published);
     Ok(())

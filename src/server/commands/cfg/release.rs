@@ -54,7 +54,7 @@ pub(in crate::server::commands) const ROWS: &[Row<ServerFn>] = &[
 ];
 
 /// Takes the next option, if it is one of what is said of a release. Says whether it was.
-pub(super) fn take_note<'a>(note: &mut Note<'a>, words: &mut Words<'a>) -> Result<bool, Error> {
+fn take_note<'a>(note: &mut Note<'a>, words: &mut Words<'a>) -> Result<bool, Error> {
     if words.accept("COMMENT") {
         note.comment = words.expect()?;
     } else if words.accept("OPERATOR") {
@@ -65,8 +65,19 @@ pub(super) fn take_note<'a>(note: &mut Note<'a>, words: &mut Words<'a>) -> Resul
     Ok(true)
 }
 
-/// The name of the client's user: who publishes, if nobody else is said to.
-pub(super) fn operator(cx: &ServerCx<'_>) -> Vec<u8> {
+/// What is said of a release, if nothing else follows. `user`: who makes it, if nobody else is said to.
+pub(super) fn note<'a>(user: &'a [u8], mut words: Words<'a>) -> Result<Note<'a>, Error> {
+    let mut note = Note { comment: b"", operator: user };
+    while words.left() > 0 {
+        if !take_note(&mut note, &mut words)? {
+            return Err(Error::SYNTAX);
+        }
+    }
+    Ok(note)
+}
+
+/// The name of the client's user.
+pub(super) fn user(cx: &ServerCx<'_>) -> Vec<u8> {
     cx.server.users.get(cx.server.user_of(cx.slot)).name().to_vec()
 }
 
@@ -81,8 +92,8 @@ pub(super) fn put_published(reply: &mut Reply<'_>, published: &Published) {
 
 fn publish_command(cx: &mut ServerCx<'_>) -> Result<(), Error> {
     let (name, namespace) = (cx.arg(1), cx.arg(2));
-    let operator = operator(cx);
-    let (mut note, mut gray) = (Note { comment: b"", operator: &operator }, None);
+    let user = user(cx);
+    let (mut note, mut gray) = (Note { comment: b"", operator: &user }, None);
     let mut words = cx.words(3);
     while words.left() > 0 {
         if words.accept("GRAY") {
@@ -98,18 +109,13 @@ fn publish_command(cx: &mut ServerCx<'_>) -> Result<(), Error> {
 
 fn rollback_command(cx: &mut ServerCx<'_>) -> Result<(), Error> {
     let (name, namespace) = (cx.arg(1), cx.arg(2));
-    let operator = operator(cx);
-    let mut note = Note { comment: b"", operator: &operator };
+    let user = user(cx);
     let mut words = cx.words(3);
     if !words.accept("TO") {
         return Err(Error::SYNTAX);
     }
     let to = if words.accept("-1") { None } else { Some(next_number(&mut words)?) };
-    while words.left() > 0 {
-        if !take_note(&mut note, &mut words)? {
-            return Err(Error::SYNTAX);
-        }
-    }
+    let note = note(&user, words)?;
     let published = cx.server.write_registry(cx.slot, name, |writer| roll_back(writer, namespace, to, note))?;
     put_published(&mut cx.reply, &published);
     Ok(())
