@@ -89,6 +89,7 @@ impl Server {
         // Stores go by themselves too.
         self.note_registry_changes();
         self.do_what_is_due();
+        // Nobody waits for a store but for a lock in it.
         if self.registry.has_woken() {
             self.serve_waiters();
         }
@@ -111,9 +112,6 @@ impl Server {
             if self.turn_us() >= TEND_US {
                 break;
             }
-        }
-        if !self.waiters.is_empty() {
-            self.serve_waiters();
         }
     }
 
