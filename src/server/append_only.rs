@@ -245,10 +245,15 @@ impl Server {
         self.append_only.confirming |= self.append_only.state == State::On;
     }
 
+    /// Whether anything that was changed is to be on disk before anybody is told of it, and is not yet, as far as is known.
+    #[inline]
+    pub(super) fn is_confirming(&self) -> bool {
+        self.append_only.confirming || self.append_only.log.synced() < self.append_only.confirms_until
+    }
+
     /// A client is told of what others want to be on disk before they are told: so does it.
     pub(super) fn confirm_what_waits(&mut self, slot: Slot) {
-        let waits = self.append_only.log.synced() < self.append_only.confirms_until;
-        if (self.append_only.confirming || waits)
+        if self.is_confirming()
             && let Some(client) = self.clients.get_mut(slot)
         {
             client.flags.insert(ClientFlags::CONFIRMS);

@@ -4,7 +4,8 @@ use super::Server;
 use super::client::{ClientFlags, ClientId, Clients, Slot};
 use crate::command::error::Error;
 use crate::command::ground::{Ground, now_ms};
-use crate::registry::{Registry, Writer};
+use crate::registry::{Registry, Writer, tree_of};
+use weir_structs::tree::Tree;
 
 /// After so many microseconds of a turn what is left waits for the next one.
 const TEND_US: u64 = 1_000;
@@ -36,8 +37,21 @@ impl Server {
         registry.write(&mut ground, name, change)
     }
 
+    /// The registry and the store at a key, for what a client is to be told of it: that of a durable store is on disk before.
+    ///
+    /// # Errors
+    /// There is something else.
+    pub(super) fn read_registry(&mut self, slot: Slot, name: &[u8]) -> Result<(&Registry, Option<&Tree>), Error> {
+        self.await_durable(slot, name);
+        let db = self.clients.get(slot).map_or(0, |client| client.db);
+        Ok((&self.registry, tree_of(&self.store, db, name)?))
+    }
+
     /// What a client is told of a durable store is on disk before. Says nothing of other stores.
     pub(super) fn await_durable(&mut self, slot: Slot, name: &[u8]) {
+        if !self.is_confirming() {
+            return;
+        }
         let (_, ground) = self.registry_ground(slot);
         if ground.tree(name).is_ok_and(|tree| tree.is_some_and(|tree| tree.options().durable)) {
             self.confirm_what_waits(slot);

@@ -92,8 +92,7 @@ fn who_command(cx: &mut ServerCx<'_>) -> Result<(), Error> {
     check_path(namespace)?;
     let viewers = viewers(cx, name, namespace);
     let ServerCx { server, slot, reply, .. } = cx;
-    let (_, ground) = server.registry_ground(*slot);
-    let tree = ground.tree(name)?;
+    let (_, tree) = server.read_registry(*slot, name)?;
     // Those who see the same are many.
     let mut numbers: HashMap<Option<&[u8]>, u64> = HashMap::new();
     reply.array(viewers.len());
@@ -123,8 +122,6 @@ fn who_command(cx: &mut ServerCx<'_>) -> Result<(), Error> {
         }
         put_field(reply, "release", number);
     }
-    drop(numbers);
-    cx.server.await_durable(cx.slot, name);
     Ok(())
 }
 

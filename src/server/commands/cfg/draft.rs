@@ -109,8 +109,7 @@ fn show_command(cx: &mut ServerCx<'_>) -> Result<(), Error> {
     let (name, namespace) = (cx.arg(2), cx.arg(3));
     check_path(namespace)?;
     let ServerCx { server, slot, reply, .. } = cx;
-    let (_, ground) = server.registry_ground(*slot);
-    let tree = ground.tree(name)?;
+    let (_, tree) = server.read_registry(*slot, name)?;
     let shown = reply.deferred_array();
     let mut count = 0;
     for draft in tree.into_iter().flat_map(|tree| drafts(tree, namespace)) {
@@ -130,6 +129,5 @@ fn show_command(cx: &mut ServerCx<'_>) -> Result<(), Error> {
         put_field(reply, "mod", draft.now.map_or(0, Version::modified));
     }
     reply.close(shown, count);
-    cx.server.await_durable(cx.slot, name);
     Ok(())
 }

@@ -146,8 +146,7 @@ fn list_command(cx: &mut ServerCx<'_>) -> Result<(), Error> {
     let (name, namespace) = (cx.arg(2), cx.arg(3));
     check_path(namespace)?;
     let ServerCx { server, slot, reply, .. } = cx;
-    let (_, ground) = server.registry_ground(*slot);
-    let tree = ground.tree(name)?;
+    let (_, tree) = server.read_registry(*slot, name)?;
     let listed = reply.deferred_array();
     let mut len = 0;
     for (tree, gray) in
@@ -172,6 +171,5 @@ fn list_command(cx: &mut ServerCx<'_>) -> Result<(), Error> {
         }
     }
     reply.close(listed, len);
-    cx.server.await_durable(cx.slot, name);
     Ok(())
 }

@@ -72,9 +72,8 @@ fn import_command(cx: &mut ServerCx<'_>) -> Result<(), Error> {
 fn export_command(cx: &mut ServerCx<'_>) -> Result<(), Error> {
     let (name, prefix) = (cx.arg(1), cx.arg(2));
     let format = next_format(&mut cx.words(3))?;
-    let (_, ground) = cx.server.registry_ground(cx.slot);
-    let text = export(ground.tree(name)?, prefix, format)?;
+    let (_, tree) = cx.server.read_registry(cx.slot, name)?;
+    let text = export(tree, prefix, format)?;
     cx.reply.text(&text);
-    cx.server.await_durable(cx.slot, name);
     Ok(())
 }

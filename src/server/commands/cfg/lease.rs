@@ -110,7 +110,6 @@ fn grant_command(cx: &mut ServerCx<'_>) -> Result<(), Error> {
     cx.reply.map(2);
     put_field(&mut cx.reply, "id", id);
     put_field(&mut cx.reply, "ttl", ttl_ms);
-    cx.server.await_durable(cx.slot, name);
     Ok(())
 }
 
@@ -151,7 +150,6 @@ fn revoke_command(cx: &mut ServerCx<'_>) -> Result<(), Error> {
     cx.reply.map(2);
     put_field(&mut cx.reply, "deleted", deleted);
     put_field(&mut cx.reply, "revision", revision);
-    cx.server.await_durable(cx.slot, name);
     Ok(())
 }
 
@@ -164,8 +162,8 @@ fn ttl_command(cx: &mut ServerCx<'_>) -> Result<(), Error> {
     }
     let left_ms = cx.server.lease_left_ms(cx.slot, name, id)?.ok_or(Error::CFG_NO_LEASE)?;
     let ServerCx { server, slot, reply, .. } = cx;
-    let (_, ground) = server.registry_ground(*slot);
-    let lease = ground.tree(name)?.and_then(|tree| tree.lease(id)).ok_or(Error::CFG_NO_LEASE)?;
+    let (_, tree) = server.read_registry(*slot, name)?;
+    let lease = tree.and_then(|tree| tree.lease(id)).ok_or(Error::CFG_NO_LEASE)?;
     reply.map(4 + usize::from(with_keys));
     put_field(reply, "id", id);
     put_field(reply, "granted", lease.ttl_ms());
@@ -183,8 +181,8 @@ fn ttl_command(cx: &mut ServerCx<'_>) -> Result<(), Error> {
 fn list_command(cx: &mut ServerCx<'_>) -> Result<(), Error> {
     let name = cx.arg(2);
     let ServerCx { server, slot, reply, .. } = cx;
-    let (_, ground) = server.registry_ground(*slot);
-    let Some(tree) = ground.tree(name)? else {
+    let (_, tree) = server.read_registry(*slot, name)?;
+    let Some(tree) = tree else {
         reply.array(0);
         return Ok(());
     };

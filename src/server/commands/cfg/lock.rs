@@ -128,7 +128,6 @@ fn hold(
         cx.reply.text("key");
         cx.reply.bulk(&held.key);
         put_field(&mut cx.reply, "token", held.token);
-        cx.server.await_durable(cx.slot, store);
         return Ok(());
     }
     let Some(until_ms) = block.filter(|_| cx.server.effects.may_block) else {
@@ -151,7 +150,6 @@ fn resign_command(cx: &mut ServerCx<'_>) -> Result<(), Error> {
 fn release(cx: &mut ServerCx<'_>, store: &[u8], key: &[u8]) -> Result<(), Error> {
     let revision = cx.server.write_registry(cx.slot, store, |writer| registry::release(writer, key))?;
     put_number(&mut cx.reply, revision);
-    cx.server.await_durable(cx.slot, store);
     Ok(())
 }
 
@@ -159,7 +157,6 @@ fn proclaim_command(cx: &mut ServerCx<'_>) -> Result<(), Error> {
     let (store, key, value) = (cx.arg(2), cx.arg(3), cx.arg(4));
     let revision = cx.server.write_registry(cx.slot, store, |writer| registry::proclaim(writer, key, value))?;
     put_number(&mut cx.reply, revision);
-    cx.server.await_durable(cx.slot, store);
     Ok(())
 }
 
@@ -167,8 +164,8 @@ fn leader_command(cx: &mut ServerCx<'_>) -> Result<(), Error> {
     let (store, name) = (cx.arg(2), cx.arg(3));
     check_path(name)?;
     let ServerCx { server, slot, reply, .. } = cx;
-    let (_, ground) = server.registry_ground(*slot);
-    match ground.tree(store)?.and_then(|tree| registry::holder(tree, name)) {
+    let (_, tree) = server.read_registry(*slot, store)?;
+    match tree.and_then(|tree| registry::holder(tree, name)) {
         None => reply.null(),
         Some((key, version)) => {
             reply.map(5);
@@ -181,7 +178,6 @@ fn leader_command(cx: &mut ServerCx<'_>) -> Result<(), Error> {
             put_field(reply, "lease", version.lease());
         }
     }
-    server.await_durable(*slot, store);
     Ok(())
 }
 

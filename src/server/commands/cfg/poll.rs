@@ -115,6 +115,7 @@ fn poll_command(cx: &mut ServerCx<'_>) -> Result<(), Error> {
     let mut answered = 0;
     for entries in options.entries.chunk_by(|a, b| a.store == b.store) {
         let name = entries.first().map_or(&b""[..], |entry| entry.store);
+        cx.server.await_durable(cx.slot, name);
         let ServerCx { server, reply, .. } = &mut *cx;
         let Server { registry, store, .. } = &mut **server;
         let polled = registry.poll(store, db, client, entries, options.count)?;
@@ -129,7 +130,6 @@ fn poll_command(cx: &mut ServerCx<'_>) -> Result<(), Error> {
         for (revision, event) in polled.events {
             put_event(reply.output().bytes_mut(), &event.path, event.after.as_ref(), revision, None, null);
         }
-        cx.server.await_durable(cx.slot, name);
     }
     if answered > 0 {
         cx.reply.close(answers, answered);

@@ -87,8 +87,8 @@ fn get_command(cx: &mut ServerCx<'_>) -> Result<(), Error> {
     }
     check_path(path)?;
     let client = cx.client().id.0;
-    let (registry, ground) = cx.server.registry_ground(cx.slot);
-    let found = match ground.tree(name)? {
+    let (registry, tree) = cx.server.read_registry(cx.slot, name)?;
+    let found = match tree {
         Some(tree) => {
             at.map_or(Ok(()), |at| check_revision(tree, at))?;
             view::sees(tree, path, at, registry.labels(client))
@@ -100,7 +100,6 @@ fn get_command(cx: &mut ServerCx<'_>) -> Result<(), Error> {
         Some(version) => cx.reply.bulk(version.value()),
         None => cx.reply.null(),
     }
-    cx.server.await_durable(cx.slot, name);
     Ok(())
 }
 
@@ -284,15 +283,13 @@ fn range_command(cx: &mut ServerCx<'_>) -> Result<(), Error> {
         }
     }
     let client = cx.client().id.0;
-    let (registry, ground) = cx.server.registry_ground(cx.slot);
-    let tree = ground.tree(name)?;
+    let (registry, tree) = cx.server.read_registry(cx.slot, name)?;
     match (tree, range.at) {
         (Some(tree), _) => range.check(tree)?,
         (None, Some(1..)) => return Err(Error::cfg_future(0)),
         (None, _) => {}
     }
     range.put(tree, registry.labels(client), &mut cx.reply);
-    cx.server.await_durable(cx.slot, name);
     Ok(())
 }
 
@@ -310,12 +307,9 @@ fn history_command(cx: &mut ServerCx<'_>) -> Result<(), Error> {
         }
     }
     check_path(path)?;
-    let (_, ground) = cx.server.registry_ground(cx.slot);
+    let (_, tree) = cx.server.read_registry(cx.slot, name)?;
     let count = usize::try_from(count).unwrap_or(usize::MAX);
-    let states: Vec<_> = match ground.tree(name)? {
-        Some(tree) => tree.versions(path, before).take(count).collect(),
-        None => Vec::new(),
-    };
+    let states: Vec<_> = tree.into_iter().flat_map(|tree| tree.versions(path, before)).take(count).collect();
     let reply = &mut cx.reply;
     reply.array(states.len());
     for (revision, time_ms, version) in states {
@@ -330,7 +324,6 @@ fn history_command(cx: &mut ServerCx<'_>) -> Result<(), Error> {
             None => reply.null(),
         }
     }
-    cx.server.await_durable(cx.slot, name);
     Ok(())
 }
 

@@ -133,8 +133,7 @@ fn releases_command(cx: &mut ServerCx<'_>) -> Result<(), Error> {
     check_path(namespace)?;
     let count = usize::try_from(count).unwrap_or(usize::MAX);
     let ServerCx { server, slot, reply, .. } = cx;
-    let (_, ground) = server.registry_ground(*slot);
-    let tree = ground.tree(name)?;
+    let (_, tree) = server.read_registry(*slot, name)?;
     let listed = reply.deferred_array();
     let mut len = 0;
     for release in tree.into_iter().flat_map(|tree| releases(tree, namespace)).take(count) {
@@ -158,6 +157,5 @@ fn releases_command(cx: &mut ServerCx<'_>) -> Result<(), Error> {
         }
     }
     reply.close(listed, len);
-    cx.server.await_durable(cx.slot, name);
     Ok(())
 }

@@ -46,8 +46,8 @@ pub(in crate::server::commands) const ROWS: &[Row<ServerFn>] = &[
 
 fn info_command(cx: &mut ServerCx<'_>) -> Result<(), Error> {
     let name = cx.arg(1);
-    let (_, ground) = cx.server.registry_ground(cx.slot);
-    let tree = ground.tree(name)?.ok_or(Error::CFG_NO_STORE)?;
+    let (_, tree) = cx.server.read_registry(cx.slot, name)?;
+    let tree = tree.ok_or(Error::CFG_NO_STORE)?;
     let settings = options(tree.options());
     let reply = &mut cx.reply;
     reply.map(6 + settings.len());

@@ -300,6 +300,5 @@ fn txn_command(cx: &mut ServerCx<'_>) -> Result<(), Error> {
     reply.text("responses");
     reply.array(count);
     reply.output().append(responses);
-    cx.server.await_durable(cx.slot, name);
     Ok(())
 }

@@ -113,6 +113,7 @@ fn watch_command(cx: &mut ServerCx<'_>) -> Result<(), Error> {
         return Err(Error::SYNTAX);
     }
     let server = &mut *cx.server;
+    server.await_durable(cx.slot, store);
     let standing = server.registry.standing(&server.store, db, store)?;
     let (now_ms, random) = (now_ms(&server.store), server.store.random_u64());
     let watching = server.registry.observers.observe(&wish, standing, now_ms, random)?;
@@ -123,7 +124,6 @@ fn watch_command(cx: &mut ServerCx<'_>) -> Result<(), Error> {
     reply.bulk(&watching.id);
     put_field(reply, "revision", watching.revision);
     put_field(reply, "epoch", watching.epoch);
-    cx.server.await_durable(cx.slot, store);
     Ok(())
 }
 
