@@ -15,34 +15,15 @@
 # with the password guest, from this machine alone. The node has its defaults, but for addresses and the level of its log.
 set -euo pipefail
 
-usage() {
-  sed -n '2,18s/^# \{0,1\}//p' "$0" >&2
-  exit 2
-}
-
-fail() {
-  echo "rabbitmq.sh: $1" >&2
-  exit 1
-}
+source "$(dirname "$0")/servers.sh"
 
 # Unpacks the packages, and puts a wrapper in the place of each of Erlang's programs that starts it with the library it needs.
 get() {
   if [ ! -e "$dir/ready" ]; then
-    local uri
-    uri=$(apt-get indextargets --format '$(REPO_URI)' 2> /dev/null | grep -m1 '/debian/*$' || true)
-    [ -n "$uri" ] || fail "apt has no main Debian source (run apt-get update first)"
-    rm -rf "$dir/root" "$dir/bin"
-    mkdir -p "$dir"/{root,bin,apt/lists/partial,debs/partial}
-    echo "deb $uri sid main" > "$dir/apt/sources.list"
-    # Nothing counts as installed, so that all that is needed comes.
-    : > "$dir/apt/status"
-    local options=(-oDir::Etc::SourceList="$dir/apt/sources.list" -oDir::Etc::SourceParts=/dev/null
-      -oDir::State::Lists="$dir/apt/lists" -oDir::State::Status="$dir/apt/status" -oDir::Cache="$dir/apt"
-      -oDir::Cache::Archives="$dir/debs" -oAPT::Sandbox::User="$(id -un)" -oDebug::NoLocking=1)
-    apt-get "${options[@]}" -qq update
-    apt-get "${options[@]}" -qq --yes --no-install-recommends --download-only install rabbitmq-server
-    local package
-    for package in "$dir"/debs/*.deb; do dpkg-deb -x "$package" "$dir/root"; done
+    rm -rf "$dir/root" "$dir/bin" "$dir/debs"
+    mkdir -p "$dir"/{root,bin}
+    development_apt --yes --no-install-recommends --download-only install rabbitmq-server
+    unpack
     wrap_programs
     touch "$dir/ready"
     rm -rf "$dir/debs" "$dir/apt"
@@ -65,8 +46,6 @@ wrap_programs() {
     "$dir/root/usr/lib/erlang" "$erts/bin" > "$dir/bin/erl"
   chmod +x "$dir/bin/erl"
 }
-
-listens() { (exec 3<> "/dev/tcp/127.0.0.1/$1") 2> /dev/null; }
 
 start() {
   local port=$1 waited
@@ -101,29 +80,12 @@ start() {
   done
   "$(echo "$dir"/root/usr/lib/rabbitmq/lib/rabbitmq_server-*)/sbin/rabbitmq-server" > "$data/log" 2>&1 < /dev/null &
   echo $! > "$data/pid"
-  for _ in $(seq 600); do
-    if ! kill -0 "$(cat "$data/pid")" 2> /dev/null; then break; fi
-    if listens "$port"; then return; fi
-    sleep 0.1
-  done
-  tail -n 40 "$data/log" >&2
-  stop
-  fail "RabbitMQ does not come up"
+  await RabbitMQ listens "$port"
 }
 
 stop() {
-  local name pid
-  for name in pid mapper; do
-    if [ ! -e "$data/$name" ]; then continue; fi
-    pid=$(cat "$data/$name")
-    kill "$pid" 2> /dev/null || true
-    for _ in $(seq 300); do
-      if ! kill -0 "$pid" 2> /dev/null; then break; fi
-      sleep 0.1
-    done
-    kill -KILL "$pid" 2> /dev/null || true
-    rm -f "$data/$name"
-  done
+  end pid
+  end mapper
 }
 
 [ $# -ge 1 ] || usage
@@ -135,8 +97,8 @@ case $order in
   stop) [ $# -eq 1 ] || usage; data=$1 ;;
   *) usage ;;
 esac
-if [ -n "${dir:-}" ]; then dir=$(mkdir -p "$dir" && cd "$dir" && pwd); fi
-if [ -n "${data:-}" ]; then data=$(mkdir -p "$data" && cd "$data" && pwd); fi
+if [ -n "${dir:-}" ]; then dir=$(folder "$dir"); fi
+if [ -n "${data:-}" ]; then data=$(folder "$data"); fi
 case $order in
   get) get ;;
   start) start "$2" ;;

@@ -17,29 +17,11 @@
 # needs (ZooKeeper allows 60).
 set -euo pipefail
 
-usage() {
-  sed -n '2,18s/^# \{0,1\}//p' "$0" >&2
-  exit 2
-}
-
-fail() {
-  echo "registries.sh: $1" >&2
-  exit 1
-}
+source "$(dirname "$0")/servers.sh"
 
 # Downloads packages of Debian's development release, without what they depend on, and unpacks them.
 from_development() {
-  local uri package
-  uri=$(apt-get indextargets --format '$(REPO_URI)' 2> /dev/null | grep -m1 '/debian/*$' || true)
-  [ -n "$uri" ] || fail "apt has no main Debian source (run apt-get update first)"
-  mkdir -p "$dir/apt/lists/partial"
-  echo "deb $uri sid main" > "$dir/apt/sources.list"
-  : > "$dir/apt/status"
-  local options=(-oDir::Etc::SourceList="$dir/apt/sources.list" -oDir::Etc::SourceParts=/dev/null
-    -oDir::State::Lists="$dir/apt/lists" -oDir::State::Status="$dir/apt/status" -oDir::Cache="$dir/apt"
-    -oAPT::Sandbox::User="$(id -un)" -oDebug::NoLocking=1)
-  apt-get "${options[@]}" -qq update
-  (cd "$dir/debs" && apt-get "${options[@]}" -qq download "$@")
+  (cd "$(folder "$dir/debs")" && development_apt download "$@")
   unpack
 }
 
@@ -47,14 +29,6 @@ from_development() {
 from_release() {
   (cd "$dir/debs" && apt-get -qq -oAPT::Sandbox::User="$(id -un)" download "$@")
   unpack
-}
-
-unpack() {
-  local package
-  for package in "$dir"/debs/*.deb; do
-    dpkg-deb -x "$package" "$dir/root"
-    rm "$package"
-  done
 }
 
 get() {
@@ -109,22 +83,13 @@ serves() {
 # Says something to a port, and whether the answer holds what it is to hold.
 asks() { (exec 3<> "/dev/tcp/127.0.0.1/$1" && printf "$2" >&3 && timeout 2 cat <&3 | grep -q "$3") 2> /dev/null; }
 
-listens() { (exec 3<> "/dev/tcp/127.0.0.1/$1") 2> /dev/null; }
-
 start() {
   local port=$1
   [ -e "$dir/ready" ] || get > /dev/null
   if listens "$port"; then fail "port $port is taken"; fi
   ulimit -n "$(ulimit -H -n)"
   "start_$name" "$port"
-  for _ in $(seq 600); do
-    if ! kill -0 "$(cat "$data/pid")" 2> /dev/null; then break; fi
-    if serves "$port"; then return; fi
-    sleep 0.1
-  done
-  tail -n 40 "$data/log" >&2
-  stop
-  fail "$name does not come up"
+  await "$name" serves "$port"
 }
 
 start_etcd() {
@@ -154,18 +119,7 @@ start_zookeeper() {
   echo $! > "$data/pid"
 }
 
-stop() {
-  if [ ! -e "$data/pid" ]; then return; fi
-  local pid
-  pid=$(cat "$data/pid")
-  kill "$pid" 2> /dev/null || true
-  for _ in $(seq 300); do
-    if ! kill -0 "$pid" 2> /dev/null; then break; fi
-    sleep 0.1
-  done
-  kill -KILL "$pid" 2> /dev/null || true
-  rm -f "$data/pid"
-}
+stop() { end pid; }
 
 choose() {
   case $1 in
@@ -183,8 +137,8 @@ case $order in
   stop) [ $# -eq 1 ] || usage; data=$1 ;;
   *) usage ;;
 esac
-if [ -n "${dir:-}" ]; then dir=$(mkdir -p "$dir" && cd "$dir" && pwd); fi
-if [ -n "${data:-}" ]; then data=$(mkdir -p "$data" && cd "$data" && pwd); fi
+if [ -n "${dir:-}" ]; then dir=$(folder "$dir"); fi
+if [ -n "${data:-}" ]; then data=$(folder "$data"); fi
 case $order in
   get) get ;;
   start) start "$3" ;;

@@ -5,8 +5,10 @@
 
 #![no_main]
 
+mod pieces;
+
 use libfuzzer_sys::fuzz_target;
-use weir_structs::frozen::FrozenPart;
+use pieces::Giving;
 use weir_structs::queue::{
     DeathReason, Due, Envelope, Holder, MessageId, NewMessage, Next, Parcel, Queue, QueueBuilder, When,
 };
@@ -14,24 +16,14 @@ use weir_structs::queue::{
 fuzz_target!(|input: &[u8]| {
     let _ = Parcel::from_bytes(input);
     let _ = MessageId::parse(input);
-    let mut rest = input;
-    let mut pieces = Vec::new();
-    while let Some((&[high, low], after)) = rest.split_first_chunk() {
-        if high == 0xFF {
-            rest = after;
-            break;
-        }
-        let (piece, after) = after.split_at((usize::from(high) << 8 | usize::from(low)).min(after.len()));
-        pieces.push(piece.to_vec());
-        rest = after;
-    }
+    let (pieces, rest) = pieces::split(input);
     let Ok(mut queue) = decoded(&pieces) else { return };
     assert_eq!(written(&decoded(&written(&queue)).expect("a queue wrote it")), written(&queue));
     if !queue.has_ids_left() {
         return;
     }
     let holder = queue.holder(Holder::Consumer(1));
-    let mut frozen: Option<(Vec<Vec<u8>>, Vec<Vec<u8>>)> = None;
+    let mut frozen: Option<Giving> = None;
     for &[what, number] in rest.as_chunks().0 {
         let now_ms = u64::from(number);
         let nth = usize::from(number) % (queue.len() as usize + 1);
@@ -60,7 +52,7 @@ fuzz_target!(|input: &[u8]| {
                 }
             }
             9 if queue.frozen_ticket().is_none() => {
-                frozen = Some((written(&queue), Vec::new()));
+                frozen = Some(Giving::new(written(&queue)));
                 queue.freeze(1);
             }
             9 | 10 => give(&mut queue, &mut frozen, usize::from(number)),
@@ -84,20 +76,10 @@ fn decoded(pieces: &[Vec<u8>]) -> Result<Queue, weir_structs::queue::Corrupt> {
 }
 
 fn written(queue: &Queue) -> Vec<Vec<u8>> {
-    let mut pieces = Vec::new();
-    queue.encode(&mut |piece| pieces.push(piece.to_vec()));
-    pieces
+    pieces::gathered(|give| queue.encode(give))
 }
 
-/// Gives some of what is frozen; when all was given, it is what had been written then.
-fn give(queue: &mut Queue, frozen: &mut Option<(Vec<Vec<u8>>, Vec<Vec<u8>>)>, budget: usize) {
-    let Some((_, given)) = frozen.as_mut() else { return };
-    let goes_on = queue.give_frozen(budget, &mut |part| {
-        if let FrozenPart::Piece(piece) = part {
-            given.push(piece.to_vec());
-        }
-    });
-    if !goes_on && let Some((before, given)) = frozen.take() {
-        assert_eq!(written(&decoded(&given).expect("a queue gave it")), before);
-    }
+fn give(queue: &mut Queue, frozen: &mut Option<Giving>, budget: usize) {
+    let read = |given: &[Vec<u8>]| written(&decoded(given).expect("a queue gave it"));
+    Giving::go_on(frozen, |visit| queue.give_frozen(budget, visit), read);
 }

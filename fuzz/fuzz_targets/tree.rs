@@ -5,8 +5,10 @@
 
 #![no_main]
 
+mod pieces;
+
 use libfuzzer_sys::fuzz_target;
-use weir_structs::frozen::FrozenPart;
+use pieces::Giving;
 use weir_structs::tree::{Corrupt, REVISION_MAX, Span, Tree, TreeBuilder, Write, check_path, is_hidden};
 
 /// Revisions that are asked about of a store.
@@ -14,23 +16,13 @@ const ASKED: usize = 8;
 
 fuzz_target!(|input: &[u8]| {
     let _ = check_path(input);
-    let mut rest = input;
-    let mut pieces = Vec::new();
-    while let Some((&[high, low], after)) = rest.split_first_chunk() {
-        if high == 0xFF {
-            rest = after;
-            break;
-        }
-        let (piece, after) = after.split_at((usize::from(high) << 8 | usize::from(low)).min(after.len()));
-        pieces.push(piece.to_vec());
-        rest = after;
-    }
+    let (pieces, rest) = pieces::split(input);
     let Ok(mut tree) = decoded(&pieces) else { return };
     assert_eq!(written(&decoded(&written(&tree)).expect("a store wrote it")), written(&tree));
     if tree.revision() >= REVISION_MAX / 2 {
         return;
     }
-    let mut frozen: Option<(Vec<Vec<u8>>, Vec<Vec<u8>>)> = None;
+    let mut frozen: Option<Giving> = None;
     for &[what, number] in rest.as_chunks().0 {
         let path = [b"/".as_slice(), &[b'a' + number % 8], if number % 3 == 0 { b"/x" } else { b"" }].concat();
         let revision = (tree.revision() + u64::from(what >> 7)).max(1);
@@ -39,6 +31,12 @@ fuzz_target!(|input: &[u8]| {
                 let (value, lease) = (&input[..usize::from(number).min(input.len())], u64::from(what >> 4 & 3));
                 tree.write(revision, 0, Write::Put { path: &path, value, lease, flags: u64::from(what) });
                 assert_eq!(tree.get(&path).map(|version| version.value()), Some(value));
+            }
+            2 if number % 16 == 15 => {
+                let prefix = &path[..path.len() - usize::from(number >> 4) % path.len()];
+                let there = tree.span(Span::Prefix(prefix), None).count();
+                assert_eq!(tree.delete_prefix(revision, 0, prefix), there);
+                assert_eq!(tree.span(Span::Prefix(prefix), None).count(), 0);
             }
             2 => {
                 let was_there = tree.get(&path).is_some();
@@ -58,7 +56,7 @@ fuzz_target!(|input: &[u8]| {
                 tree.forget_lease(u64::from(what >> 4 & 3));
             }
             6 if tree.frozen_ticket().is_none() => {
-                frozen = Some((written(&tree), Vec::new()));
+                frozen = Some(Giving::new(written(&tree)));
                 tree.freeze(1);
             }
             _ => give(&mut tree, &mut frozen, usize::from(number)),
@@ -99,20 +97,10 @@ fn decoded(pieces: &[Vec<u8>]) -> Result<Tree, Corrupt> {
 }
 
 fn written(tree: &Tree) -> Vec<Vec<u8>> {
-    let mut pieces = Vec::new();
-    tree.encode(&mut |piece| pieces.push(piece.to_vec()));
-    pieces
+    pieces::gathered(|give| tree.encode(give))
 }
 
-/// Gives some of what is frozen; when all was given, it is what had been written then.
-fn give(tree: &mut Tree, frozen: &mut Option<(Vec<Vec<u8>>, Vec<Vec<u8>>)>, budget: usize) {
-    let Some((_, given)) = frozen.as_mut() else { return };
-    let goes_on = tree.give_frozen(budget, &mut |part| {
-        if let FrozenPart::Piece(piece) = part {
-            given.push(piece.to_vec());
-        }
-    });
-    if !goes_on && let Some((before, given)) = frozen.take() {
-        assert_eq!(written(&decoded(&given).expect("a store gave it")), before);
-    }
+fn give(tree: &mut Tree, frozen: &mut Option<Giving>, budget: usize) {
+    let read = |given: &[Vec<u8>]| written(&decoded(given).expect("a store gave it"));
+    Giving::go_on(frozen, |visit| tree.give_frozen(budget, visit), read);
 }

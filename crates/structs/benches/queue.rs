@@ -2,9 +2,12 @@
 //! many messages with bodies of 128 bytes. `cargo bench -p weir-structs --bench queue -- [messages]`; without a number a
 //! small run.
 
+mod timing;
+
 use std::hint::black_box;
 use std::time::Duration;
 
+use timing::{each, processor_time, report};
 use weir_structs::frozen::FrozenPart;
 use weir_structs::queue::{
     Due, Envelope, Holder, HolderId, MessageId, NewMessage, Next, Parcel, Queue, QueueBuilder, QueueOptions, Rules,
@@ -189,33 +192,4 @@ fn resident_bytes() -> usize {
     let text = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
     let pages: usize = text.split(' ').nth(1).and_then(|pages| pages.parse().ok()).unwrap_or(0);
     pages * 4096
-}
-
-/// Mean and longest time of a step: of the processor, so that what else runs on the machine does not count.
-fn each(what: &str, times: usize, mut step: impl FnMut(usize)) {
-    let (mut longest, began) = (Duration::ZERO, processor_time());
-    let mut before = began;
-    // One reading of the clock for several steps: it costs as much as a step.
-    for number in 0..times {
-        step(number);
-        if number % 32 == 31 {
-            let now = processor_time();
-            longest = longest.max(now - before);
-            before = now;
-        }
-    }
-    report(what, times, processor_time() - began, longest);
-}
-
-fn report(what: &str, times: usize, took: Duration, longest: Duration) {
-    let mean = took.as_nanos() as f64 / times.max(1) as f64;
-    println!("{what:<28}{mean:>9.1} ns    longest {longest:?}");
-}
-
-/// What this thread has used of a processor.
-fn processor_time() -> Duration {
-    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: the clock is there on Linux, and the pointer is to a place for its reading.
-    unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &mut time) };
-    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
 }
