@@ -3,8 +3,7 @@
 use super::hidden::{DELETED, below, drafts_of};
 use super::{Writer, check_path, check_value};
 use crate::command::error::Error;
-use std::sync::Arc;
-use weir_structs::tree::{Revision, Span, Tree, Version};
+use weir_structs::tree::{Revision, Tree, Version};
 
 /// What a path of a namespace is to be.
 #[derive(Clone, Copy, Debug)]
@@ -54,12 +53,11 @@ pub fn drafts<'t>(tree: &'t Tree, namespace: &[u8]) -> impl Iterator<Item = Draf
 /// The path is none.
 pub fn discard(writer: &mut Writer<'_>, namespace: &[u8], path: Option<&[u8]>) -> Result<u64, Error> {
     let drafts = drafts_of(namespace);
-    let paths: Vec<Arc<[u8]>> = match path {
-        Some(path) => vec![[drafts, relative(namespace, path)?].concat().into()],
+    match path {
+        Some(path) => Ok(u64::from(writer.delete(&[drafts, relative(namespace, path)?].concat()))),
         None => {
             check_path(namespace)?;
-            writer.tree().span(Span::Prefix(&drafts), None).map(|(path, _)| Arc::clone(path)).collect()
+            Ok(writer.delete_prefix(&drafts))
         }
-    };
-    Ok(writer.delete_all(&paths))
+    }
 }

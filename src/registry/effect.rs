@@ -3,6 +3,7 @@
 //! ```text
 //!  CFG.EFFECT PUT store epoch revision time-ms path value lease flags
 //!  CFG.EFFECT DEL store epoch revision time-ms path*
+//!  CFG.EFFECT DELPREFIX store epoch revision time-ms prefix
 //!  CFG.EFFECT GRANT store epoch id ttl-ms TIME|CONN
 //!  CFG.EFFECT REVOKE store id
 //!  CFG.EFFECT SET store epoch option value
@@ -54,6 +55,13 @@ impl Registry {
                         fits(tree, revision) && tree.write(revision, time_ms, Write::Del { path })
                     })?;
                 }
+            }
+            b"DELPREFIX" => {
+                let (epoch, revision, time_ms) = (number(words)?, number(words)?, number(words)?);
+                let prefix = words.expect()?;
+                self.repeat(ground, store, Some(epoch), |tree| {
+                    fits(tree, revision) && tree.delete_prefix(revision, time_ms, prefix) > 0
+                })?;
             }
             b"GRANT" => {
                 let (epoch, id, ttl_ms) = (number(words)?, number(words)?, number(words)?);

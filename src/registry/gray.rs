@@ -6,8 +6,7 @@ use super::releases::{Note, Origin, Published, check_size, make, put_plain};
 use super::rules::Rule;
 use super::{Writer, check_path};
 use crate::command::error::Error;
-use std::sync::Arc;
-use weir_structs::tree::{Revision, Span, Tree, Version};
+use weir_structs::tree::{Revision, Tree, Version};
 
 /// A gray release.
 #[derive(Clone, Debug)]
@@ -28,10 +27,7 @@ pub(super) fn gray_states<'t>(
     namespace: &[u8],
     name: &[u8],
 ) -> impl Iterator<Item = (&'t [u8], &'t Version)> + use<'t> {
-    let prefix = gray_of(namespace, name);
-    let len = prefix.len();
-    let paths = tree.span(Span::Prefix(&prefix), None);
-    paths.map(move |(path, version)| (path.get(len..).unwrap_or_default(), version))
+    below(tree, &gray_of(namespace, name), None)
 }
 
 fn rule_path(namespace: &[u8], name: &[u8]) -> Result<Vec<u8>, Error> {
@@ -60,7 +56,7 @@ pub fn set_rule(writer: &mut Writer<'_>, namespace: &[u8], name: &[u8], rule: &R
 /// # Errors
 /// There is no such gray release; the namespace is too large, or what is said of it.
 pub fn promote(writer: &mut Writer<'_>, namespace: &[u8], name: &[u8], note: Note<'_>) -> Result<Published, Error> {
-    let paths = existing(writer, namespace, name)?;
+    let rule = existing(writer, namespace, name)?;
     note.check()?;
     let states: Vec<(Vec<u8>, Version)> = gray_states(writer.tree(), namespace, name)
         .map(|(path, version)| ([namespace, path].concat(), version.clone()))
@@ -74,7 +70,7 @@ pub fn promote(writer: &mut Writer<'_>, namespace: &[u8], name: &[u8], note: Not
             put_plain(writer, path, version.value(), Some(version.flags()));
         }
     }
-    writer.delete_all(&paths);
+    remove(writer, namespace, name, &rule);
     Ok(make(writer, namespace, Origin::Promote(name), note))
 }
 
@@ -83,19 +79,23 @@ pub fn promote(writer: &mut Writer<'_>, namespace: &[u8], name: &[u8], note: Not
 /// # Errors
 /// There is no such gray release.
 pub fn abandon(writer: &mut Writer<'_>, namespace: &[u8], name: &[u8]) -> Result<Revision, Error> {
-    let paths = existing(writer, namespace, name)?;
-    writer.delete_all(&paths);
+    let rule = existing(writer, namespace, name)?;
+    remove(writer, namespace, name, &rule);
     Ok(writer.revision())
 }
 
-/// Hidden paths of a gray release that is there.
-fn existing(writer: &Writer<'_>, namespace: &[u8], name: &[u8]) -> Result<Vec<Arc<[u8]>>, Error> {
-    let (tree, rule) = (writer.tree(), rule_path(namespace, name)?);
-    if tree.get(&rule).is_none() {
+/// Where the rule of a gray release is that is there.
+fn existing(writer: &Writer<'_>, namespace: &[u8], name: &[u8]) -> Result<Vec<u8>, Error> {
+    let rule = rule_path(namespace, name)?;
+    if writer.tree().get(&rule).is_none() {
         return Err(Error::cfg_release("no such gray release"));
     }
-    let states = tree.span(Span::Prefix(&gray_of(namespace, name)), None).map(|(path, _)| Arc::clone(path));
-    Ok(std::iter::once(rule.into()).chain(states).collect())
+    Ok(rule)
+}
+
+fn remove(writer: &mut Writer<'_>, namespace: &[u8], name: &[u8], rule: &[u8]) {
+    writer.delete_prefix(&gray_of(namespace, name));
+    writer.delete(rule);
 }
 
 /// The gray releases of a namespace, in order of names. One whose rule cannot be read is not among them: nobody sees it.

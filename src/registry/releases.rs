@@ -21,7 +21,6 @@ use super::{Writer, check_path};
 use crate::command::error::Error;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use weir_structs::digest::{DIGEST_HEX_LEN, digest_hex};
 use weir_structs::lzf;
 use weir_structs::number::parse_u64;
@@ -259,8 +258,9 @@ pub(super) fn make(writer: &mut Writer<'_>, namespace: &[u8], origin: Origin<'_>
     let kept = u64::from(writer.tree().options().releases_max.max(1));
     let first = numbers(writer.tree(), namespace).next().map(|(first, _)| first);
     if let Some(first) = first {
-        let gone = (number - first + 1).saturating_sub(kept).min(FORGOTTEN_AT_ONCE);
-        let paths: Vec<Arc<[u8]>> = (first..first + gone).map(|number| path(number).into()).collect();
+        // Of a file, the first may be any.
+        let gone = (number + 1).saturating_sub(first).saturating_sub(kept).min(FORGOTTEN_AT_ONCE);
+        let paths: Vec<Vec<u8>> = (first..first + gone).map(path).collect();
         writer.delete_all(&paths);
     }
     Published { number, revision: writer.revision(), digest }
@@ -321,9 +321,7 @@ pub fn publish(
             }
         }
     }
-    let prefix = drafts_of(namespace);
-    let paths: Vec<Arc<[u8]>> = drafted.iter().map(|(path, _)| [prefix.as_slice(), path].concat().into()).collect();
-    writer.delete_all(&paths);
+    writer.delete_prefix(&drafts_of(namespace));
     Ok(make(writer, namespace, gray.map_or(Origin::Publish, Origin::Gray), note))
 }
 
@@ -379,10 +377,8 @@ pub fn roll_back(
         return Err(Error::cfg_limit("there are no releases left"));
     }
     let (number, gone) = (target.number, plain_states(tree, namespace));
-    let gone: Vec<Arc<[u8]>> = gone
-        .filter(|(path, _)| !states.contains_key(path))
-        .map(|(path, _)| [namespace, path].concat().into())
-        .collect();
+    let gone: Vec<Vec<u8>> =
+        gone.filter(|(path, _)| !states.contains_key(path)).map(|(path, _)| [namespace, path].concat()).collect();
     writer.delete_all(&gone);
     for (path, (value, flags)) in states {
         put_plain(writer, &[namespace, path].concat(), value, Some(flags));

@@ -3,7 +3,6 @@
 use super::options::set_option;
 use crate::command::effects::Effects;
 use crate::command::error::Error;
-use std::sync::Arc;
 use weir_structs::number::format_u64;
 use weir_structs::tree::{LeaseId, Revision, Tree, Write};
 
@@ -83,15 +82,15 @@ impl Writer<'_> {
 
     /// Deletes a path. Says whether it was there.
     pub fn delete(&mut self, path: &[u8]) -> bool {
-        self.delete_all(&[path.into()]) > 0
+        self.delete_all(&[path]) > 0
     }
 
     /// Deletes paths. Says how many were there.
-    pub fn delete_all(&mut self, paths: &[Arc<[u8]>]) -> u64 {
+    pub fn delete_all(&mut self, paths: &[impl AsRef<[u8]>]) -> u64 {
         let Writer { tree, revision, now_ms, .. } = self;
         let there: Vec<&[u8]> = paths
             .iter()
-            .map(|path| &**path)
+            .map(AsRef::as_ref)
             .filter(|path| tree.write(*revision, *now_ms, Write::Del { path }))
             .collect();
         self.done.deletions += there.len() as u64;
@@ -104,6 +103,18 @@ impl Writer<'_> {
             }
         }
         there.len() as u64
+    }
+
+    /// Deletes all paths that begin with some bytes; hidden ones, if those do. Says how many there were.
+    pub fn delete_prefix(&mut self, prefix: &[u8]) -> u64 {
+        let deleted = self.tree.delete_prefix(self.revision, self.now_ms, prefix) as u64;
+        self.done.deletions += deleted;
+        if deleted > 0 {
+            let epoch = format_u64(self.tree.epoch());
+            let (revision, now_ms) = (format_u64(self.revision), format_u64(self.now_ms));
+            self.effects.feed_as(&[b"CFG.EFFECT", b"DELPREFIX", self.store, &epoch, &revision, &now_ms, prefix]);
+        }
+        deleted
     }
 
     /// Grants a lease. Says whether its id was free. `due_ms`: when it ends, in Unix ms.

@@ -132,6 +132,15 @@ fn main() {
         put(&mut tree, revision, spread(number));
     });
 
+    let (mut single, mut whole) = (tree.clone(), tree.clone());
+    each("delete one by one", paths, |number| {
+        single.write(revision + 1, revision, Write::Del { path: &names[number] });
+    });
+    let began = processor_time();
+    black_box(whole.delete_prefix(revision + 1, revision, b"/"));
+    report("delete by prefix", paths, processor_time() - began, Duration::ZERO);
+    drop((single, whole));
+
     let (began, mut bytes, mut longest) = (processor_time(), 0, Duration::ZERO);
     tree.freeze(1);
     loop {

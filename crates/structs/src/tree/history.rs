@@ -120,7 +120,7 @@ impl History {
         event: Event,
         prev: EventNumber,
     ) -> EventNumber {
-        if self.last_revision() != Some(revision) {
+        if !self.is_begun(revision) {
             self.begin(revision, time_ms);
         }
         let link = self.link_behind(prev);
@@ -137,6 +137,11 @@ impl History {
 
     fn last_revision(&self) -> Option<Revision> {
         Some(self.blocks.back()?.revisions.last()?.revision)
+    }
+
+    /// Whether the revision that is being written has begun.
+    pub(super) fn is_begun(&self, revision: Revision) -> bool {
+        self.last_revision() == Some(revision)
     }
 
     /// Begins a revision.
@@ -185,7 +190,7 @@ impl History {
     /// Whether an event is of the revision that is being written, so that a further write of its path becomes a part of it.
     #[inline]
     pub(super) fn is_open(&self, number: EventNumber, revision: Revision) -> bool {
-        number >= self.open_from && number >= self.first() && self.last_revision() == Some(revision)
+        number >= self.open_from && number >= self.first() && self.is_begun(revision)
     }
 
     /// Further writes of the revision become events of their own.

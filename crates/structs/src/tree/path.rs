@@ -155,17 +155,21 @@ fn above<'a>(prefix: &[u8]) -> Bound<Cow<'a, [u8]>> {
     }
 }
 
+/// Whether nothing can lie between bounds, which maps do not take then.
+pub(super) fn is_nothing(from: &Bound<Cow<'_, [u8]>>, to: &Bound<Cow<'_, [u8]>>) -> bool {
+    match (from, to) {
+        (Bound::Unbounded, _) | (_, Bound::Unbounded) => false,
+        (Bound::Included(from), Bound::Included(to)) => from > to,
+        (Bound::Included(from) | Bound::Excluded(from), Bound::Included(to) | Bound::Excluded(to)) => from >= to,
+    }
+}
+
 /// What of a map lies between bounds; nothing if the lower one is not below the upper one.
 pub(super) fn between<'t, T>(
     map: &'t BTreeMap<Arc<[u8]>, T>,
     (from, to): &Bounds<'_>,
 ) -> btree_map::Range<'t, Arc<[u8]>, T> {
-    let is_empty = match (from, to) {
-        (Bound::Unbounded, _) | (_, Bound::Unbounded) => false,
-        (Bound::Included(from), Bound::Included(to)) => from > to,
-        (Bound::Included(from) | Bound::Excluded(from), Bound::Included(to) | Bound::Excluded(to)) => from >= to,
-    };
-    if is_empty {
+    if is_nothing(from, to) {
         return btree_map::Range::default();
     }
     let borrowed = |bound| Bound::map(Bound::as_ref(bound), |bytes: &Cow<'_, [u8]>| &**bytes);

@@ -11,15 +11,18 @@
 //!
 //! What must stay true: index and order have the same numbers, those of all slots.
 
+use std::borrow::Cow;
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, btree_map};
 use std::hash::BuildHasher;
+use std::ops::Bound;
 use std::sync::Arc;
 
 use foldhash::quality::RandomState;
 
 use super::Version;
 use super::history::EventNumber;
-use super::path::{Bounds, between};
+use super::path::{Bounds, between, is_nothing};
 use crate::split_table::SplitTable;
 
 /// Slots of a block.
@@ -106,10 +109,32 @@ impl Paths {
 
     /// Removes a path.
     pub(super) fn remove(&mut self, path: &[u8]) -> Option<Slot> {
-        let hash = self.hash(path);
+        let at = self.find(path)?;
+        self.order.remove(path);
+        self.take(at)
+    }
+
+    /// Removes the paths between bounds. Gives them in order, each with its name as it stood in the order.
+    pub(super) fn remove_range(&mut self, (from, to): &Bounds<'_>) -> Vec<(Arc<[u8]>, Slot)> {
+        if is_nothing(from, to) {
+            return Vec::new();
+        }
+        let shared = |bound: &Bound<Cow<'_, [u8]>>| bound.as_ref().map(|bytes| Arc::from(&**bytes));
+        let names: Vec<(Arc<[u8]>, u32)> = self.order.extract_if((shared(from), shared(to)), |_, _| true).collect();
+        // From the highest number down: what takes the place of a slot stays.
+        let mut places: Vec<(u32, usize)> = names.iter().enumerate().map(|(place, (_, at))| (*at, place)).collect();
+        places.sort_unstable_by_key(|(at, _)| Reverse(*at));
+        let mut slots = vec![None; places.len()];
+        for (at, place) in places {
+            slots[place] = self.take(at);
+        }
+        names.into_iter().zip(slots).filter_map(|((name, _), slot)| Some((name, slot?))).collect()
+    }
+
+    /// Takes out a slot whose path is not in the order any more.
+    fn take(&mut self, at: u32) -> Option<Slot> {
         let Paths { index, slots, order, .. } = self;
-        let at = index.remove(hash, |&at| slots.get(at).is(hash, path), |&at| slots.get(at).hash)?;
-        order.remove(path);
+        index.remove(slots.get(at).hash, |&there| there == at, |&there| slots.get(there).hash)?;
         let last = number(slots.len() - 1);
         if at != last {
             let moved = slots.get(last);

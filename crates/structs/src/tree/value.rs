@@ -285,6 +285,43 @@ impl Tree {
         true
     }
 
+    /// Deletes all paths that begin with some bytes, hidden ones only if those do, as [`Tree::write`] does with each, but
+    /// for what it frees of what was compacted. Says how many there were. Much quicker than one by one, if the revision has
+    /// no events yet.
+    pub fn delete_prefix(&mut self, revision: Revision, now_ms: u64, prefix: &[u8]) -> usize {
+        debug_assert!(revision >= self.revision && revision > 0);
+        let when = (revision, now_ms);
+        self.tidy(TIDIED_BY_WRITE);
+        let bounds = Span::Prefix(prefix).bounds();
+        if self.history.is_begun(revision) {
+            // Some of them may be what the revision has made.
+            let paths: Vec<Arc<[u8]>> = self.live.range(&bounds).map(|slot| slot.path.clone()).collect();
+            return paths.iter().filter(|path| self.delete(when, path)).count();
+        }
+        let removed = self.live.remove_range(&bounds);
+        let count = removed.len();
+        if count == 0 {
+            return 0;
+        }
+        self.revision = revision;
+        self.hidden -= if is_hidden(prefix) { count } else { 0 };
+        let any_attached = self.leases.attached() > 0;
+        let mut gone = Vec::with_capacity(count);
+        for (name, Slot { path, version: old, last }) in removed {
+            if any_attached {
+                self.leases.detach(old.lease(), &path);
+            }
+            let number = self.history.push(when, Event { path, after: None, before: Some(old) }, last);
+            gone.push((name, number));
+        }
+        if self.gone.len() > count {
+            self.gone.extend(gone);
+        } else {
+            self.gone.append(&mut BTreeMap::from_iter(gone));
+        }
+        count
+    }
+
     /// A path that was created in the revision that is being written is gone again.
     fn take_back(&mut self, path: Arc<[u8]>, number: EventNumber) {
         Frozen::save_event(&mut self.frozen, &self.history, self.history.next() - 1);

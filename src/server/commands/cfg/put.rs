@@ -258,11 +258,7 @@ impl<'a> Delete<'a> {
 
     /// Deletes them. Says how many there were.
     pub(super) fn write(&self, writer: &mut Writer<'_>) -> u64 {
-        if !self.is_prefix {
-            return u64::from(writer.delete(self.path));
-        }
-        let paths: Vec<Arc<[u8]>> = writer.tree().span(self.span(), None).map(|(path, _)| Arc::clone(path)).collect();
-        writer.delete_all(&paths)
+        if self.is_prefix { writer.delete_prefix(self.path) } else { u64::from(writer.delete(self.path)) }
     }
 }
 

@@ -230,6 +230,19 @@ impl Both {
         assert_eq!(self.tree.write(self.revision, self.now_ms, write), is_there);
     }
 
+    /// All that begins alike goes, in the last revision or in one of its own.
+    fn delete_prefix(&mut self) {
+        let mut name = path(self.rng.below(self.paths));
+        name.truncate(1 + self.rng.below(name.len()));
+        self.revision += u64::from(self.rng.below(2) == 0 || self.revision == 0);
+        let span = Span::Prefix(&name);
+        let paths: Vec<_> = self.model.now().keys().filter(|path| span.contains(path)).cloned().collect();
+        for path in &paths {
+            assert!(self.model.write(self.revision, self.now_ms, Write::Del { path }, &self.leases));
+        }
+        assert_eq!(self.tree.delete_prefix(self.revision, self.now_ms, &name), paths.len());
+    }
+
     pub(super) fn step(&mut self) {
         match self.rng.below(100) {
             0..3 => {
@@ -255,7 +268,8 @@ impl Both {
             5..10 => {
                 self.tree.tidy(self.rng.below(50));
             }
-            10..60 => self.write(false),
+            10 => self.delete_prefix(),
+            11..60 => self.write(false),
             _ => self.write(true),
         }
     }
