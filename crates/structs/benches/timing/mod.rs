@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 /// Does something so many times, and prints the mean and the longest time of a step.
-pub fn each(what: &str, times: usize, mut step: impl FnMut(usize)) {
+pub(crate) fn each(what: &str, times: usize, mut step: impl FnMut(usize)) {
     let (mut longest, began) = (Duration::ZERO, processor_time());
     let mut before = began;
     // One reading of the clock for several steps: it costs as much as a step.
@@ -19,13 +19,13 @@ pub fn each(what: &str, times: usize, mut step: impl FnMut(usize)) {
 }
 
 /// Prints the mean and the longest time of so many steps.
-pub fn report(what: &str, times: usize, took: Duration, longest: Duration) {
+pub(crate) fn report(what: &str, times: usize, took: Duration, longest: Duration) {
     let mean = took.as_nanos() as f64 / times.max(1) as f64;
     println!("{what:<28}{mean:>9.1} ns    longest {longest:?}");
 }
 
 /// What this thread has used of a processor.
-pub fn processor_time() -> Duration {
+pub(crate) fn processor_time() -> Duration {
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: the clock is there on Linux, and the pointer is to a place for its reading.
     unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &mut time) };
