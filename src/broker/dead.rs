@@ -68,12 +68,11 @@ fn goes_in_circles(story: &Story, queue: &[u8]) -> bool {
     since.is_some_and(|at| story.deaths.iter().take(at + 1).all(|death| death.reason != DeathReason::Rejected))
 }
 
-/// Ready messages whose last death had this reason; all, if none is given.
-fn died_for(queue: &Queue, reason: Option<DeathReason>) -> impl Iterator<Item = MessageId> + '_ {
-    queue.ready_ids().filter(move |id| {
-        let newest = queue.message(*id).and_then(|message| message.story?.deaths.first());
-        reason.is_none_or(|reason| newest.is_some_and(|death| death.reason == reason))
-    })
+/// Whether the last death of a message had this reason; any, if none is given.
+pub(super) fn died_for(queue: &Queue, id: MessageId, reason: Option<DeathReason>) -> bool {
+    let Some(reason) = reason else { return true };
+    let newest = queue.message(id).and_then(|message| message.story?.deaths.first());
+    newest.is_some_and(|death| death.reason == reason)
 }
 
 impl Broker {
@@ -105,7 +104,7 @@ impl Broker {
         let Some(message) = queue.message(id) else { return Ok(Buried::Left) };
         let ttl_ms = message.expires_ms.map(|at| at.saturating_sub(message.parcel.ts_ms()));
         let (parcel, priority, story) = (message.parcel, message.priority, message.story);
-        let life = Incoming { parcel, priority, ttl_ms, when: When::Now, idmp: None, story };
+        let life = Incoming { parcel, priority, ttl_ms, when: When::Now, idmp: None, story, newest: u64::MAX };
         let Some(dying) = Dying::new(name, queue.rules(), life, (reason, note), now_ms) else {
             let how = if reason == DeathReason::Expired { Left::Expired } else { Left::Dropped };
             self.take_out(ground, name, id, how)?;
@@ -186,6 +185,7 @@ impl Broker {
             when: When::Now,
             idmp: None,
             story: Some(&story),
+            newest: u64::MAX,
         };
         self.moves += 1;
         let published = self.put_into_all(ground, &open, incoming);
@@ -208,26 +208,48 @@ impl Broker {
         reason: Option<DeathReason>,
     ) -> Result<usize, Error> {
         let queue = ground.queue(name)?.ok_or_else(|| Error::mq_no_queue(name))?;
-        let ids: Vec<MessageId> = died_for(queue, reason).take(max).collect();
+        let ids: Vec<MessageId> = queue.ready_ids().filter(|id| died_for(queue, *id, reason)).take(max).collect();
         let mut moved = 0;
         for id in ids {
-            let Some(message) = ground.queue(name)?.and_then(|queue| queue.message(id)) else { continue };
-            let mut story = message.story.cloned().unwrap_or_default();
-            let origin = story.deaths.first().map(|death| death.queue.clone());
-            let Some(target) = to.map(Box::from).or(origin).filter(|target| **target != *name) else { continue };
-            // It goes on as what it was at first.
-            (story.exchange, story.rkey) = (None, None);
-            let (parcel, priority) = (message.parcel.clone(), message.priority);
-            let incoming =
-                Incoming { parcel: &parcel, priority, ttl_ms: None, when: When::Now, idmp: None, story: Some(&story) };
-            let put = self.put_in(ground, &target, incoming)?;
-            self.feed_puts(ground);
-            if let PutIn::In(_) = put {
-                self.take_out(ground, name, id, Left::Redriven)?;
-                moved += 1;
-            }
+            moved += usize::from(self.put_back(ground, name, id, to, None)?);
         }
         Ok(moved)
+    }
+
+    /// Puts one message into another queue, or back into the one in which it died last, if that is among the `allowed` ones. Says
+    /// whether it went.
+    pub(super) fn put_back(
+        &mut self,
+        ground: &mut Ground<'_>,
+        name: &[u8],
+        id: MessageId,
+        to: Option<&[u8]>,
+        allowed: Option<&BTreeSet<Box<[u8]>>>,
+    ) -> Result<bool, Error> {
+        let Some(message) = ground.queue(name)?.and_then(|queue| queue.message(id)) else { return Ok(false) };
+        let mut story = message.story.cloned().unwrap_or_default();
+        let origin = story.deaths.first().map(|death| death.queue.clone());
+        let origin = origin.filter(|origin| allowed.is_none_or(|allowed| allowed.contains(origin)));
+        let Some(target) = to.map(Box::from).or(origin).filter(|target| **target != *name) else { return Ok(false) };
+        // It goes on as what it was at first.
+        (story.exchange, story.rkey) = (None, None);
+        let (parcel, priority) = (message.parcel.clone(), message.priority);
+        let incoming = Incoming {
+            parcel: &parcel,
+            priority,
+            ttl_ms: None,
+            when: When::Now,
+            idmp: None,
+            story: Some(&story),
+            newest: u64::MAX,
+        };
+        let put = self.put_in(ground, &target, incoming)?;
+        self.feed_puts(ground);
+        let goes = matches!(put, PutIn::In(_));
+        if goes {
+            self.take_out(ground, name, id, Left::Redriven)?;
+        }
+        Ok(goes)
     }
 
     /// The queues into which [`Broker::redrive`] would put messages back.
@@ -242,7 +264,8 @@ impl Broker {
         reason: Option<DeathReason>,
     ) -> Result<BTreeSet<Box<[u8]>>, Error> {
         let queue = ground.queue(name)?.ok_or_else(|| Error::mq_no_queue(name))?;
-        let deaths = died_for(queue, reason).take(max).filter_map(|id| queue.message(id)?.story?.deaths.first());
+        let those = queue.ready_ids().filter(|id| died_for(queue, *id, reason)).take(max);
+        let deaths = those.filter_map(|id| queue.message(id)?.story?.deaths.first());
         Ok(deaths.map(|death| death.queue.clone()).collect())
     }
 

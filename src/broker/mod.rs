@@ -27,6 +27,7 @@ mod policies;
 mod publish;
 mod purge;
 mod schedules;
+mod tasks;
 mod timers;
 mod totals;
 
@@ -37,6 +38,7 @@ pub use places::PlaceKind;
 pub use policies::{AppliesTo, Policy};
 pub use publish::{Publication, Published, Refusal};
 pub use schedules::{Schedule, Times};
+pub use tasks::{End, Finished, Redriving, Waits};
 pub use totals::{Happened, Totals};
 
 use crate::command::effects::Effects;
@@ -122,6 +124,7 @@ pub struct Broker {
     unfinished: HashMap<(usize, Box<[u8]>), BigPieces>,
     /// Moves of messages from one queue to the next that are under way.
     moves: usize,
+    tasks: tasks::Tasks,
     /// Exchanges with bindings that have ended and are to be taken out.
     untidy: BTreeSet<u64>,
     /// When a block of a stream is full.
@@ -248,6 +251,7 @@ impl Broker {
                     BrokerChange::Swapped { a, b } => {
                         self.places(a.max(b));
                         self.databases.swap(a, b);
+                        self.tasks.swap(a, b);
                         self.cancel_swapped(a, b);
                     }
                 }

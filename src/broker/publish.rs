@@ -147,6 +147,8 @@ pub(super) struct Incoming<'a> {
     pub(super) idmp: Option<(&'a [u8], &'a [u8])>,
     /// Of a dead letter.
     pub(super) story: Option<&'a Story>,
+    /// Queues with a higher number are not meant: they were made later.
+    pub(super) newest: u64,
 }
 
 /// What a queue did with it.
@@ -166,6 +168,8 @@ pub(super) enum PutIn {
 enum Admission {
     Put(MessageId),
     Known(MessageId),
+    /// The queue is another one than was meant.
+    NotMeant,
     Paused,
     Full,
     Wait,
@@ -182,6 +186,17 @@ impl Broker {
     /// There is no such exchange, or it is not for publishers; nothing has happened then. A queue that refuses it is told of
     /// in the result.
     pub fn publish(&mut self, ground: &mut Ground<'_>, publication: &Publication<'_>) -> Result<Published, Error> {
+        let published = self.publish_or(ground, publication, |_, _, _, _| false)?;
+        Ok(published.unwrap_or_default())
+    }
+
+    /// The same, unless `instead` takes it over when it is clear where it goes: then `None`.
+    pub(super) fn publish_or(
+        &mut self,
+        ground: &mut Ground<'_>,
+        publication: &Publication<'_>,
+        instead: impl FnOnce(&mut Broker, usize, &mut Found, Incoming<'_>) -> bool,
+    ) -> Result<Option<Published>, Error> {
         let Publication { exchange, rkey, cc, body, headers, group, reply_to, correlation, .. } = *publication;
         let ts_ms = ground.now_ms();
         let envelope = Envelope { exchange, rkey, cc, headers, group, reply_to, correlation, ts_ms, body };
@@ -193,9 +208,10 @@ impl Broker {
             when: publication.when,
             idmp: publication.idmp,
             story: None,
+            newest: u64::MAX,
         };
         let mut found = std::mem::take(&mut self.found);
-        let result = self.publish_to(ground, publication, incoming, &mut found);
+        let result = self.publish_to(ground, publication, incoming, &mut found, instead);
         self.found = found;
         result
     }
@@ -206,7 +222,8 @@ impl Broker {
         publication: &Publication<'_>,
         incoming: Incoming<'_>,
         found: &mut Found,
-    ) -> Result<Published, Error> {
+        instead: impl FnOnce(&mut Broker, usize, &mut Found, Incoming<'_>) -> bool,
+    ) -> Result<Option<Published>, Error> {
         if !publication.exchange.is_empty() {
             let exchange = ground.exchange(publication.exchange)?;
             let exchange = exchange.ok_or_else(|| Error::mq_no_exchange(publication.exchange))?;
@@ -215,6 +232,9 @@ impl Broker {
             }
         }
         self.route(ground, publication.exchange, publication.rkey, publication.cc, publication.headers, found)?;
+        if instead(self, ground.db, found, incoming) {
+            return Ok(None);
+        }
         // Who has to wait waits before anything has happened; of one queue that shows when the message comes there.
         if publication.all_or_none || found.len() > 1 {
             for at in 0..found.len() {
@@ -225,11 +245,11 @@ impl Broker {
                     if refusal.is_final() {
                         self.count_rejected(ground, name)?;
                     }
-                    return Ok(Published { refused: Some(refusal), ..Published::default() });
+                    return Ok(Some(Published { refused: Some(refusal), ..Published::default() }));
                 }
             }
         }
-        self.put_into_all(ground, found, incoming)
+        self.put_into_all(ground, found, incoming).map(Some)
     }
 
     /// Puts a message into everything that was found.
@@ -253,35 +273,51 @@ impl Broker {
         let mut published = Published::default();
         for at in 0..found.len() {
             let (target, name) = found.at(at);
-            match target {
-                Target::Queue => match self.put_in(ground, name, incoming)? {
-                    PutIn::In(id) | PutIn::Known(id) => published.queues.push((name.into(), id)),
-                    PutIn::Refused(refusal) => {
-                        if refusal.is_final() {
-                            self.count_rejected(ground, name)?;
-                        }
-                        published.refused = Some(refusal);
-                    }
-                    PutIn::NoQueue => {}
-                },
-                Target::Channel => {
-                    // A body that cannot be read has no place where that could be said.
-                    if let Ok(body) = incoming.parcel.body(Wait::UntilRead) {
-                        self.for_channels.push(ForChannel { channel: name.into(), body: body.into() });
-                        published.others += 1;
-                    }
-                }
-                Target::Stream => {
-                    // Where the key is no stream, or one that takes no more entries, it is as if nothing were bound: who
-                    // publishes has no part in it, and other destinations have the message.
-                    if self.append_to_stream(ground, name, incoming).is_ok() {
-                        published.others += 1;
-                    }
-                }
-                Target::Exchange => {}
+            match self.put_into(ground, target, name, incoming, &mut published)? {
+                Some(PutIn::In(id) | PutIn::Known(id)) => published.queues.push((name.into(), id)),
+                Some(PutIn::Refused(refusal)) => published.refused = Some(refusal),
+                Some(PutIn::NoQueue) | None => {}
             }
         }
         Ok(published)
+    }
+
+    /// Puts a message into one thing that was found. What a queue did with it is the result; others are counted.
+    pub(super) fn put_into(
+        &mut self,
+        ground: &mut Ground<'_>,
+        target: Target,
+        name: &[u8],
+        incoming: Incoming<'_>,
+        published: &mut Published,
+    ) -> Result<Option<PutIn>, Error> {
+        match target {
+            Target::Queue => {
+                let put = self.put_in(ground, name, incoming)?;
+                if let PutIn::Refused(refusal) = &put
+                    && refusal.is_final()
+                {
+                    self.count_rejected(ground, name)?;
+                }
+                return Ok(Some(put));
+            }
+            Target::Channel => {
+                // A body that cannot be read has no place where that could be said.
+                if let Ok(body) = incoming.parcel.body(Wait::UntilRead) {
+                    self.for_channels.push(ForChannel { channel: name.into(), body: body.into() });
+                    published.others += 1;
+                }
+            }
+            Target::Stream => {
+                // Where the key is no stream, or one that takes no more entries, it is as if nothing were bound: who
+                // publishes has no part in it, and other destinations have the message.
+                if self.append_to_stream(ground, name, incoming).is_ok() {
+                    published.others += 1;
+                }
+            }
+            Target::Exchange => {}
+        }
+        Ok(None)
     }
 
     /// Finds where a message goes: over any topology, each exchange is asked once, and each destination found once. An
@@ -408,6 +444,7 @@ impl Broker {
                     return Ok(PutIn::In(id));
                 }
                 Admission::Known(id) => return Ok(PutIn::Known(id)),
+                Admission::NotMeant => return Ok(PutIn::NoQueue),
                 Admission::Paused => return Ok(PutIn::Refused(Refusal::Paused(name.into()))),
                 Admission::Full => return Ok(PutIn::Refused(Refusal::Full(name.into()))),
                 Admission::Wait => return Ok(PutIn::Refused(Refusal::Wait(name.into()))),
@@ -465,6 +502,9 @@ fn is_full_for(queue: &Queue, incoming: Incoming<'_>, old: Option<MessageId>) ->
 
 /// Puts a message into a queue, or says why not. A message whose value it replaces goes to `replaced`.
 fn admit(queue: &mut Queue, incoming: Incoming<'_>, now_ms: u64, replaced: &mut Option<MessageId>) -> Admission {
+    if queue.uid() > incoming.newest {
+        return Admission::NotMeant;
+    }
     if queue.paused().contains(Paused::IN) {
         return Admission::Paused;
     }

@@ -5,6 +5,7 @@
 //! which nobody was there are left out.
 
 use super::publish::Publication;
+use super::tasks::Waits;
 use super::{Broker, Pair};
 use crate::command::effects::Effects;
 use crate::command::error::Error;
@@ -147,8 +148,15 @@ impl Broker {
         self.schedules.by_name.iter().map(|(name, schedule)| (&**name, schedule))
     }
 
-    /// Publishes what a schedule says, now. `None` if there is no such schedule.
-    pub fn run_schedule(&mut self, store: &mut Store, effects: &mut Effects, name: &[u8]) -> Option<Result<(), Error>> {
+    /// Publishes what a schedule says, now. `None` if there is no such schedule. `in_slices`: if it goes to very many queues it
+    /// may get there a little later.
+    pub fn run_schedule(
+        &mut self,
+        store: &mut Store,
+        effects: &mut Effects,
+        name: &[u8],
+        in_slices: bool,
+    ) -> Option<Result<(), Error>> {
         let schedule = self.schedules.by_name.get(name)?.clone();
         let headers: Vec<(&[u8], &[u8])> = schedule.headers.iter().map(|(name, value)| (&**name, &**value)).collect();
         let publication = Publication {
@@ -168,7 +176,11 @@ impl Broker {
         };
         let mut ground = Ground { store, effects, db: schedule.db };
         ground.effects.feed_nothing();
-        let published = self.publish(&mut ground, &publication).and_then(|published| match published.refused {
+        let published = match in_slices {
+            true => self.publish_in_slices(&mut ground, &publication, Waits::NOBODY),
+            false => self.publish(&mut ground, &publication).map(Some),
+        };
+        let published = published.and_then(|published| match published.and_then(|published| published.refused) {
             Some(refusal) => Err(refusal.error()),
             None => Ok(()),
         });
@@ -187,7 +199,7 @@ impl Broker {
         let db = schedule.db;
         self.schedules.put(&name, schedule, now_ms);
         // What is in the way is told with the schedule.
-        let _ = self.run_schedule(store, effects, &name);
+        let _ = self.run_schedule(store, effects, &name, true);
         Some(db)
     }
 

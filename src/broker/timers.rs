@@ -18,7 +18,7 @@ impl Broker {
     /// When something is due next in any queue, in Unix ms.
     pub fn next_alarm_ms(&self) -> Option<u64> {
         let queues = self.databases.iter().filter_map(super::Places::next_alarm_ms);
-        queues.chain(self.schedules.next_ms()).min()
+        queues.chain(self.schedules.next_ms()).chain(self.tasks.next_ms()).min()
     }
 
     /// Does what is due in one queue, a slice of it. Gives the database in which that was; `None` if nothing is due.

@@ -484,6 +484,12 @@ impl Server {
         Some(found)
     }
 
+    /// The command of one who waits, and its first argument.
+    pub(super) fn waiting_command(&self, id: ClientId) -> Option<(Slot, &'static Command, Vec<u8>)> {
+        let waiter = self.waiters.by_client.get(&id)?;
+        Some((waiter.slot, waiter.command, waiter.batch.command(0).at(1).to_vec()))
+    }
+
     /// Gives one who waits for nothing but a reply that reply, if it still waits.
     pub(super) fn answer_waiter(&mut self, id: ClientId, out: Output, error: Option<&Error>) {
         self.end_waiting(id, out, error);
@@ -556,6 +562,7 @@ impl Server {
     pub(super) fn waiter_gone(&mut self, id: ClientId) {
         if !self.waiters.is_empty() {
             self.forget_waiter(id);
+            self.broker.leaves_tasks(id.0);
         }
     }
 

@@ -5,10 +5,11 @@
 
 use super::Server;
 use super::client::{ClientId, Slot};
-use super::commands::mq::message::{put_meta, receipt};
+use super::commands::mq::message::{put_meta, put_published, receipt};
 use super::exec::Repeated;
 use super::feed::append_words;
-use crate::broker::{Broker, Delivery};
+use super::table::Command;
+use crate::broker::{Broker, Delivery, End, Finished, Published, Redriving, Waits};
 use crate::command::error::Error;
 use crate::command::ground::{Ground, now_ms};
 use crate::command::reply::{Output, Reply, Resp};
@@ -81,6 +82,8 @@ impl Server {
             || self.broker.has_news_of_policies()
             || self.bodies_are_busy()
             || self.broker.is_untidy()
+            || self.broker.has_finished()
+            || self.broker.has_tasks(now_ms(&self.store))
     }
 
     /// At the end of a turn: what is due in queues, and messages for their consumers.
@@ -98,6 +101,12 @@ impl Server {
         let mut frames: HashMap<u64, Output> = HashMap::new();
         loop {
             let Server { broker, store, effects, .. } = self;
+            // In turns with everything else, which is not to wait for the end of what takes long.
+            let worked = broker.go_on(store, effects);
+            if let Some(db) = worked {
+                self.propagate_own(db);
+            }
+            let Server { broker, store, effects, .. } = self;
             let db = broker
                 .remove_orphan(store, effects)
                 .or_else(|| broker.remove_abandoned(store, effects))
@@ -111,12 +120,14 @@ impl Server {
                         put_delivery(frames.entry(client).or_default(), &delivery);
                     })
                 });
-            let Some(db) = db else { break };
-            self.propagate_own(db);
-            if self.turn_us() >= DISPATCH_US {
+            if let Some(db) = db {
+                self.propagate_own(db);
+            }
+            if (db.is_none() && worked.is_none()) || self.turn_us() >= DISPATCH_US {
                 break;
             }
         }
+        self.tell_finished();
         for (client, out) in frames {
             self.send_frames(client, out);
         }
@@ -245,6 +256,79 @@ impl Server {
         let slot = self.clients.slot_of(ClientId(client));
         if let Some(slot) = slot.filter(|_| !out.is_empty()) {
             self.push(slot, out.bytes().into());
+        }
+    }
+
+    /// Tells clients what has come of what was done in slices.
+    fn tell_finished(&mut self) {
+        for Finished { waits, end } in self.broker.take_finished() {
+            let Some(id) = waits.client.map(ClientId) else { continue };
+            let result = match end {
+                End::Published(published) => self.end_publishing(id, &published, waits),
+                End::Redriven(count) => {
+                    self.tell_waiter(id, |reply| reply.count(count));
+                    Ok(())
+                }
+                End::Asks(redriving) => self.allow_redriving(id, waits, redriving),
+            };
+            if let Err(error) = result {
+                let resp = self.resp_of(id);
+                let mut out = Output::default();
+                Reply::new(&mut out, resp).error(&error);
+                self.answer_waiter(id, out, Some(&error));
+            }
+        }
+    }
+
+    fn resp_of(&self, id: ClientId) -> Resp {
+        let slot = self.clients.slot_of(id);
+        slot.and_then(|slot| self.clients.get(slot)).map_or(Resp::V2, |client| client.resp)
+    }
+
+    fn end_publishing(&mut self, id: ClientId, published: &Published, waits: Waits) -> Result<(), Error> {
+        if let Some(refusal) = &published.refused {
+            return Err(refusal.error());
+        }
+        if waits.mandatory && published.queues.is_empty() && published.others == 0 {
+            self.broker.count_returned();
+            return Err(Error::MQ_UNROUTABLE);
+        }
+        if waits.on_disk
+            && let Some(slot) = self.clients.slot_of(id)
+        {
+            self.confirm_on_disk(slot, Error::MQ_NO_FILE)?;
+        }
+        self.tell_waiter(id, |reply| put_published(reply, published, waits.with_ids));
+        Ok(())
+    }
+
+    /// Goes on to put messages back, if the client may put them into the queues in which they died.
+    fn allow_redriving(&mut self, id: ClientId, waits: Waits, redriving: Redriving) -> Result<(), Error> {
+        let Some((slot, command, name)) = self.waiting_command(id) else { return Ok(()) };
+        for origin in redriving.origins() {
+            self.check_origin(slot, command, &name, origin, redriving.db())?;
+        }
+        self.broker.go_on_redriving(waits, redriving);
+        Ok(())
+    }
+
+    /// Whether a client may put messages of a queue back into another one: as if it had named it.
+    ///
+    /// # Errors
+    /// It may not.
+    pub(super) fn check_origin(
+        &mut self,
+        slot: Slot,
+        command: &'static Command,
+        name: &[u8],
+        origin: &[u8],
+        db: usize,
+    ) -> Result<(), Error> {
+        let mut batch = Batch::new();
+        let words: [&[u8]; 4] = [b"MQ.REDRIVE", name, b"TO", origin];
+        match batch.push_command(words) {
+            Ok(_) => self.check_call(slot, command, batch.command(0), db),
+            Err(_) => Ok(()),
         }
     }
 

@@ -173,6 +173,138 @@ fn a_queue_with_very_many_bindings_is_gone_at_once_and_what_is_bound_anew_is_new
     }
 }
 
+const MANY: usize = 4_000;
+
+/// An exchange that leads to very many queues.
+fn fan_out(wire: &mut Wire) {
+    wire.is("MQ.EXCHANGE DECLARE ex TYPE fanout", "+OK");
+    run_all(wire, (0..MANY).map(|n| format!("MQ.QUEUE DECLARE q:{n}")));
+    run_all(wire, (0..MANY).map(|n| format!("MQ.BIND ex QUEUE q:{n} x")));
+}
+
+/// How many messages are ready in each of those queues.
+fn each_ready(wire: &mut Wire) -> Vec<u64> {
+    (0..MANY).map(|n| figure(wire, &format!("q:{n}"), "ready")).collect()
+}
+
+#[test]
+fn a_message_to_very_many_queues_is_in_each_once_and_in_none_that_is_new() {
+    let weir = fresh(&[]);
+    let mut wire = weir.wire();
+    fan_out(&mut wire);
+    wire.is("MQ.PUB ex k one", &format!(":{MANY}"));
+    wire.is("MQ.PUB ex k two CONFIRM FSYNC", &format!(":{MANY}"));
+    assert!(wire.run("MQ.PUB ex k three WITHIDS").starts_with(&format!("*{}", 2 * MANY)));
+    wire.is("MULTI", "+OK");
+    wire.is("MQ.PUB ex k four", "+QUEUED");
+    wire.is("EXEC", &format!("*1 :{MANY}"));
+    assert_eq!(each_ready(&mut wire), vec![4; MANY]);
+    assert_eq!(wire.bodies("COUNT 9 NOACK QUEUES 1 q:77"), ["one", "two", "three", "four"]);
+
+    // Somebody deletes a queue, and makes another one of that name, while a message is on its way.
+    let (mut other, last) = (weir.wire(), MANY - 1);
+    wire.begin("MQ.PUB ex k five");
+    let anew = [format!("DEL q:{last}"), format!("MQ.QUEUE DECLARE q:{last}"), format!("MQ.BIND ex QUEUE q:{last} x")];
+    run_all(&mut other, anew.into_iter());
+    let reply = wire.reply();
+    assert!([MANY, MANY - 1].map(|count| format!(":{count}")).contains(&reply), "{reply}");
+    wire.is(&format!("MQ.QUEUE PURGE q:{last}"), ":0");
+
+    // Who leaves has published all the same.
+    let mut leaves = weir.wire();
+    leaves.begin("MQ.PUB ex k six");
+    leaves.finish();
+    drop(leaves);
+    eventually("all have it", || {
+        weir.info("mq_published") == 6 * MANY as u64 || figure(&mut weir.wire(), "q:0", "ready") == 6
+    });
+    eventually("all have it", || each_ready(&mut weir.wire()).into_iter().skip(100).take(MANY - 200).all(|n| n == 6));
+
+    // A queue that is full holds the publisher, and nobody else.
+    wire.run("MQ.QUEUE DECLARE full MAXLEN 1 OVERFLOW block");
+    wire.is("MQ.BIND ex QUEUE full x", ":1");
+    wire.run("MQ.PUSH full first");
+    wire.begin("MQ.PUB ex k seven");
+    eventually("the others have it", || figure(&mut weir.wire(), "q:9", "ready") == 7);
+    assert!(wire.is_silent_for(std::time::Duration::from_millis(50)));
+    let mut other = weir.wire();
+    assert_eq!(other.bodies("NOACK QUEUES 1 full"), ["first"]);
+    // The first byte of the reply is taken already, if it has come.
+    wire.line();
+    assert_eq!(other.bodies("NOACK QUEUES 1 full"), ["seven"]);
+}
+
+#[test]
+fn a_kill_in_the_middle_of_a_message_to_very_many_queues_leaves_it_in_some_of_them_whole() {
+    let weir = fresh(&["--appendfsync", "always"]);
+    let mut wire = weir.wire();
+    fan_out(&mut wire);
+    wire.is("MQ.PUB ex k before", &format!(":{MANY}"));
+    written(&weir);
+    wire.begin("MQ.PUB ex k cut");
+    eventually("some have it", || weir.info("mq_ready") > MANY as u64);
+    let weir = start(weir.killed(), &[]);
+    let mut wire = weir.wire();
+    let each = each_ready(&mut wire);
+    assert!(each.iter().all(|count| [1, 2].contains(count)));
+    assert_eq!(weir.info("mq_ready"), each.iter().sum::<u64>());
+    wire.is("MQ.PUB ex k after", &format!(":{MANY}"));
+}
+
+#[test]
+fn very_many_dead_letters_go_back_in_their_order_to_where_their_mover_may_write() {
+    let weir = fresh(&["--aof-use-rdb-preamble", "no"]);
+    let mut wire = weir.wire();
+    wire.is("MQ.EXCHANGE DECLARE dlx TYPE fanout", "+OK");
+    wire.run("MQ.QUEUE DECLARE dead MAXPRIORITY 3");
+    wire.is("MQ.BIND dlx QUEUE dead x", ":1");
+    wire.run("MQ.QUEUE DECLARE q DLX dlx MAXPRIORITY 3");
+    run_all(&mut wire, (0..MANY).map(|n| format!("MQ.PUSH q m{n} PRIORITY {}", n % 3)));
+    let in_order = wire.bodies(&format!("COUNT {MANY} LEASE 1 QUEUES 1 q"));
+    wire.run("MQ.QUEUE PAUSE q out");
+    eventually("they are back", || weir.info("mq_ready") == MANY as u64);
+    wire.run("MQ.QUEUE PAUSE q none");
+    let receipts: Vec<String> =
+        wire.get(&format!("COUNT {MANY} LEASE 100000 QUEUES 1 q")).into_iter().map(|(receipt, _)| receipt).collect();
+    wire.run(&format!("MQ.NACK q FATAL IDS {MANY} {}", receipts.join(" ")));
+    assert_eq!(figure(&mut wire, "dead", "ready"), MANY as u64);
+
+    wire.is("ACL SETUSER mover on nopass ~dead +@all", "+OK");
+    let mut mover = weir.wire();
+    mover.is("AUTH mover x", "+OK");
+    assert!(mover.run("MQ.REDRIVE dead").starts_with("-NOPERM"));
+    assert_eq!(figure(&mut wire, "dead", "ready"), MANY as u64, "nothing has moved");
+    wire.is("ACL SETUSER mover ~q", "+OK");
+    mover.is("MQ.REDRIVE dead COUNT 700 REASON expired", ":0");
+    mover.is("MQ.REDRIVE dead COUNT 700 REASON rejected", ":700");
+    // The client is gone, and what it wanted is done.
+    mover.begin("MQ.REDRIVE dead COUNT 2000");
+    mover.finish();
+    drop(mover);
+    eventually("they are back", || figure(&mut weir.wire(), "q", "ready") >= 2_700);
+    wire.is("MQ.REDRIVE dead TO q", &format!(":{}", MANY - 2_700));
+    assert_eq!(figure(&mut wire, "dead", "redriven"), MANY as u64);
+    written(&weir);
+    let weir = start(weir.killed(), &["--aof-use-rdb-preamble", "no"]);
+    let mut wire = weir.wire();
+    assert_eq!(wire.bodies(&format!("COUNT {} NOACK QUEUES 1 q", MANY + 1)), in_order);
+    assert_eq!(figure(&mut wire, "dead", "ready"), 0);
+
+    // In one step where nobody may wait, and whatever becomes of the queues in between.
+    wire.run("MQ.QUEUE DECLARE other");
+    run_all(&mut wire, (0..MANY).map(|n| format!("MQ.PUSH dead m{n}")));
+    wire.is("MULTI", "+OK");
+    wire.is("MQ.REDRIVE dead TO other COUNT 1000", "+QUEUED");
+    wire.is("EXEC", "*1 :1000");
+    wire.begin("MQ.REDRIVE dead TO other");
+    let mut other = weir.wire();
+    other.is("SWAPDB 0 1", "+OK");
+    other.is("FLUSHALL", "+OK");
+    let reply = wire.reply();
+    assert!(reply.starts_with(':'), "{reply}");
+    assert_eq!(weir.info("mq_ready"), 0);
+}
+
 /// What stands behind a word, wherever it does.
 fn strings_of(reply: &str, name: &str) -> Vec<String> {
     let words: Vec<&str> = reply.split(' ').collect();

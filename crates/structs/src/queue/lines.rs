@@ -104,6 +104,23 @@ impl Lines {
         any.into_iter().chain(levels)
     }
 
+    /// The lines from a priority down, that of this one from a chunk on; with their priorities if there are several.
+    pub(super) fn from(
+        &self,
+        priority: u8,
+        first: u64,
+    ) -> impl Iterator<Item = (Option<u8>, btree_set::Range<'_, ChunkAt>)> {
+        let (any, levels) = match &self.levels {
+            None => (Some((None, self.any.range((first, 0)..))), &[][..]),
+            Some(levels) => (None, levels.lines.get(..=usize::from(priority)).unwrap_or(&levels.lines)),
+        };
+        let levels = levels.iter().enumerate().rev().map(move |(level, line)| {
+            let from = if level == usize::from(priority) { first } else { 0 };
+            (Some(level as u8), line.range((from, 0)..))
+        });
+        any.into_iter().chain(levels)
+    }
+
     /// Bytes on the heap, about, without those of `any`. O(number of priorities).
     pub(super) fn level_bytes(&self) -> usize {
         self.levels.as_ref().map_or(0, |levels| {

@@ -219,6 +219,24 @@ impl Places {
             .map(|(_, key, record)| (key, record))
     }
 
+    /// The same, behind a message that has, or had, this priority and this place.
+    pub(super) fn in_line_behind(&self, bits: Bits, priority: u8, key: u64) -> impl Iterator<Item = (u64, &Record)> {
+        let first = self.tree.range(..=key).next_back().map_or(0, |(&first, _)| first);
+        self.lines[bits as usize]
+            .from(priority, first)
+            .flat_map(move |(level, line)| {
+                line.flat_map(move |&(_, number)| {
+                    let chunk = self.chunks.get(number);
+                    let set = chunk.bits[bits as usize];
+                    chunk.live(0).filter(move |(slot, own, record)| {
+                        let is_behind = level.is_some_and(|level| level < priority) || *own > key;
+                        is_behind && set >> slot & 1 == 1 && level.is_none_or(|level| record.priority == level)
+                    })
+                })
+            })
+            .map(|(_, key, record)| (key, record))
+    }
+
     /// All messages from a place on.
     pub(super) fn from(&self, key: u64) -> impl Iterator<Item = (u64, &Record)> {
         let from = self.tree.range(..=key).next_back().map_or(key, |(&first, _)| first);

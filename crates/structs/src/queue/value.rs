@@ -340,6 +340,17 @@ impl Queue {
         self.places.in_line(Bits::Ready).map(|(key, record)| record.own_id().unwrap_or(MessageId::from_u64(key)))
     }
 
+    /// Ready messages in the same order with their priorities and places ([`Message::key`]): those behind one that has, or had, this
+    /// priority and this place; all of them, if none is given. O(log n) to the first one.
+    pub fn ready_behind(&self, one: Option<(u8, u64)>) -> impl Iterator<Item = (MessageId, u8, MessageId)> + '_ {
+        let (priority, key) = one.unwrap_or((u8::MAX, 0));
+        let those = self.places.in_line_behind(Bits::Ready, priority, key);
+        those.map(|(key, record)| {
+            let place = MessageId::from_u64(key);
+            (record.own_id().unwrap_or(place), record.priority, place)
+        })
+    }
+
     /// How many messages of each priority are ready, the highest first; priorities without any are left out.
     pub fn ready_by_priority(&self) -> impl Iterator<Item = (u8, u64)> + '_ {
         let of_one = if self.max_priority() == 0 { self.counts[State::Ready as usize] } else { 0 };

@@ -1,6 +1,7 @@
 //! Messages as replies and as frames.
 
 use super::put_name;
+use crate::broker::Published;
 use crate::command::reply::Reply;
 use weir_structs::number::format_u64;
 use weir_structs::queue::{Message, Wait};
@@ -100,6 +101,18 @@ fn put_fields(reply: &mut Reply<'_>, message: &Message<'_>) {
 /// A number that fits into an integer of the protocol, or the highest that does.
 pub(super) fn put_ms(reply: &mut Reply<'_>, number: u64) {
     reply.int(i64::try_from(number).unwrap_or(i64::MAX));
+}
+
+/// What became of a publication.
+pub(in crate::server) fn put_published(reply: &mut Reply<'_>, published: &Published, with_ids: bool) {
+    if !with_ids {
+        return reply.count(published.queues.len() + published.others);
+    }
+    reply.map(published.queues.len());
+    for (queue, id) in &published.queues {
+        reply.bulk(queue);
+        reply.bulk(&id.text());
+    }
 }
 
 /// The same, or nothing.

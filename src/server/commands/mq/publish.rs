@@ -1,12 +1,13 @@
 //! Publishing: MQ.PUB, MQ.PUSH, MQ.MPUB, and the second phase of what is published in two, MQ.COMMIT and MQ.ABORT.
 
+use super::message::put_published;
 use super::options::{Confirm, PubOptions, RKEY_BYTES_MAX, number, rkey};
 use super::{ground, not_others};
-use crate::broker::{Publication, Published, Refusal, message_id};
+use crate::broker::{Publication, Published, Refusal, Waits, message_id};
 use crate::command::blocking::{Awaited, Block, TimeoutReply};
 use crate::command::error::Error;
-use crate::command::reply::Reply;
 use crate::server::ServerCx;
+use crate::server::client::ClientFlags;
 
 /// One command publishes at most so many messages.
 const MESSAGES_MAX: usize = 100_000;
@@ -34,6 +35,8 @@ enum Outcome {
     Published(Published),
     /// It waits until there is room in this queue.
     Waits(Box<[u8]>),
+    /// It goes to very many queues: what comes of it is told later.
+    Later,
 }
 
 /// Publishes, and says what the publisher is to hear of it.
@@ -48,8 +51,22 @@ fn publish(cx: &mut ServerCx<'_>, publication: &Publication<'_>, options: &PubOp
         Some(Confirm::Replicas(1.., _)) => return Err(Error::MQ_NO_REPLICAS),
         None | Some(Confirm::Replicas(0, _)) => {}
     }
+    let client = cx.client();
+    // Who has waited for room has done so in one step, and goes on so.
+    let may_wait = !client.flags.contains(ClientFlags::BLOCKED);
+    let waits = Waits {
+        client: Some(client.id.0),
+        with_ids: options.with_ids,
+        mandatory: options.mandatory,
+        on_disk: options.confirm == Some(Confirm::Fsync),
+    };
+    let may_wait = may_wait && cx.server.effects.may_block;
     let (broker, mut ground) = ground(cx);
-    let published = broker.publish(&mut ground, publication)?;
+    let published = match may_wait {
+        true => broker.publish_in_slices(&mut ground, publication, waits)?,
+        false => Some(broker.publish(&mut ground, publication)?),
+    };
+    let Some(published) = published else { return Ok(Outcome::Later) };
     if let Some(refusal) = &published.refused {
         if let Refusal::Wait(queue) = refusal
             && cx.server.effects.may_block
@@ -65,22 +82,16 @@ fn publish(cx: &mut ServerCx<'_>, publication: &Publication<'_>, options: &PubOp
     Ok(Outcome::Published(published))
 }
 
+/// The reply comes later.
+pub(super) fn wait_for_reply(cx: &mut ServerCx<'_>) {
+    cx.server.effects.block = Some(Box::new(Block::without_keys(Awaited::Reply, None, TimeoutReply::Null)));
+}
+
 fn wait_for_room(cx: &mut ServerCx<'_>, queue: Box<[u8]>) {
     cx.server.effects.feed_nothing();
     let mut block = Block::without_keys(Awaited::Room, None, TimeoutReply::Null);
     block.others = vec![queue];
     cx.server.effects.block = Some(Box::new(block));
-}
-
-fn put_published(reply: &mut Reply<'_>, published: &Published, with_ids: bool) {
-    if !with_ids {
-        return reply.count(published.queues.len() + published.others);
-    }
-    reply.map(published.queues.len());
-    for (queue, id) in &published.queues {
-        reply.bulk(queue);
-        reply.bulk(&id.text());
-    }
 }
 
 pub(super) fn pub_command(cx: &mut ServerCx<'_>) -> Result<(), Error> {
@@ -91,6 +102,7 @@ pub(super) fn pub_command(cx: &mut ServerCx<'_>) -> Result<(), Error> {
     match publish(cx, &publication(exchange, key, body, &options), &options)? {
         Outcome::Published(published) => put_published(&mut cx.reply, &published, options.with_ids),
         Outcome::Waits(queue) => wait_for_room(cx, queue),
+        Outcome::Later => wait_for_reply(cx),
     }
     Ok(())
 }
@@ -110,6 +122,7 @@ pub(super) fn push_command(cx: &mut ServerCx<'_>) -> Result<(), Error> {
             None => return Err(Error::mq_no_queue(queue)),
         },
         Outcome::Waits(queue) => wait_for_room(cx, queue),
+        Outcome::Later => wait_for_reply(cx),
     }
     Ok(())
 }
@@ -157,6 +170,7 @@ pub(super) fn mpub_command(cx: &mut ServerCx<'_>) -> Result<(), Error> {
         match publish(cx, &publication(exchange, key, body, options), options) {
             Ok(Outcome::Published(published)) => put_published(&mut cx.reply, &published, options.with_ids),
             Ok(Outcome::Waits(queue)) => cx.reply.error(&Refusal::Full(queue).error()),
+            Ok(Outcome::Later) => unreachable!("nobody waits in the middle of a command"),
             Err(error) => cx.reply.error(&error),
         }
     }

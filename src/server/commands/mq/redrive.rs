@@ -1,10 +1,11 @@
 //! MQ.REDRIVE: dead letters go back to where they came from, or elsewhere.
 
 use super::options::number;
+use super::publish::wait_for_reply;
 use super::{ground, not_others};
 use crate::command::error::Error;
 use crate::server::ServerCx;
-use weir_resp::Batch;
+use crate::server::client::ClientFlags;
 use weir_structs::queue::DeathReason;
 
 pub(super) fn redrive_command(cx: &mut ServerCx<'_>) -> Result<(), Error> {
@@ -34,16 +35,22 @@ pub(super) fn redrive_command(cx: &mut ServerCx<'_>) -> Result<(), Error> {
             return Err(Error::mq_no_queue(to));
         }
     }
+    let client = cx.client();
+    let (number, may_wait) = (client.id.0, !client.flags.contains(ClientFlags::BLOCKED));
+    if may_wait && cx.server.effects.may_block {
+        // Where they go is not among the arguments: whether it may be is asked when that is known.
+        let (broker, ground) = ground(cx);
+        if broker.redrive_in_slices(&ground, name, to, count, reason, (number, true))? {
+            cx.server.effects.feed_nothing();
+            wait_for_reply(cx);
+            return Ok(());
+        }
+    }
     if to.is_none() {
-        // Where they go is not among the arguments: as if it were.
         let (broker, ground) = ground(cx);
         let (origins, db) = (broker.origins(&ground, name, count, reason)?, ground.db);
         for origin in origins {
-            let mut batch = Batch::new();
-            let words: [&[u8]; 4] = [b"MQ.REDRIVE", name, b"TO", &origin];
-            if batch.push_command(words).is_ok() {
-                cx.server.check_call(cx.slot, cx.command, batch.command(0), db)?;
-            }
+            cx.server.check_origin(cx.slot, cx.command, name, &origin, db)?;
         }
     }
     cx.server.effects.feed_nothing();

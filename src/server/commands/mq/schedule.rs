@@ -90,7 +90,7 @@ pub(super) fn resume_command(cx: &mut ServerCx<'_>) -> Result<(), Error> {
 pub(super) fn run_command(cx: &mut ServerCx<'_>) -> Result<(), Error> {
     let name = cx.arg(2);
     let (broker, ground) = ground(cx);
-    broker.run_schedule(ground.store, ground.effects, name).ok_or(Error::MQ_NO_SCHEDULE)??;
+    broker.run_schedule(ground.store, ground.effects, name, false).ok_or(Error::MQ_NO_SCHEDULE)??;
     cx.reply.ok();
     Ok(())
 }

@@ -421,6 +421,12 @@ impl Model {
             Some(at_ms) if at_ms < self.now_ms => Next::Expired(own.id),
             _ => Next::Ready(own.id),
         });
+        let (ready, mut behind, mut walked) = (self.ready(), None, Vec::new());
+        while let Some((id, priority, key)) = self.queue.ready_behind(behind).next() {
+            walked.push(id);
+            behind = Some((priority, key.to_u64()));
+        }
+        assert_eq!(walked, ready);
         assert_eq!(self.queue.next(self.now_ms), expected);
         let due = self.messages.iter().filter_map(|own| Some((Self::due(own)?, own.key))).min();
         let due =
