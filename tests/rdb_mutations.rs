@@ -10,7 +10,7 @@ mod files;
 mod in_process;
 
 use files::sum_up;
-use in_process::{InProcess, append_command, facts};
+use in_process::{InProcess, append_command, facts, now_us};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::env;
 use std::fs;
@@ -20,6 +20,7 @@ use std::process;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
+use weir::server::Server;
 
 /// Files that are spoilt unless the environment says otherwise.
 const MUTATIONS: u64 = 1_500;
@@ -31,6 +32,8 @@ const BYTES_A_BYTE: usize = 300;
 const PATIENCE: Duration = Duration::from_secs(120);
 /// What has been accepted is written and read again one time in so many.
 const AGAIN_EVERY: u64 = 8;
+/// Turns of the loop that what is due in one file may take.
+const TURNS_MAX: usize = 1_000_000;
 
 struct Peak;
 
@@ -112,7 +115,23 @@ impl World {
     fn reads(&mut self) -> bool {
         let reply = self.call(&["DEBUG", "RELOAD", "NOSAVE"]);
         assert!(reply.starts_with("+OK") || reply.starts_with("-ERR Error trying to load"), "{reply}");
+        self.settle();
         reply.starts_with('+')
+    }
+
+    /// Does what is due at once: what messages and leases say of times that have passed takes turns, and how many depends on how
+    /// fast these are.
+    fn settle(&mut self) {
+        let now_ms = u64::try_from(now_us() / 1000).expect("it is after 1970");
+        for _ in 0..TURNS_MAX {
+            self.host.turn();
+            let Server { broker, registry, .. } = &self.host.server;
+            let due_ms = [broker.next_alarm_ms(), registry.next_alarm_ms()].into_iter().flatten().min();
+            if !broker.has_news_of_policies() && !broker.has_due() && due_ms.is_none_or(|due_ms| due_ms > now_ms) {
+                return;
+            }
+        }
+        panic!("what is due has no end");
     }
 
     fn digest(&mut self) -> String {

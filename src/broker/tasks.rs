@@ -64,6 +64,9 @@ pub enum End {
     Asks(Redriving),
 }
 
+/// Producer, and what the message is to it.
+type Idmp = (Box<[u8]>, Box<[u8]>);
+
 /// A message on its way into many queues.
 #[derive(Debug)]
 struct Spread {
@@ -74,7 +77,7 @@ struct Spread {
     priority: u8,
     ttl_ms: Option<u64>,
     when: When,
-    idmp: Option<(Box<[u8]>, Box<[u8]>)>,
+    idmp: Option<Idmp>,
     /// Queues with higher numbers were made later.
     newest: u64,
     published: Published,
