@@ -65,7 +65,7 @@ impl Model {
         }
         let grows = rng.below(self.messages.len() + aim + 1) < aim;
         let some = (!self.messages.is_empty()).then(|| rng.below(self.messages.len()));
-        self.file.set_near(rng.below(2) == 0);
+        self.file.set_near(rng.below(8) > 0);
         match rng.below(22) {
             0..=7 if grows => self.add(rng),
             0..=3 => self.remove(rng, some),
@@ -95,7 +95,7 @@ impl Model {
     fn add(&mut self, rng: &mut Rng) {
         let group = [b"a", b"b", b"c"][rng.below(3)];
         let parcel = parcel(
-            rng.below(40) + if rng.below(2) == 0 { MOVED_BODY_BYTES_MIN } else { 0 },
+            rng.below(40) + if rng.below(6) == 0 { MOVED_BODY_BYTES_MIN } else { 0 },
             (rng.below(4) > 0).then_some(&group[..]),
             (rng.below(3) > 0).then_some(&[b"v", b"w"][rng.below(2)][..]),
         );
@@ -361,9 +361,9 @@ impl Model {
         }
         let ToMove { messages, more, .. } = found;
         assert!(before.bytes - before.away_bytes > keep || (messages.is_empty() && !more));
-        assert!(messages.is_sorted_by_key(|(id, _)| self.find(*id).key));
+        assert!(messages.is_sorted_by_key(|(id, _)| self.queue.message(*id).unwrap().key));
         for (id, parcel) in messages {
-            assert!(self.find(id).state != State::Unacked && !parcel.is_away());
+            assert!(self.queue.message(id).unwrap().state != State::Unacked && !parcel.is_away());
             let away = self.file.take(&parcel);
             assert!(!self.queue.exchange_parcel(id, &away, parcel.clone()));
             assert!(self.queue.exchange_parcel(id, &parcel, away));
