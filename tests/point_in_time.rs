@@ -13,7 +13,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
-use weir::disk::{DataFile, Disk, FileLock, RealDisk};
+use weir::disk::{DataFile, Disk, FileLock, InPlaceFile, RealDisk};
 use weir::server::Facts;
 
 const DATABASES: usize = 3;
@@ -326,6 +326,14 @@ impl Disk for SlowDisk {
 
     fn lock(&self, path: &Path) -> io::Result<Option<Box<dyn FileLock>>> {
         self.disk.lock(path)
+    }
+
+    fn in_place(&self, path: &Path, bytes: u64) -> io::Result<Box<dyn InPlaceFile>> {
+        self.disk.in_place(path, bytes)
+    }
+
+    fn boot(&self) -> u128 {
+        self.disk.boot()
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Given a manifest, it goes through all the files that this names; only the last of them may be cut off, for what stands
 //! in the others is the ground of what follows. With `--fix` the end that is not whole is cut off, when somebody agrees; with
-//! `--truncate-to-timestamp` everything from the first timestamp behind that moment on.
+//! `--truncate-to-timestamp` everything from the first timestamp behind that moment on, and the journal of the last file goes.
 
 use super::rdb;
 use crate::disk::{Disk, RealDisk};
@@ -91,8 +91,28 @@ fn check(options: &Options, now_ms: i64) -> Result<(), Refused> {
         let outcome = check_file(&file, options, is_last, now_ms)?;
         outcome.tell(kind, &name(&file), options);
     }
+    look_at_journal(path, options)?;
     println!("All AOF files and manifest are valid");
     Ok(())
+}
+
+/// What is in the journal and not in the files is put back by the next start, unless it was cut off on purpose.
+fn look_at_journal(manifest: &Path, options: &Options) -> Result<(), Refused> {
+    let path = manifest.with_extension("journal");
+    if !path.exists() {
+        return Ok(());
+    }
+    if options.until_s.is_none() {
+        println!(
+            "There is a journal {}: what the last file lacks is put back from it by the next start",
+            path.display()
+        );
+        return Ok(());
+    }
+    fs::remove_file(&path).map_err(|error| {
+        println!("Cannot remove the journal {}, which the next start would use: {error}", path.display());
+        Refused
+    })
 }
 
 fn read_manifest(path: &Path) -> Result<Manifest, Refused> {

@@ -259,6 +259,7 @@ fields! {
     auto_aof_rewrite_percentage: u32 = "auto-aof-rewrite-percentage",
     /// Bytes.
     auto_aof_rewrite_min_size: u64 = "auto-aof-rewrite-min-size",
+    aof_journal_size: u64 = "aof-journal-size",
     aof_load_truncated: bool = "aof-load-truncated",
     aof_use_rdb_preamble: bool = "aof-use-rdb-preamble",
     aof_timestamp_enabled: bool = "aof-timestamp-enabled",

@@ -4,7 +4,7 @@
 //! call from a chosen one on; what is there afterwards is at least what was forced, and at most what was written
 //! ([`Survives`]). Calls are numbered, so that a test can have a crash before each of them.
 
-use super::{DataFile, Disk, FileLock};
+use super::{DataFile, Disk, FileLock, InPlaceFile};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ffi::OsString;
 use std::io::{self, Cursor, Read, Write};
@@ -38,6 +38,10 @@ pub enum Call {
     List,
     /// `Disk::sync_folder`.
     SyncFolder,
+    /// `Disk::in_place`.
+    InPlace,
+    /// `InPlaceFile::write_at`.
+    WriteAt,
 }
 
 /// What becomes of a call.
@@ -97,6 +101,7 @@ struct State {
     room: Option<usize>,
     write_max: Option<usize>,
     syncs: u64,
+    boot: u128,
 }
 
 impl State {
@@ -193,6 +198,16 @@ impl FaultyDisk {
         self.state().read_only = read_only;
     }
 
+    /// Files are as they were last forced to disk: the system has given up what it could not write.
+    pub fn drop_unforced(&self) {
+        self.state().contents.values_mut().for_each(|contents| contents.now.clone_from(&contents.forced));
+    }
+
+    /// The machine was switched off and on, and nothing of what it had written was lost.
+    pub fn boot_anew(&self) {
+        self.state().boot += 1;
+    }
+
     /// What programs see in a file.
     pub fn contents(&self, path: impl AsRef<Path>) -> Option<Vec<u8>> {
         let state = self.state();
@@ -235,6 +250,7 @@ impl FaultyDisk {
             next_file,
             now: names.clone(),
             forced: names,
+            boot: state.boot + u128::from(survives != Survives::Everything),
             ..State::default()
         })))
     }
@@ -334,6 +350,21 @@ impl Disk for FaultyDisk {
     fn lock(&self, _path: &Path) -> io::Result<Option<Box<dyn FileLock>>> {
         Ok(Some(Box::new(NoLock)))
     }
+
+    fn in_place(&self, path: &Path, bytes: u64) -> io::Result<Box<dyn InPlaceFile>> {
+        let mut state = self.state();
+        state.call(Call::InPlace)?;
+        state.in_known_folder(path)?;
+        let file = state.new_file(path);
+        let zeros = vec![0; usize::try_from(bytes).map_err(|_| io::ErrorKind::InvalidInput)?];
+        state.contents.insert(file, Contents { now: zeros.clone(), forced: zeros });
+        state.forced.files.insert(path.to_owned(), file);
+        Ok(Box::new(FaultyFile { disk: self.clone(), file }))
+    }
+
+    fn boot(&self) -> u128 {
+        self.state().boot + 1
+    }
 }
 
 /// There is one program only.
@@ -383,6 +414,31 @@ impl Write for FaultyFile {
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+impl InPlaceFile for FaultyFile {
+    fn write_at(&mut self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        let mut state = self.disk.state();
+        let is_on = state.crash_at.is_none_or(|at| state.calls <= at);
+        let called = state.call(Call::WriteAt);
+        // One that fails, or that the machine is switched off in, has written some of it.
+        let parts = match called {
+            Ok(()) => 0..bytes.len(),
+            Err(_) if is_on => bytes.len() / 3..bytes.len() / 2,
+            Err(_) => 0..0,
+        };
+        let contents = state.contents.entry(self.file).or_default();
+        let at = usize::try_from(offset).unwrap_or(usize::MAX);
+        for place in [&mut contents.now, &mut contents.forced] {
+            let Some(place) = place.get_mut(at..at + bytes.len()) else {
+                return Err(io::ErrorKind::InvalidInput.into());
+            };
+            if let (Some(place), Some(bytes)) = (place.get_mut(parts.clone()), bytes.get(parts.clone())) {
+                place.copy_from_slice(bytes);
+            }
+        }
+        called
     }
 }
 

@@ -46,6 +46,19 @@ pub trait Disk: fmt::Debug + Send + Sync {
     /// Holds a file, which is made if it is not there, for as long as what is returned is kept, or until the process has
     /// ended in whatever way. `None` if somebody else holds it.
     fn lock(&self, path: &Path) -> io::Result<Option<Box<dyn FileLock>>>;
+    /// A new file of so many zero bytes, all of which are on disk, and so is its name. One that is there already under this
+    /// name is removed first.
+    fn in_place(&self, path: &Path, bytes: u64) -> io::Result<Box<dyn InPlaceFile>>;
+    /// Which run of the machine this is: what was written in the same one is there, forced to disk or not. 0 if it is not
+    /// known.
+    fn boot(&self) -> u128;
+}
+
+/// A file whose length stays as it is.
+pub trait InPlaceFile: fmt::Debug + Send {
+    /// Writes all of `bytes`, which are on disk when this returns. After an error, or where the machine is switched off
+    /// meanwhile, any part of them may be.
+    fn write_at(&mut self, bytes: &[u8], offset: u64) -> io::Result<()>;
 }
 
 /// A file is held.

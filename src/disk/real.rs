@@ -1,9 +1,10 @@
 //! The disk that there is.
 
-use super::{DataFile, Disk, FileLock};
+use super::{DataFile, Disk, FileLock, InPlaceFile, folder_of};
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 
 /// The file system of the machine.
@@ -83,6 +84,50 @@ impl Disk for RealDisk {
             }
             Err(TryLockError::Error(error)) => Err(error),
         }
+    }
+
+    fn in_place(&self, path: &Path, bytes: u64) -> io::Result<Box<dyn InPlaceFile>> {
+        match fs::remove_file(path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let file = OpenOptions::new().write(true).create_new(true).custom_flags(libc::O_DSYNC).open(path)?;
+        let mut file = InPlace(file);
+        // Written, and not only reserved: what is written first to reserved places changes what the file system knows of them.
+        let zeros = vec![0; ZEROS_BYTES];
+        let filled = (|| {
+            let mut at = 0;
+            while at < bytes {
+                let len = (bytes - at).min(ZEROS_BYTES as u64);
+                file.write_at(zeros.get(..len as usize).unwrap_or_default(), at)?;
+                at += len;
+            }
+            file.0.sync_all()?;
+            self.sync_folder(folder_of(path))
+        })();
+        if filled.is_err() {
+            // The first error is the one to tell; a leftover is only litter.
+            let _ = fs::remove_file(path);
+        }
+        filled.map(|()| Box::new(file) as Box<dyn InPlaceFile>)
+    }
+
+    fn boot(&self) -> u128 {
+        let told = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+        u128::from_str_radix(&told.trim().replace('-', ""), 16).unwrap_or(0)
+    }
+}
+
+/// Zeros that are written at once.
+const ZEROS_BYTES: usize = 1024 * 1024;
+
+/// Every write of it waits for the disk.
+#[derive(Debug)]
+struct InPlace(File);
+
+impl InPlaceFile for InPlace {
+    fn write_at(&mut self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        self.0.write_all_at(bytes, offset)
     }
 }
 

@@ -32,6 +32,8 @@ use std::time::Duration;
 const FAILURES_BEFORE_LIMIT: u32 = 3;
 /// It is put off by one minute, then by twice as long each time, up to so many minutes.
 const LIMIT_MINUTES_MAX: i64 = 60;
+/// Smallest journal that is of use: half of it takes what is forced to disk at once.
+const JOURNAL_BYTES_MIN: u64 = 4 * 1024 * 1024;
 /// How often, in ms, the log is told of errors that go on.
 const TELL_EVERY_MS: i64 = 30_000;
 /// After a first rewrite that failed, the next begins after so many seconds.
@@ -132,6 +134,7 @@ pub(super) struct AofFigures {
     pub(super) base_bytes: u64,
     pub(super) buffer_bytes: usize,
     pub(super) is_syncing: bool,
+    pub(super) is_journaling: bool,
     pub(super) delayed: u64,
 }
 
@@ -531,6 +534,9 @@ impl Server {
         let Some(file) = file else { return Ok(path) };
         let was = if self.append_only.state == State::On { self.append_only.log.len() } else { 0 };
         self.append_only.log.switch(file, 0).map_err(|error| error.to_string())?;
+        if self.append_only.state == State::On {
+            self.use_journal();
+        }
         self.append_only.other_bytes += was;
         self.append_only.stamped_s = 0;
         self.want_feed(true);
@@ -598,7 +604,11 @@ impl Server {
         self.append_only.last_ok = true;
         self.append_only.rewrites += 1;
         match self.append_only.state {
-            State::Begins => self.append_only.state = State::On,
+            State::Begins => {
+                self.append_only.state = State::On;
+                // Not before: the increment had another name.
+                self.use_journal();
+            }
             State::On => {}
             State::Off => {
                 if let Some(folder) = &mut self.append_only.folder {
@@ -788,7 +798,16 @@ impl Server {
         folder.read_manifest()?;
         folder.upgrade()?;
         folder.remove_leftovers();
-        Ok(())
+        folder.restore()
+    }
+
+    /// Where every reply waits for the disk, the last increment has a journal, unless that is switched off.
+    fn use_journal(&mut self) {
+        let bytes = self.config.aof_journal_size;
+        let folder = self.append_only.folder.as_ref().filter(|_| bytes > 0);
+        if let Some(place) = folder.and_then(|folder| folder.journal(bytes.max(JOURNAL_BYTES_MIN))) {
+            self.append_only.log.use_journal(place);
+        }
     }
 
     /// What is to be read of the append-only file; `None` if there is none.
@@ -829,6 +848,7 @@ impl Server {
         self.append_only.base_bytes = sizes.first().filter(|_| base).map_or(0, |(_, bytes)| *bytes);
         self.append_only.other_bytes = total.saturating_sub(len);
         self.append_only.log.switch(file, len).map_err(|error| error.to_string())?;
+        self.use_journal();
         self.want_feed(true);
         self.begin_feed_anew();
         self.remove_old_append_only_files();
@@ -898,6 +918,7 @@ impl Server {
             base_bytes: append_only.base_bytes,
             buffer_bytes: append_only.log.unwritten_bytes(),
             is_syncing: append_only.log.is_syncing(),
+            is_journaling: append_only.log.is_journaling(),
             delayed: append_only.log.delayed(),
         }
     }

@@ -199,7 +199,10 @@ fn everything_is_there_again_after_a_kill_rewritten_or_not_in_either_form() {
         weir.wire().is("GET after", "$1 1");
         weir.wire().is("DEL after", ":1");
         assert_eq!(look(&weir), before, "read again, preamble {preamble}");
-        let left: Vec<_> = fs::read_dir(aof_folder(weir.dir())).expect("the folder").collect();
+        let names =
+            fs::read_dir(aof_folder(weir.dir())).expect("the folder").map(|entry| entry.expect("a name").file_name());
+        // The journal comes when it is made.
+        let left: Vec<_> = names.filter(|name| !name.to_string_lossy().ends_with(".journal")).collect();
         assert_eq!(left.len(), 4, "base, increment, manifest, lock: {left:?}");
     }
 }

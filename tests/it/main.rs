@@ -8,6 +8,7 @@
 //! for what it wants to see, until a deadline ([`weir::eventually`]).
 
 mod acl;
+mod aof_journal;
 mod append_only;
 mod broker;
 mod broker_bodies;

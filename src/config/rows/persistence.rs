@@ -5,6 +5,8 @@ use super::super::directive::{Apply, Directive, INT_MAX, LONG_MAX, choice, flag,
 use super::super::special;
 use super::super::values::{AppendFsync, RdbDialect, RdbVersionCheck};
 
+/// What `persist` makes of it at most.
+const JOURNAL_BYTES_MAX: i128 = 1024 * 1024 * 1024;
 const INT_MIN: i128 = i32::MIN as i128;
 const FILES: &str = "only whole snapshots are written, by the server itself";
 
@@ -60,6 +62,12 @@ pub(super) static ROWS: &[Directive] = &[
         .doc("Growth in percent since the last rewrite that starts the next; 0 starts none."),
     row("auto-aof-rewrite-min-size", memory!(auto_aof_rewrite_min_size, 0, LONG_MAX), "64mb")
         .doc("Size below which no rewrite starts by itself."),
+    row("aof-journal-size", memory!(aof_journal_size, 0, JOURNAL_BYTES_MAX), "16mb")
+        .immutable()
+        .doc(
+            "Bytes of the file that stands in for the end of the append-only file with `appendfsync always`, which is quicker \
+             on most disks; at least 4mb, and 0 for none.",
+        ),
     row("aof-load-truncated", flag!(aof_load_truncated), "yes")
         .doc("Starts in spite of an append-only file whose end is missing."),
     row("aof-use-rdb-preamble", flag!(aof_use_rdb_preamble), "yes")

@@ -8,6 +8,8 @@
 //!   rewrite is done: base renamed, folder forced ──► manifest: new base, history ──► manifest without history ──► files removed
 //! ```
 
+use super::journal;
+use super::log::JournalPlace;
 use super::manifest::{MANIFEST_BYTES, Manifest, ManifestError, Part};
 use crate::disk::{DataFile, Disk, FileLock, replace_file};
 use std::fmt;
@@ -299,6 +301,40 @@ impl AofFolder {
             // Only litter.
             let _ = self.disk.remove(&self.folder.join(name));
         }
+    }
+
+    /// Puts back what the increments lack after the machine was switched off, from their journal. Only for who has the lock.
+    ///
+    /// # Errors
+    /// Those of the file system.
+    pub fn restore(&self) -> Result<(), FolderError> {
+        let path = self.journal_path();
+        let names: Vec<&[u8]> = self.manifest.increments.iter().map(|part| part.name.as_slice()).collect();
+        let restored = self.io(&path, |disk| journal::restore(disk, &path, &self.folder, &names))?;
+        if restored.bytes > 0 {
+            tracing::warn!(
+                "{} bytes at the end of the append-only file were put back from its journal",
+                restored.bytes
+            );
+        }
+        if restored.changed {
+            tracing::warn!(
+                "the append-only file was changed after its journal {} was written: nothing more is put back",
+                path.display()
+            );
+        }
+        Ok(())
+    }
+
+    /// Where the journal of the last increment is.
+    pub fn journal_path(&self) -> PathBuf {
+        self.folder.join(format!("{}.journal", self.file_name))
+    }
+
+    /// A journal of so many bytes for the last increment.
+    pub fn journal(&self, bytes: u64) -> Option<JournalPlace> {
+        let name = self.manifest.increments.last()?.name.clone();
+        Some(JournalPlace { disk: Arc::clone(&self.disk), path: self.journal_path(), bytes, name })
     }
 
     /// Where the next base is to be written, before [`AofFolder::put_base`].

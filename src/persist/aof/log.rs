@@ -13,18 +13,24 @@
 //! time. Where clients wait for each of them, the next one begins when about as much has come as the last two rounds had
 //! together, when the loop has nothing else to do ([`Log::hurry`]), or when as much time has gone by as one takes: those who
 //! were just answered come again at once, and one fdatasync for all of them is twice as good as one for the quicker and one
-//! for the slower. What was not written whole is cut off again, so that the file ends behind whole commands; the rest stays
+//! for the slower. Unless the disk is quicker than they come: then it works for one half while the other is on its way. What was not written whole is cut off again, so that the file ends behind whole commands; the rest stays
 //! in the buffer until the disk takes it.
 //!
-//! What must stay true: `synced <= written <= accepted`, and whatever lies below `synced` is on disk.
+//! Such rounds go to a [`Journal`] beside the file instead of forcing the file itself to disk, once there is one; the file is
+//! forced there behind them, about once a second.
+//!
+//! What must stay true: `synced <= written <= accepted`, and whatever lies below `synced` is on disk, in the file or in the
+//! journal.
 
-use crate::disk::DataFile;
+use super::journal::{Journal, Room};
+use crate::disk::{DataFile, Disk, folder_of};
 use std::collections::VecDeque;
 use std::fmt;
 use std::io;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 /// With so many bytes in the buffer a write is no longer put off because the disk is busy: the loop waits for it.
@@ -35,8 +41,12 @@ const BEHIND_MS_MAX: i64 = 2_000;
 const SYNC_EVERY_MS: i64 = 1_000;
 /// A round waits for others to come along as long as the last one has taken, and no longer than this.
 const GATHER_MAX: Duration = Duration::from_millis(4);
+/// Where waiting does not pay, every so manieth round does, to see whether that is still so.
+const ROUNDS_UNTIL_LOOK: u32 = 32;
 /// The thread is given bytes to write as long as no more than these wait.
 const PENDING_BYTES_MAX: usize = 1024 * 1024;
+/// What is only in the journal is forced to disk in the file as well after so long.
+const SETTLE_AFTER: Duration = Duration::from_secs(1);
 /// Memory that an empty buffer keeps.
 const BUFFER_KEEP_BYTES: usize = 1024 * 1024;
 
@@ -62,6 +72,19 @@ pub enum Written {
     PutOff,
     /// The system takes no more; what it took of a part was cut off again.
     Failed(io::Error),
+}
+
+/// A file beside the one that is appended to, for rounds that everybody waits for.
+#[derive(Clone, Debug)]
+pub struct JournalPlace {
+    /// Where it is.
+    pub disk: Arc<dyn Disk>,
+    /// Its path. Whatever is there is replaced.
+    pub path: PathBuf,
+    /// Its size in bytes.
+    pub bytes: u64,
+    /// What the file that is appended to is called in it.
+    pub name: Vec<u8>,
 }
 
 /// Called by the thread when more is on disk than before, if somebody waits for that, or when that has failed.
@@ -125,6 +148,19 @@ impl Log {
         self.file = Some(file);
         self.len = len;
         Ok(())
+    }
+
+    /// Rounds that everybody waits for go to this journal from now on, as soon as it is made, which a thread does; the file is
+    /// to be one that is found again under its name.
+    pub fn use_journal(&mut self, place: JournalPlace) {
+        if let Some(last) = self.syncer.shared.state().files.back_mut() {
+            last.journal = Some(Arc::new(place));
+        }
+    }
+
+    /// Whether the last round has gone to a journal.
+    pub fn is_journaling(&self) -> bool {
+        self.syncer.shared.journaling.load(Ordering::SeqCst)
     }
 
     /// There is no file any more. What was written is forced to disk by the thread; what was not is forgotten.
@@ -256,7 +292,7 @@ impl Log {
         }
     }
 
-    /// Writes and forces everything to disk before it returns.
+    /// Writes and forces everything to disk, in the file itself, before it returns. There is no journal then.
     ///
     /// # Errors
     /// What failed.
@@ -265,6 +301,7 @@ impl Log {
             return Ok(());
         }
         self.write_out([&[], &[]])?;
+        self.syncer.shared.state().ends_journal = true;
         self.syncer.request(self.written, false);
         self.syncer.wait(self.written)
     }
@@ -371,7 +408,7 @@ fn write_to<'b>(file: &mut dyn DataFile, len: u64, bytes: &'b [u8]) -> (&'b [u8]
 /// The thread that forces files to disk.
 struct Syncer {
     shared: Arc<Shared>,
-    thread: Option<thread::JoinHandle<()>>,
+    thread: Option<JoinHandle<()>>,
 }
 
 struct Shared {
@@ -384,6 +421,8 @@ struct Shared {
     awaited: AtomicBool,
     /// A round waits for others to come along.
     gathering: AtomicBool,
+    /// The last round has gone to a journal.
+    journaling: AtomicBool,
     wake: Wake,
 }
 
@@ -393,12 +432,16 @@ struct State {
     files: VecDeque<Unsynced>,
     error: Option<io::Error>,
     ends: bool,
+    /// Everything is to be on disk in the files, and the journal is to go.
+    ends_journal: bool,
     /// The thread does nothing until it is notified.
     rests: bool,
     /// More is likely to come at once.
     gathers: bool,
     /// The next round is not to wait for it any longer.
     hurries: bool,
+    /// Nor is any round, for so many threads do nothing else than wait for the disk.
+    blocked: u32,
     /// Since when there is something for the next round.
     since: Option<Instant>,
     /// Bytes that the last round forced to disk, and that had come for the next one when it ended.
@@ -406,6 +449,13 @@ struct State {
     next_bytes: u64,
     /// How long it took.
     last_took: Duration,
+    /// When it ended.
+    last_end: Option<Instant>,
+    /// The next round has waited for more.
+    gathered: bool,
+    /// Waiting has not paid when that was last looked at.
+    alone: bool,
+    rounds: u32,
 }
 
 impl State {
@@ -418,16 +468,32 @@ impl State {
         self.files.iter_mut().find(|other| Arc::ptr_eq(&other.file, file))
     }
 
-    /// Whether to wait for more before the next round.
+    /// Whether more bytes a second come to the disk if a round waits as long as this one did, from the end of the last one on.
+    fn has_paid(&self, waited: Duration) -> bool {
+        let took = self.last_took.as_nanos();
+        u128::from(self.waiting_bytes()) * took >= u128::from(self.next_bytes) * (took + waited.as_nanos())
+    }
+
+    /// Whether to wait for more before the next round. Where the disk is quicker than who was answered comes again, it is
+    /// better to have it work for some while others are on their way.
     fn gathers_more(&self) -> bool {
         let waiting_bytes = self.waiting_bytes();
         self.gathers
+            && (!self.alone || self.rounds.is_multiple_of(ROUNDS_UNTIL_LOOK))
             && !self.hurries
+            && self.blocked == 0
             && !self.ends
             && self.files.len() == 1
             && waiting_bytes > 0
             && waiting_bytes < self.last_bytes + self.next_bytes
             && self.since.is_none_or(|since| since.elapsed() < self.last_took.min(GATHER_MAX))
+    }
+}
+
+impl Unsynced {
+    /// Whether there is something to be forced to disk.
+    fn is_due(&self) -> bool {
+        self.done < self.target || self.whole
     }
 }
 
@@ -441,6 +507,11 @@ struct Unsynced {
     /// Up to where it was forced to disk, and is to be.
     done: u64,
     target: u64,
+    journal: Option<Arc<JournalPlace>>,
+    /// Some of what is done is in the journal, and not forced to disk in the file.
+    unsettled: bool,
+    /// The journal is not enough.
+    whole: bool,
     /// The thread is to try; not again by itself when it has failed.
     wanted: bool,
 }
@@ -456,6 +527,7 @@ impl Syncer {
             failed: AtomicBool::new(false),
             awaited: AtomicBool::new(false),
             gathering: AtomicBool::new(false),
+            journaling: AtomicBool::new(false),
             wake,
         };
         Syncer { shared: Arc::new(shared), thread: None }
@@ -477,10 +549,21 @@ impl Syncer {
         }
         for file in &mut state.files {
             file.wanted = true;
+            // What is in the journal for one file makes room for the next.
+            file.whole |= file.unsettled;
         }
-        let file = Arc::new(Mutex::new(file));
-        let (pending, len, writes) = (Vec::new(), 0, false);
-        state.files.push_back(Unsynced { file, pending, len, writes, done: written, target: written, wanted: false });
+        state.files.push_back(Unsynced {
+            file: Arc::new(Mutex::new(file)),
+            pending: Vec::new(),
+            len: 0,
+            writes: false,
+            done: written,
+            target: written,
+            journal: None,
+            unsettled: false,
+            whole: false,
+            wanted: false,
+        });
         self.shared.work.notify_one();
     }
 
@@ -521,7 +604,7 @@ impl Syncer {
     /// What lies below this position is of no interest any more, whether it is on disk or not.
     fn give_up(&self, position: u64) {
         let mut state = self.shared.state();
-        state.files.retain_mut(|file| file.wanted && file.target > file.done);
+        state.files.retain(|file| file.wanted && file.is_due());
         if state.files.is_empty() {
             self.shared.synced.store(position, Ordering::SeqCst);
         }
@@ -536,13 +619,16 @@ impl Syncer {
     }
 
     fn wait(&self, position: u64) -> io::Result<()> {
-        self.hurry();
+        let mut state = self.shared.state();
+        state.blocked += 1;
+        self.shared.go_on(state);
         let waiting = |state: &mut State| {
-            let tries = state.files.iter().any(|file| file.wanted && file.target > file.done);
-            self.synced() < position && (tries || self.is_busy())
+            let tries = state.files.iter().any(|file| file.wanted && file.is_due());
+            (self.synced() < position || state.ends_journal) && (tries || state.ends_journal || self.is_busy())
         };
         let mut state =
             self.shared.progress.wait_while(self.shared.state(), waiting).unwrap_or_else(PoisonError::into_inner);
+        state.blocked -= 1;
         if self.synced() >= position {
             return Ok(());
         }
@@ -588,11 +674,13 @@ impl Shared {
     /// Asks for everything up to `written` to be forced to disk. Wakes the thread only if it has to do something.
     fn request(&self, mut state: MutexGuard<'_, State>, written: u64, gathers: bool) {
         state.gathers = gathers;
+        let whole = state.ends_journal;
         if let Some(last) = state.files.back_mut() {
             last.target = last.target.max(written);
         }
         for file in &mut state.files {
-            file.wanted |= file.target > file.done;
+            file.whole |= whole && file.unsettled;
+            file.wanted |= file.is_due();
         }
         if gathers && state.since.is_none() {
             state.since = Some(Instant::now());
@@ -606,6 +694,7 @@ impl Shared {
             return;
         }
         let gathering = state.gathers_more();
+        state.gathered |= gathering;
         self.gathering.store(gathering, Ordering::SeqCst);
         if !gathering {
             state.rests = false;
@@ -615,40 +704,86 @@ impl Shared {
         }
     }
 
+    /// Waits until there is something to do; or until what is only in the journal shall be on disk in the file too, since
+    /// nothing has come for so long.
+    fn rest<'s>(&'s self, mut state: MutexGuard<'s, State>) -> MutexGuard<'s, State> {
+        state.rests = true;
+        if state.files.iter().any(|file| file.unsettled) {
+            let (guard, waited) = self.work.wait_timeout(state, SETTLE_AFTER).unwrap_or_else(PoisonError::into_inner);
+            state = guard;
+            if waited.timed_out() && state.rests {
+                for file in state.files.iter_mut().filter(|file| file.unsettled) {
+                    (file.whole, file.wanted) = (true, true);
+                }
+            }
+        } else {
+            state = self.work.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        state.rests = false;
+        state
+    }
+
     fn run(&self) {
         let mut spare = Vec::new();
+        let mut keeper = Keeper::new();
         let mut state = self.state();
         loop {
-            while state.files.len() > 1 && state.files.front().is_some_and(|file| file.done >= file.target) {
+            while state.files.len() > 1 && state.files.front().is_some_and(|file| !file.is_due()) {
                 state.files.pop_front();
             }
             let gathers_more = state.gathers_more();
+            state.gathered |= gathers_more;
             self.gathering.store(gathers_more, Ordering::SeqCst);
-            let next = state.files.iter_mut().find(|file| file.done < file.target);
+            let ends_journal = state.ends_journal;
+            let next = state.files.iter_mut().find(|file| file.is_due());
+            let nothing_is_due = next.is_none();
             let Some(next) = next.filter(|next| next.wanted && !gathers_more) else {
                 if state.ends {
                     return;
                 }
-                state.rests = true;
-                state = self.work.wait(state).unwrap_or_else(PoisonError::into_inner);
-                state.rests = false;
+                if ends_journal && !gathers_more {
+                    if nothing_is_due {
+                        drop(state);
+                        keeper.end_journal();
+                        state = self.state();
+                    }
+                    state.ends_journal = false;
+                    self.progress.notify_all();
+                    continue;
+                }
+                state = self.rest(state);
                 continue;
             };
             let (file, target, len) = (Arc::clone(&next.file), next.target, next.len);
             let mut pending = std::mem::replace(&mut next.pending, spare);
             next.writes = !pending.is_empty();
+            // What is in front of it is on disk: so it may be the next record.
+            let follows = next.target - next.done == pending.len() as u64 && !next.whole && !ends_journal;
+            let journal = next.journal.as_ref().filter(|_| follows && !pending.is_empty()).map(Arc::clone);
             self.busy.store(true, Ordering::SeqCst);
             state.last_bytes = state.waiting_bytes();
             (state.hurries, state.since) = (false, None);
-            drop(state);
             let began = Instant::now();
+            if std::mem::take(&mut state.gathered)
+                && let Some(end) = state.last_end
+            {
+                state.alone = !state.has_paid(began.duration_since(end));
+            }
+            state.rounds = state.rounds.wrapping_add(1);
+            drop(state);
             let mut open = file.lock().unwrap_or_else(PoisonError::into_inner);
             let mut result = Ok(());
+            let mut in_journal = false;
             if !pending.is_empty() {
                 let (left, written) = write_to(&mut **open, len, &pending);
                 let taken = pending.len() - left.len();
-                pending.drain(..taken);
                 result = written;
+                if result.is_ok()
+                    && let Some(place) = &journal
+                {
+                    result = keeper.write(place, &mut **open, len, &pending).map(|written| in_journal = written);
+                }
+                pending.drain(..taken);
                 if let Some(next) = self.state().of(&file) {
                     next.writes = false;
                     next.len = len + taken as u64;
@@ -657,7 +792,9 @@ impl Shared {
                 }
                 self.progress.notify_all();
             }
-            result = result.and_then(|()| open.sync_data());
+            if !in_journal {
+                result = result.and_then(|()| keeper.sync(&mut **open));
+            }
             drop(open);
             pending.shrink_to(BUFFER_KEEP_BYTES);
             spare = pending;
@@ -669,13 +806,18 @@ impl Shared {
                     synced.wanted = false;
                 } else {
                     synced.done = target;
+                    synced.unsettled = in_journal;
+                    synced.whole &= in_journal;
                 }
                 synced.wanted &= synced.done < synced.target;
             }
-            state.last_took = began.elapsed();
+            let end = Instant::now();
+            (state.last_took, state.last_end) = (end.duration_since(began), Some(end));
             state.next_bytes = state.waiting_bytes();
             state.error = result.err();
+            state.ends_journal &= !failed;
             self.failed.store(failed, Ordering::SeqCst);
+            self.journaling.store(in_journal, Ordering::SeqCst);
             if !failed {
                 self.synced.fetch_max(target, Ordering::SeqCst);
             }
@@ -686,6 +828,162 @@ impl Shared {
                 (self.wake)();
             }
         }
+    }
+}
+
+/// What the thread has beside the file.
+struct Keeper {
+    journal: Kept,
+    /// Forces the file to disk as far as the record with this sequence reaches.
+    settling: Option<(u64, JoinHandle<io::Result<()>>)>,
+    settled_at: Instant,
+    /// Where the journal is.
+    place: Option<Arc<JournalPlace>>,
+}
+
+enum Kept {
+    /// None yet.
+    None,
+    Making(JoinHandle<io::Result<Journal>>),
+    Ready(Journal),
+    /// There can be none.
+    Failed,
+}
+
+impl Keeper {
+    fn new() -> Keeper {
+        Keeper { journal: Kept::None, settling: None, settled_at: Instant::now(), place: None }
+    }
+
+    /// Writes a record of bytes that stand at `offset` of the file; says whether that was done. Otherwise the file is to be
+    /// forced to disk.
+    ///
+    /// # Errors
+    /// The file could not be forced to disk behind earlier records.
+    fn write(
+        &mut self,
+        place: &Arc<JournalPlace>,
+        file: &mut dyn DataFile,
+        offset: u64,
+        bytes: &[u8],
+    ) -> io::Result<bool> {
+        self.look(place, offset)?;
+        let Kept::Ready(journal) = &mut self.journal else { return Ok(false) };
+        match journal.write(&place.name, offset, bytes) {
+            Ok(Room::Written { turned }) => {
+                if self.settling.is_none() && (turned || self.settled_at.elapsed() >= SETTLE_AFTER) {
+                    self.settle(file);
+                }
+                Ok(true)
+            }
+            Ok(Room::None) => Ok(false),
+            Err(error) => {
+                tracing::warn!(
+                    "the journal {} cannot be written: {error}. The append-only file itself is forced to disk each time",
+                    place.path.display()
+                );
+                self.journal = Kept::Failed;
+                Ok(false)
+            }
+        }
+    }
+
+    /// Forces the file to disk.
+    fn sync(&mut self, file: &mut dyn DataFile) -> io::Result<()> {
+        file.sync_data()?;
+        if let Kept::Ready(journal) = &mut self.journal {
+            journal.settle(journal.sequence());
+            self.settled_at = Instant::now();
+        }
+        Ok(())
+    }
+
+    /// Looks at what threads have done. The first call has the journal made.
+    fn look(&mut self, place: &Arc<JournalPlace>, offset: u64) -> io::Result<()> {
+        if let Some((sequence, thread)) = self.settling.take_if(|(_, thread)| thread.is_finished()) {
+            let settled = joined(thread);
+            if let Kept::Ready(journal) = &mut self.journal {
+                match &settled {
+                    Ok(()) => journal.settle(sequence),
+                    // The system may have dropped what it could not write, and the machine need not be switched off for that.
+                    Err(_) => drop(journal.distrust(&place.name, offset)),
+                }
+            }
+            settled?;
+        }
+        self.journal = match std::mem::replace(&mut self.journal, Kept::Failed) {
+            Kept::None => {
+                let making = Arc::clone(place);
+                self.place = Some(Arc::clone(place));
+                let make = move || Journal::make(&*making.disk, &making.path, making.bytes);
+                spawn("weir-aof-journal", make).map_or(Kept::Failed, Kept::Making)
+            }
+            Kept::Making(thread) if thread.is_finished() => match joined(thread) {
+                Ok(journal) => Kept::Ready(journal),
+                Err(error) => {
+                    tracing::warn!(
+                        "there is no journal {}: {error}. The append-only file itself is forced to disk each time",
+                        place.path.display()
+                    );
+                    Kept::Failed
+                }
+            },
+            other => other,
+        };
+        Ok(())
+    }
+
+    /// Has a thread force the file to disk.
+    fn settle(&mut self, file: &mut dyn DataFile) {
+        let Kept::Ready(journal) = &self.journal else { return };
+        self.settled_at = Instant::now();
+        let Ok(mut file) = file.another() else { return };
+        // Without a thread there is soon no room in the journal, and it is done here.
+        let thread = spawn("weir-aof-settle", move || file.sync_data());
+        self.settling = thread.map(|thread| (journal.sequence(), thread));
+    }
+
+    /// Everything is on disk in the files: removes the journal.
+    fn end_journal(&mut self) {
+        self.wait();
+        self.journal = Kept::None;
+        let Some(place) = self.place.take() else { return };
+        let folder = folder_of(&place.path);
+        match place.disk.remove(&place.path).and_then(|()| place.disk.sync_folder(folder)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                tracing::warn!("could not remove {}: {error}", place.path.display());
+            }
+            _ => {}
+        }
+    }
+
+    /// Waits for all threads.
+    fn wait(&mut self) {
+        if let Kept::Making(thread) = std::mem::replace(&mut self.journal, Kept::None) {
+            let _ = joined(thread);
+        }
+        if let Some((_, thread)) = self.settling.take() {
+            // Whoever ends has forced it to disk anew.
+            let _ = joined(thread);
+        }
+    }
+}
+
+impl Drop for Keeper {
+    fn drop(&mut self) {
+        // They hold files that others may want to remove.
+        self.wait();
+    }
+}
+
+fn spawn<T: Send + 'static>(name: &str, work: impl FnOnce() -> T + Send + 'static) -> Option<JoinHandle<T>> {
+    thread::Builder::new().name(name.to_owned()).spawn(work).ok()
+}
+
+fn joined<T>(thread: JoinHandle<T>) -> T {
+    match thread.join() {
+        Ok(done) => done,
+        Err(panic) => std::panic::resume_unwind(panic),
     }
 }
 
@@ -944,5 +1242,158 @@ mod tests {
             thread::yield_now();
         }
         assert_eq!(log.synced(), 3);
+    }
+
+    const JOURNAL: &str = "dir/journal";
+
+    fn use_journal(log: &mut Log, disk: &FaultyDisk, name: &str) {
+        // So small that its halves take turns often, and that some rounds are too large for it.
+        log.use_journal(JournalPlace {
+            disk: Arc::new(disk.clone()),
+            path: PathBuf::from(JOURNAL),
+            bytes: 64 * 1024,
+            name: name.as_bytes().to_vec(),
+        });
+    }
+
+    fn with_folder() -> FaultyDisk {
+        let disk = FaultyDisk::new();
+        disk.make_folder(Path::new("dir")).expect("a healthy disk");
+        disk.sync_folder(Path::new("")).expect("a healthy disk");
+        disk
+    }
+
+    /// Writes rounds of every size to two files, one after the other, under policies that change, and ends properly. Returns how
+    /// many rounds went to the journal. `acknowledged` hears of what was said to be on disk.
+    fn live(disk: &FaultyDisk, acknowledged: &mut Vec<Vec<u8>>) -> io::Result<u32> {
+        let mut log = Log::new(Arc::new(|| {}));
+        let mut journaled = 0;
+        for (number, name) in ["a", "b"].into_iter().enumerate() {
+            let file = disk.create(&Path::new("dir").join(name))?;
+            disk.sync_folder(Path::new("dir"))?;
+            log.switch(file, 0)?;
+            use_journal(&mut log, disk, name);
+            acknowledged.push(Vec::new());
+            for round in 0..90_usize {
+                let len = if round % 30 == 7 { 40_000 } else { [5, 400, 9_000, 5_000][(round + number) % 4] };
+                let bytes = vec![b'a' + (round % 26) as u8; len];
+                let policy = match round {
+                    70..80 => SyncPolicy::AtOnce,
+                    _ => SyncPolicy::Always,
+                };
+                if let Written::Failed(error) = log.write([&bytes, b""], policy, 0, true, round == 50) {
+                    return Err(error);
+                }
+                log.syncer.wait(log.accepted())?;
+                journaled += u32::from(log.is_journaling());
+                acknowledged.last_mut().expect("just pushed").extend(bytes);
+            }
+        }
+        log.sync_now()?;
+        Ok(journaled)
+    }
+
+    fn check_after(disk: &FaultyDisk, acknowledged: &[Vec<u8>], what: &str) {
+        let (path, folder) = (Path::new(JOURNAL), Path::new("dir"));
+        super::super::journal::restore(disk, path, folder, &[b"a", b"b"]).expect("a healthy disk");
+        for (name, bytes) in ["a", "b"].into_iter().zip(acknowledged) {
+            let there = disk.contents(folder.join(name)).unwrap_or_default();
+            assert!(there.starts_with(bytes), "{what}: {name} has {} bytes of {}", there.len(), bytes.len());
+        }
+    }
+
+    #[test]
+    fn a_crash_between_any_two_calls_loses_nothing_that_the_journal_had() {
+        let disk = with_folder();
+        let before = disk.calls();
+        let mut acknowledged = Vec::new();
+        let journaled = live(&disk, &mut acknowledged).expect("a healthy disk");
+        assert!(journaled > 60, "{journaled}");
+        assert_eq!(disk.contents(JOURNAL), None, "it ended properly");
+        check_after(&disk.restarted(Survives::Nothing), &acknowledged, "after all");
+        // Threads make it a little different each time.
+        let calls = disk.calls() - before + 20;
+        let mut in_the_middle = 0;
+        for call in (0..calls).step_by(3) {
+            let disk = with_folder();
+            disk.crash_at(disk.calls() + call);
+            let mut acknowledged = Vec::new();
+            in_the_middle += u32::from(live(&disk, &mut acknowledged).is_err());
+            for survives in Survives::ALL {
+                check_after(&disk.restarted(survives), &acknowledged, &format!("call {call}, {survives:?}"));
+            }
+        }
+        assert!(in_the_middle > 100, "{in_the_middle}");
+    }
+
+    #[test]
+    fn a_journal_that_cannot_be_made_or_written_is_done_without() {
+        for call in [Call::InPlace, Call::WriteAt] {
+            let disk = with_folder();
+            disk.fail(call, Fault::Error(libc::ENOSPC));
+            let mut acknowledged = Vec::new();
+            let journaled = live(&disk, &mut acknowledged).expect("a disk that has room for the file");
+            assert_eq!(journaled, 0, "{call:?}");
+            check_after(&disk.restarted(Survives::Nothing), &acknowledged, "a failing journal");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_forced_to_disk_behind_the_journal_is_told_and_put_back_even_without_a_crash() {
+        let disk = with_folder();
+        let mut log = Log::new(Arc::new(|| {}));
+        let file = disk.create(Path::new("dir/a")).expect("a healthy disk");
+        disk.sync_folder(Path::new("dir")).expect("a healthy disk");
+        log.switch(file, 0).expect("a thread");
+        use_journal(&mut log, &disk, "a");
+        let mut acknowledged = Vec::new();
+        let round = |log: &mut Log, acknowledged: &mut Vec<u8>| {
+            let bytes = vec![b'a' + (acknowledged.len() / 5_000 % 26) as u8; 5_000];
+            let written = log.write([&bytes, b""], SyncPolicy::Always, 0, true, false);
+            assert!(matches!(written, Written::All));
+            let on_disk = log.syncer.wait(log.accepted());
+            acknowledged.extend_from_slice(if on_disk.is_ok() { &bytes } else { b"" });
+            on_disk
+        };
+        while !log.is_journaling() {
+            round(&mut log, &mut acknowledged).expect("a healthy disk");
+        }
+        disk.fail(Call::SyncData, Fault::Error(libc::EIO));
+        let mut rounds = 0;
+        let error = loop {
+            rounds += 1;
+            assert!(rounds < 100, "nobody has noticed");
+            match round(&mut log, &mut acknowledged) {
+                Ok(()) => {}
+                Err(error) => break error,
+            }
+        };
+        assert_eq!(error.raw_os_error(), Some(libc::EIO));
+        assert!(log.has_failed() && rounds > 2, "{rounds}");
+        drop(log);
+        disk.heal();
+        disk.drop_unforced();
+        assert!(disk.contents("dir/a").expect("the file").len() < acknowledged.len());
+        check_after(&disk, &[acknowledged], "the same run of the machine");
+    }
+
+    #[test]
+    fn what_is_only_in_the_journal_is_in_the_file_on_disk_when_nothing_comes() {
+        let disk = with_folder();
+        let mut log = Log::new(Arc::new(|| {}));
+        log.switch(disk.create(Path::new("dir/a")).expect("a healthy disk"), 0).expect("a thread");
+        disk.sync_folder(Path::new("dir")).expect("a healthy disk");
+        use_journal(&mut log, &disk, "a");
+        let mut len = 0;
+        while !log.is_journaling() {
+            assert!(matches!(log.write([b"one ", b""], SyncPolicy::Always, 0, true, false), Written::All));
+            log.syncer.wait(log.accepted()).expect("a healthy disk");
+            len += 4;
+        }
+        let on_disk = || disk.restarted(Survives::Nothing).contents("dir/a").expect("the file").len();
+        assert!(on_disk() < len);
+        while on_disk() < len {
+            thread::yield_now();
+        }
     }
 }

@@ -6,15 +6,17 @@
 //!
 //! ```text
 //!   appendonlydir/appendonly.aof.manifest ──► base (snapshot or commands), increment, increment ...
+//!                 appendonly.aof.journal      stands in for the end of the last increment
 //! ```
 
 pub(in crate::persist) mod base;
 mod folder;
+mod journal;
 mod log;
 mod manifest;
 mod read;
 
 pub use folder::{AofFolder, FolderError};
-pub use log::{Log, SyncPolicy, Wake, Written};
+pub use log::{JournalPlace, Log, SyncPolicy, Wake, Written};
 pub use manifest::{Manifest, ManifestError, Part, PartKind};
 pub use read::{CommandReader, Item, ReadError, ReadProblem};

@@ -329,6 +329,7 @@ fn persistence(server: &Server, fields: &mut Fields) {
         fields.put("aof_buffer_length", aof.buffer_bytes);
         fields.put("aof_pending_bio_fsync", u8::from(aof.is_syncing));
         fields.put("aof_delayed_fsync", aof.delayed);
+        fields.put("aof_journal_active", u8::from(aof.is_journaling));
     }
     if let Some(loading) = &server.loading {
         fields.put("loading_start_time", loading.began_s);
