@@ -4,6 +4,7 @@
 //! is counted where it is made. One atomic addition without ordering is a few nanoseconds, and the way of a request
 //! allocates next to nothing.
 
+use crate::threads;
 use std::alloc::{GlobalAlloc, Layout};
 use std::cell::Cell;
 use std::ffi::{CStr, c_char, c_void};
@@ -95,7 +96,7 @@ static LAST_IN_USE: AtomicUsize = AtomicUsize::new(0);
 /// Starts the thread that gives memory back to the system: for a hundred megabytes that takes longer than anybody who waits
 /// for a reply should notice. Once a process; without it, MEMORY PURGE and mimalloc itself do so.
 pub fn start_purger() -> std::io::Result<()> {
-    let purger = thread::Builder::new().name("weir-purge".to_owned()).spawn(|| {
+    let purger = threads::spawn("weir-purge", || {
         loop {
             thread::park();
             give_back();

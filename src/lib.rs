@@ -21,5 +21,6 @@ pub mod script;
 pub mod server;
 pub mod stats;
 pub mod store;
+pub mod threads;
 pub mod tls;
 pub mod tracking;

@@ -22,6 +22,7 @@ use weir::server::permissions::users_of;
 use weir::server::running;
 use weir::server::table::Names;
 use weir::server::{Facts, REDIS_VERSION, Server, VALKEY_VERSION};
+use weir::threads;
 use weir_structs::glob::glob_match;
 
 #[global_allocator]
@@ -135,9 +136,14 @@ fn start(mut config: Config, loaded: &Loaded) -> Result<ExitCode, String> {
     }
     process::log_start(VERSION);
     if let Some(list) = &config.server_cpulist
-        && let Err(error) = process::run_on(list)
+        && let Err(error) = threads::run_on(list)
     {
         tracing::warn!("server-cpulist '{list}' cannot be followed: {error}");
+    }
+    if let Some(list) = &config.bio_cpulist
+        && let Err(error) = threads::run_background_on(list)
+    {
+        tracing::warn!("bio-cpulist '{list}' cannot be followed: {error}");
     }
     process::log_configuration(loaded.config_file.is_some() || std::env::args_os().count() > 1, &executable);
     for line in &loaded.ignored {

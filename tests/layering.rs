@@ -10,7 +10,8 @@ use std::path::{Path, PathBuf};
 
 /// Each room, lower ones first, and the rooms it may use.
 const ROOMS: &[(&str, &[&str])] = &[
-    ("allocator", &[]),
+    ("threads", &[]),
+    ("allocator", &["threads"]),
     ("disk", &[]),
     ("config", &["disk"]),
     ("logging", &[]),
@@ -22,7 +23,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("store", &[]),
     ("tls", &["config"]),
     ("command", &["config", "store"]),
-    ("persist", &["disk", "store"]),
+    ("persist", &["disk", "store", "threads"]),
     ("check", &["disk", "persist"]),
     ("script", &["command", "config"]),
     ("broker", &["command", "store"]),
@@ -32,11 +33,11 @@ const ROOMS: &[(&str, &[&str])] = &[
         "server",
         &[
             "acl", "broker", "command", "config", "disk", "logging", "migrate", "persist", "pubsub", "registry",
-            "script", "stats", "store", "tls", "tracking",
+            "script", "stats", "store", "threads", "tls", "tracking",
         ],
     ),
     ("net", &["command", "config", "server", "store", "tls"]),
-    ("main", &["allocator", "check", "config", "disk", "logging", "net", "process", "server", "stats"]),
+    ("main", &["allocator", "check", "config", "disk", "logging", "net", "process", "server", "stats", "threads"]),
 ];
 
 /// Files outside of `crates/structs` that may hold unsafe code: calls of the operating system and of the allocator.
@@ -44,7 +45,6 @@ const UNSAFE_FILES: &[&str] = &[
     "src/allocator.rs",
     "src/logging/local_time.rs",
     "src/logging/sink.rs",
-    "src/process/affinity.rs",
     "src/process/crash.rs",
     "src/process/daemon.rs",
     "src/process/huge_pages.rs",
@@ -60,6 +60,7 @@ const UNSAFE_FILES: &[&str] = &[
     "src/server/running.rs",
     "src/stats/process.rs",
     "src/stats/ticks.rs",
+    "src/threads.rs",
     "tests/rdb_mutations.rs",
 ];
 

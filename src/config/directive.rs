@@ -156,8 +156,6 @@ pub enum Effect {
 
 /// The pieces that bring what is accepted without effect today, in the order of their arrival.
 pub(super) mod piece {
-    /// RDB and AOF.
-    pub(in crate::config) const PERSISTENCE: &str = "persistence";
     /// Primary and replicas.
     pub(in crate::config) const REPLICATION: &str = "replication";
     /// Many primaries.

@@ -17,6 +17,7 @@
 //! written to its end and never again; room in it is free when nothing in it is needed any more.
 
 use super::aof::Wake;
+use crate::threads;
 use std::collections::HashMap;
 use std::fs::{File, OpenOptions};
 use std::io::{self, IoSlice, IoSliceMut, Write};
@@ -25,7 +26,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{self, Receiver, Sender};
-use std::thread;
 use weir_structs::queue::{BodyFile, BodyPlace, NotRead, Parcel, Segment, Wait};
 
 /// A segment takes no more bodies when it has so many bytes ...
@@ -99,7 +99,7 @@ impl BodyMover {
             filled: HashMap::new(),
             wake,
         };
-        let thread = thread::Builder::new().name("weir-bodies".to_owned()).spawn(move || mover.run(&work));
+        let thread = threads::spawn("weir-bodies", move || mover.run(&work));
         if let Err(error) = &thread {
             tracing::warn!("no thread to move messages to disk, they stay in memory: {error}");
         }
@@ -379,6 +379,7 @@ fn nameless_file(folder: &Path) -> io::Result<File> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::thread;
     use std::time::Duration;
     use weir_structs::queue::Envelope;
 

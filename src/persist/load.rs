@@ -12,6 +12,7 @@
 use super::pipe::{Pipe, Weighs};
 use super::save::COMMANDS_AUX;
 use crate::store::{Big, Key, LoadedKey, NewStr, NewValue, PackedKind, Room, Store};
+use crate::threads;
 use std::fmt;
 use std::fs::File;
 use std::io;
@@ -19,7 +20,6 @@ use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::thread;
 use std::time::Duration;
 use weir_rdb::build::{Builder, Limits};
 use weir_rdb::value::{code, complaint, name_of_type};
@@ -234,9 +234,8 @@ impl Loader {
             pipe: Arc::clone(&pipe),
             read_bytes: Arc::clone(&read_bytes),
         };
-        let thread = thread::Builder::new().name("weir-load".to_owned());
         // It ends with the file, or when nobody wants more of it.
-        thread.spawn(move || reader.run()).map_err(LoadError::Open)?;
+        threads::spawn("weir-load", move || reader.run()).map_err(LoadError::Open)?;
         Ok(Some(Loader {
             pipe,
             read_bytes,

@@ -7,12 +7,12 @@
 use super::aof::base::{CommandEncoder, TakeDrafts};
 use crate::disk::{DataFile, Disk, folder_of, replace_file};
 use crate::store::{Access, KeyHead, Recorder, Store};
+use crate::threads;
 use std::collections::VecDeque;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread;
 use std::time::Duration;
 use weir_rdb::KeyFacts;
 use weir_rdb::encode::{Forms, Needs, put_frozen_end, put_frozen_part};
@@ -128,7 +128,7 @@ impl SnapshotFile {
             with_checksum: origin.with_checksum,
             syncs_often: origin.syncs_often,
         };
-        thread::Builder::new().name("weir-save".to_owned()).spawn(move || shared.save(&*disk, &path, how))?;
+        threads::spawn("weir-save", move || shared.save(&*disk, &path, how))?;
         match origin.form {
             Form::Snapshot => store.begin_snapshot(Box::new(Encoder::new(store, origin, Arc::clone(&link)))),
             Form::Commands { stamped_s } => {

@@ -11,7 +11,6 @@
 //!
 //! What must stay true: nothing here fails a start but the file limit and `daemonize`; all else is told and gone without.
 
-mod affinity;
 mod banner;
 mod crash;
 mod daemon;
@@ -26,7 +25,6 @@ mod stack;
 mod supervisor;
 mod title;
 
-pub use affinity::run_on;
 pub use banner::{
     Banner, READY_TCP, READY_TLS, READY_UNIX, SERVER_INITIALIZED, log_clock, log_configuration, log_start, shows_banner,
 };

@@ -21,11 +21,12 @@ use crate::config::AppendFsync;
 use crate::disk::DataFile;
 use crate::persist::Form;
 use crate::persist::aof::{AofFolder, FolderError, Log, SyncPolicy, Wake, Written};
+use crate::threads;
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::thread::{self, JoinHandle};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 /// So many rewrites in a row must fail before the next one that begins by itself is put off.
@@ -481,7 +482,7 @@ impl Server {
         self.append_only_folder().map_err(|error| error.to_string())?;
         let Some(mut folder) = self.append_only.folder.take() else { return Ok(()) };
         let wake = Arc::clone(&self.append_only.wake);
-        let thread = thread::Builder::new().name("weir-aof-files".to_owned()).spawn(move || {
+        let thread = threads::spawn("weir-aof-files", move || {
             let done = work(&mut folder);
             wake();
             (folder, done)

@@ -1,10 +1,10 @@
 //! The background thread: frees what would hold up the executor.
 
 use crate::store::Discarded;
+use crate::threads;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{self, Sender};
-use std::thread;
 
 /// Hands things to the background thread. The thread ends when this is dropped and its queue is empty.
 #[derive(Debug)]
@@ -34,7 +34,7 @@ impl Background {
         let (queue, work) = mpsc::channel::<Work>();
         let counts = Arc::new(Counts::default());
         let shared = Arc::clone(&counts);
-        let thread = thread::Builder::new().name("weir-free".to_owned()).spawn(move || {
+        let thread = threads::spawn("weir-free", move || {
             begin();
             for work in work {
                 shared.free(work);

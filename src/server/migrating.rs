@@ -22,10 +22,10 @@ use crate::command::spec::Flags;
 use crate::command::value_forms;
 use crate::migrate::{Failure, Links, Outcome, Parcel, Request};
 use crate::store::Removal;
+use crate::threads;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, Sender};
-use std::thread;
 use weir_rdb::payload;
 use weir_resp::{Argv, Batch};
 
@@ -95,7 +95,7 @@ impl Migrations {
                 // Nobody is left to hear it when the server ends.
                 let _ = ended.send((number, links.transfer(&request)));
             };
-            match thread::Builder::new().name("weir-migrate".to_owned()).spawn(send) {
+            match threads::spawn("weir-migrate", send) {
                 Ok(_) => self.senders += 1,
                 Err(error) => {
                     tracing::warn!("could not start a thread for MIGRATE: {error}");

@@ -1,6 +1,7 @@
 //! Starting and ending: what an operator, an init script and a supervisor rely on.
 
 use crate::weir::{Start, Weir, eventually, run, send_signal};
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
@@ -150,4 +151,30 @@ impl Drop for Daemon {
             send_signal(self.0, "KILL");
         }
     }
+}
+
+#[test]
+fn the_executor_and_the_threads_beside_it_run_on_the_processors_that_they_are_given() {
+    let available = std::thread::available_parallelism().map_or(1, usize::from);
+    if available < 2 {
+        eprintln!("skipped: there is one processor");
+        return;
+    }
+    let weir = Start::appending("everysec").options(["--server-cpulist", "0", "--bio-cpulist", "1"]).start();
+    weir.wire().is("BGSAVE", "+Background saving started");
+    let tasks = format!("/proc/{}/task", weir.pid());
+    let mut seen = BTreeMap::new();
+    for task in fs::read_dir(tasks).expect("the threads").filter_map(Result::ok) {
+        // One may have ended meanwhile.
+        let Ok(status) = fs::read_to_string(task.path().join("status")) else { continue };
+        let field = |name: &str| {
+            let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+            line.unwrap_or_default().trim().to_owned()
+        };
+        seen.insert(field("Name"), field("Cpus_allowed_list"));
+    }
+    let on = |name: &str| seen.get(name).map(String::as_str);
+    assert_eq!((on("weir"), on("weir-free"), on("weir-aof")), (Some("0"), Some("1"), Some("1")), "{seen:?}");
+    let weir = Weir::with(["--bio-cpulist", "0-"]);
+    assert!(weir.log().contains("bio-cpulist '0-' cannot be followed"), "{}", weir.log());
 }

@@ -8,18 +8,10 @@ use super::super::values::{AppendFsync, RdbDialect, RdbVersionCheck};
 /// What `persist` makes of it at most.
 const JOURNAL_BYTES_MAX: i128 = 1024 * 1024 * 1024;
 const INT_MIN: i128 = i32::MIN as i128;
-const FILES: &str = "only whole snapshots are written, by the server itself";
-
-/// A row without effect until there are files.
-const fn file(directive: Directive) -> Directive {
-    directive.until(piece::PERSISTENCE, FILES)
-}
-
 pub(super) static ROWS: &[Directive] = &[
     row("save", Special(&special::SAVE), "3600 1 300 100 60 10000")
         .multi_arg()
         .apply(Apply::Save)
-        .until(piece::PERSISTENCE, "a snapshot is written when the server ends, and by SAVE, not yet meanwhile")
         .doc("Takes a snapshot when within so many seconds at least so many changes were made; empty never does."),
     row("dbfilename", text!(dbfilename, dbfilename), "dump.rdb").protected().doc("Name of the snapshot file."),
     row("rdbcompression", flag!(rdbcompression), "yes").doc("Compresses texts in snapshots and in what DUMP answers."),
@@ -28,11 +20,12 @@ pub(super) static ROWS: &[Directive] = &[
     row("rdbchecksum", flag!(rdbchecksum), "yes").immutable().doc("Guards snapshots by a checksum."),
     row("rdb-version-check", choice!(rdb_version_check, RdbVersionCheck), "strict")
         .doc("Refuses snapshots and payloads of a newer format (strict), or tries to read them (relaxed)."),
-    file(row("rdb-del-sync-files", flag!(rdb_del_sync_files), "no"))
+    row("rdb-del-sync-files", flag!(rdb_del_sync_files), "no")
+        .until(piece::REPLICATION, "there are no such snapshots yet")
         .doc("Deletes snapshots that only served a replica when nothing else asks for files."),
-    file(row("rdb-save-incremental-fsync", flag!(rdb_save_incremental_fsync), "yes"))
+    row("rdb-save-incremental-fsync", flag!(rdb_save_incremental_fsync), "yes")
         .doc("Forces a snapshot to disk bit by bit while it is written."),
-    file(row("rdb-key-save-delay", int!(rdb_key_save_delay, INT_MIN, INT_MAX), "0"))
+    row("rdb-key-save-delay", int!(rdb_key_save_delay, INT_MIN, INT_MAX), "0")
         .hidden()
         .doc("Microseconds to wait for each key that is saved; a testing aid."),
     row("key-load-delay", int!(key_load_delay, INT_MIN, INT_MAX), "0")

@@ -63,7 +63,6 @@ pub(super) static ROWS: &[Directive] = &[
     row("bio-cpulist", optional_text!(bio_cpulist), "")
         .alias("bio_cpulist")
         .immutable()
-        .until(piece::PERSISTENCE, "there are no file threads yet")
         .doc("Processors for the background threads."),
     row("aof-rewrite-cpulist", optional_text!(aof_rewrite_cpulist), "")
         .alias("aof_rewrite_cpulist")

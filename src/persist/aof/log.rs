@@ -24,13 +24,14 @@
 
 use super::journal::{Journal, Room};
 use crate::disk::{DataFile, Disk, folder_of};
+use crate::threads;
 use std::collections::VecDeque;
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread::{self, JoinHandle};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 /// With so many bytes in the buffer a write is no longer put off because the disk is busy: the loop waits for it.
@@ -536,7 +537,7 @@ impl Syncer {
     fn start(&mut self) -> io::Result<()> {
         if self.thread.is_none() {
             let shared = Arc::clone(&self.shared);
-            let thread = thread::Builder::new().name("weir-aof".to_owned()).spawn(move || shared.run())?;
+            let thread = threads::spawn("weir-aof", move || shared.run())?;
             self.thread = Some(thread);
         }
         Ok(())
@@ -916,7 +917,7 @@ impl Keeper {
                 let making = Arc::clone(place);
                 self.place = Some(Arc::clone(place));
                 let make = move || Journal::make(&*making.disk, &making.path, making.bytes);
-                spawn("weir-aof-journal", make).map_or(Kept::Failed, Kept::Making)
+                threads::spawn("weir-aof-journal", make).map_or_else(|_| Kept::Failed, Kept::Making)
             }
             Kept::Making(thread) if thread.is_finished() => match joined(thread) {
                 Ok(journal) => Kept::Ready(journal),
@@ -939,7 +940,7 @@ impl Keeper {
         self.settled_at = Instant::now();
         let Ok(mut file) = file.another() else { return };
         // Without a thread there is soon no room in the journal, and it is done here.
-        let thread = spawn("weir-aof-settle", move || file.sync_data());
+        let thread = threads::spawn("weir-aof-settle", move || file.sync_data()).ok();
         self.settling = thread.map(|thread| (journal.sequence(), thread));
     }
 
@@ -976,10 +977,6 @@ impl Drop for Keeper {
     }
 }
 
-fn spawn<T: Send + 'static>(name: &str, work: impl FnOnce() -> T + Send + 'static) -> Option<JoinHandle<T>> {
-    thread::Builder::new().name(name.to_owned()).spawn(work).ok()
-}
-
 fn joined<T>(thread: JoinHandle<T>) -> T {
     match thread.join() {
         Ok(done) => done,
@@ -993,6 +990,7 @@ mod tests {
     use crate::disk::Disk;
     use crate::disk::faults::{Call, Fault, FaultyDisk, Survives};
     use std::path::Path;
+    use std::thread;
 
     fn open(disk: &FaultyDisk) -> Log {
         let mut log = Log::new(Arc::new(|| {}));

@@ -1,6 +1,40 @@
-//! Which processors the server runs on: `server-cpulist`.
+//! Threads beside the executor, and which processors who runs on: `server-cpulist`, `bio-cpulist`.
 
 use std::io;
+use std::sync::OnceLock;
+use std::thread::{Builder, JoinHandle};
+
+/// The processors of threads that are started by [`spawn`], where these are not those of who starts them.
+static BACKGROUND: OnceLock<Vec<usize>> = OnceLock::new();
+
+/// Starts a thread for work in the background.
+///
+/// # Errors
+/// The system has none to give.
+pub fn spawn<T: Send + 'static>(name: &str, work: impl FnOnce() -> T + Send + 'static) -> io::Result<JoinHandle<T>> {
+    Builder::new().name(name.to_owned()).spawn(move || {
+        if let Some(processors) = BACKGROUND.get() {
+            // It was tried when the list was given; a processor that has been taken away since is no reason to do nothing.
+            let _ = run_on_processors(processors);
+        }
+        work()
+    })
+}
+
+/// Has all threads that [`spawn`] starts from now on run on the processors of a list, as [`run_on`] takes it. Once a process.
+///
+/// # Errors
+/// The list cannot be read, or the system has none of these processors.
+pub fn run_background_on(list: &str) -> io::Result<()> {
+    let processors = processors(list)?;
+    let tried = processors.clone();
+    // On a thread of its own, for it holds for who calls it.
+    let trial = Builder::new().spawn(move || run_on_processors(&tried))?.join();
+    trial.unwrap_or_else(|_| Err(io::Error::other("the trial has failed")))?;
+    // A second list is not followed.
+    let _ = BACKGROUND.set(processors);
+    Ok(())
+}
 
 /// Puts the calling thread, and those that it starts later, on the processors of a list such as `0-3,6` or `0-7:2` (every
 /// second one).
@@ -8,11 +42,18 @@ use std::io;
 /// # Errors
 /// The list cannot be read, or the system has none of these processors.
 pub fn run_on(list: &str) -> io::Result<()> {
-    let processors = parse(list).ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "no list of processors"))?;
+    run_on_processors(&processors(list)?)
+}
+
+fn processors(list: &str) -> io::Result<Vec<usize>> {
+    parse(list).ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "no list of processors"))
+}
+
+fn run_on_processors(processors: &[usize]) -> io::Result<()> {
     // SAFETY: a set of processors is plain bits, and none of them set is a valid value.
     let mut set: libc::cpu_set_t = unsafe { std::mem::zeroed() };
-    for processor in processors {
-        // SAFETY: `parse` gives nothing that lies outside of the set.
+    for &processor in processors {
+        // SAFETY: `parse` gives nothing that lies outside of the set, and they come from there.
         unsafe { libc::CPU_SET(processor, &mut set) };
     }
     // SAFETY: the set is as long as is said; 0 is the calling thread.
