@@ -70,7 +70,9 @@ const CLOCK_FILES: &[&str] = &[
     "src/config/rewrite.rs",
     "src/logging/local_time.rs",
     "src/main.rs",
+    "src/persist/aof/keeper.rs",
     "src/persist/aof/log.rs",
+    "src/persist/aof/syncer.rs",
     "src/stats/ticks.rs",
 ];
 

@@ -9,7 +9,7 @@
 //! ```
 
 use super::journal;
-use super::log::JournalPlace;
+use super::keeper::JournalPlace;
 use super::manifest::{MANIFEST_BYTES, Manifest, ManifestError, Part};
 use crate::disk::{DataFile, Disk, FileLock, replace_file};
 use std::fmt;

@@ -9,30 +9,17 @@
 //! Where nobody may hear of anything before it is on disk, there is no hurry to write: the thread does that too, once a
 //! round, however many turns have come to it. Bytes that were given to it count as written.
 //!
-//! One fdatasync covers everything that was written when it began, so however many wait for the disk, there is one at a
-//! time. Where clients wait for each of them, the next one begins when about as much has come as the last two rounds had
-//! together, when the loop has nothing else to do ([`Log::hurry`]), or when as much time has gone by as one takes: those who
-//! were just answered come again at once, and one fdatasync for all of them is twice as good as one for the quicker and one
-//! for the slower. Unless the disk is quicker than they come: then it works for one half while the other is on its way. What was not written whole is cut off again, so that the file ends behind whole commands; the rest stays
-//! in the buffer until the disk takes it.
+//! What was not written whole is cut off again, so that the file ends behind whole commands; the rest stays in the buffer until
+//! the disk takes it. How the thread forces bytes to disk stands in [`super::syncer`].
 //!
-//! Such rounds go to a [`Journal`] beside the file instead of forcing the file itself to disk, once there is one; the file is
-//! forced there behind them, about once a second.
-//!
-//! What must stay true: `synced <= written <= accepted`, and whatever lies below `synced` is on disk, in the file or in the
-//! journal.
+//! What must stay true: `synced <= written <= accepted`, and whatever lies below `synced` is on disk.
 
-use super::journal::{Journal, Room};
-use crate::disk::{DataFile, Disk, folder_of};
-use crate::threads;
-use std::collections::VecDeque;
+use super::keeper::JournalPlace;
+use super::syncer::{BUFFER_KEEP_BYTES, Syncer, write_to};
+use crate::disk::DataFile;
 use std::fmt;
 use std::io;
-use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::sync::Arc;
 
 /// With so many bytes in the buffer a write is no longer put off because the disk is busy: the loop waits for it.
 const BEHIND_BYTES_MAX: usize = 64 * 1024 * 1024;
@@ -40,16 +27,6 @@ const BEHIND_BYTES_MAX: usize = 64 * 1024 * 1024;
 const BEHIND_MS_MAX: i64 = 2_000;
 /// How often, in ms, written bytes are forced to disk where that is not done at once.
 const SYNC_EVERY_MS: i64 = 1_000;
-/// A round waits for others to come along as long as the last one has taken, and no longer than this.
-const GATHER_MAX: Duration = Duration::from_millis(4);
-/// Where waiting does not pay, every so manieth round does, to see whether that is still so.
-const ROUNDS_UNTIL_LOOK: u32 = 32;
-/// The thread is given bytes to write as long as no more than these wait.
-const PENDING_BYTES_MAX: usize = 1024 * 1024;
-/// What is only in the journal is forced to disk in the file as well after so long.
-const SETTLE_AFTER: Duration = Duration::from_secs(1);
-/// Memory that an empty buffer keeps.
-const BUFFER_KEEP_BYTES: usize = 1024 * 1024;
 
 /// When bytes are forced to disk.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -73,19 +50,6 @@ pub enum Written {
     PutOff,
     /// The system takes no more; what it took of a part was cut off again.
     Failed(io::Error),
-}
-
-/// A file beside the one that is appended to, for rounds that everybody waits for.
-#[derive(Clone, Debug)]
-pub struct JournalPlace {
-    /// Where it is.
-    pub disk: Arc<dyn Disk>,
-    /// Its path. Whatever is there is replaced.
-    pub path: PathBuf,
-    /// Its size in bytes.
-    pub bytes: u64,
-    /// What the file that is appended to is called in it.
-    pub name: Vec<u8>,
 }
 
 /// Called by the thread when more is on disk than before, if somebody waits for that, or when that has failed.
@@ -154,14 +118,12 @@ impl Log {
     /// Rounds that everybody waits for go to this journal from now on, as soon as it is made, which a thread does; the file is
     /// to be one that is found again under its name.
     pub fn use_journal(&mut self, place: JournalPlace) {
-        if let Some(last) = self.syncer.shared.state().files.back_mut() {
-            last.journal = Some(Arc::new(place));
-        }
+        self.syncer.use_journal(place);
     }
 
     /// Whether the last round has gone to a journal.
     pub fn is_journaling(&self) -> bool {
-        self.syncer.shared.journaling.load(Ordering::SeqCst)
+        self.syncer.is_journaling()
     }
 
     /// There is no file any more. What was written is forced to disk by the thread; what was not is forgotten.
@@ -302,8 +264,7 @@ impl Log {
             return Ok(());
         }
         self.write_out([&[], &[]])?;
-        self.syncer.shared.state().ends_journal = true;
-        self.syncer.request(self.written, false);
+        self.syncer.end_journal(self.written);
         self.syncer.wait(self.written)
     }
 
@@ -367,7 +328,7 @@ impl Log {
     /// [`Log::hurry`].
     #[inline]
     pub fn is_gathering(&self) -> bool {
-        self.syncer.shared.gathering.load(Ordering::SeqCst)
+        self.syncer.is_gathering()
     }
 
     /// Nothing more comes along: what waits is forced to disk.
@@ -377,620 +338,20 @@ impl Log {
 
     /// Says whether somebody waits for bytes to be on disk: only then the thread calls `wake` when they are.
     pub fn await_sync(&self, awaited: bool) {
-        self.syncer.shared.awaited.store(awaited, Ordering::SeqCst);
-    }
-}
-
-/// Writes to a file that has `len` bytes. Gives what is left to be written: all of it where only a part was taken, which is
-/// cut off again.
-fn write_to<'b>(file: &mut dyn DataFile, len: u64, bytes: &'b [u8]) -> (&'b [u8], io::Result<()>) {
-    let mut left = bytes;
-    let mut result = Ok(());
-    while !left.is_empty() && result.is_ok() {
-        match file.write(left) {
-            Ok(0) => result = Err(io::ErrorKind::WriteZero.into()),
-            Ok(count) => left = left.get(count..).unwrap_or_default(),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => result = Err(error),
-        }
-    }
-    if result.is_err() && left.len() < bytes.len() {
-        match file.set_len(len) {
-            Ok(()) => left = bytes,
-            // Then the part stays, and what is left is what goes behind it.
-            Err(cut) => {
-                tracing::error!("could not cut a half-written append-only file off at byte {len}: {cut}");
-            }
-        }
-    }
-    (left, result)
-}
-
-/// The thread that forces files to disk.
-struct Syncer {
-    shared: Arc<Shared>,
-    thread: Option<JoinHandle<()>>,
-}
-
-struct Shared {
-    state: Mutex<State>,
-    work: Condvar,
-    progress: Condvar,
-    synced: AtomicU64,
-    busy: AtomicBool,
-    failed: AtomicBool,
-    awaited: AtomicBool,
-    /// A round waits for others to come along.
-    gathering: AtomicBool,
-    /// The last round has gone to a journal.
-    journaling: AtomicBool,
-    wake: Wake,
-}
-
-#[derive(Default)]
-struct State {
-    /// The files that are not on disk as a whole, the one that is written to last.
-    files: VecDeque<Unsynced>,
-    error: Option<io::Error>,
-    ends: bool,
-    /// Everything is to be on disk in the files, and the journal is to go.
-    ends_journal: bool,
-    /// The thread does nothing until it is notified.
-    rests: bool,
-    /// More is likely to come at once.
-    gathers: bool,
-    /// The next round is not to wait for it any longer.
-    hurries: bool,
-    /// Nor is any round, for so many threads do nothing else than wait for the disk.
-    blocked: u32,
-    /// Since when there is something for the next round.
-    since: Option<Instant>,
-    /// Bytes that the last round forced to disk, and that had come for the next one when it ended.
-    last_bytes: u64,
-    next_bytes: u64,
-    /// How long it took.
-    last_took: Duration,
-    /// When it ended.
-    last_end: Option<Instant>,
-    /// The next round has waited for more.
-    gathered: bool,
-    /// Waiting has not paid when that was last looked at.
-    alone: bool,
-    rounds: u32,
-}
-
-impl State {
-    /// Bytes that wait to be forced to disk.
-    fn waiting_bytes(&self) -> u64 {
-        self.files.iter().map(|file| file.target - file.done).sum()
-    }
-
-    fn of(&mut self, file: &Arc<Mutex<Box<dyn DataFile>>>) -> Option<&mut Unsynced> {
-        self.files.iter_mut().find(|other| Arc::ptr_eq(&other.file, file))
-    }
-
-    /// Whether more bytes a second come to the disk if a round waits as long as this one did, from the end of the last one on.
-    fn has_paid(&self, waited: Duration) -> bool {
-        let took = self.last_took.as_nanos();
-        u128::from(self.waiting_bytes()) * took >= u128::from(self.next_bytes) * (took + waited.as_nanos())
-    }
-
-    /// Whether to wait for more before the next round. Where the disk is quicker than who was answered comes again, it is
-    /// better to have it work for some while others are on their way.
-    fn gathers_more(&self) -> bool {
-        let waiting_bytes = self.waiting_bytes();
-        self.gathers
-            && (!self.alone || self.rounds.is_multiple_of(ROUNDS_UNTIL_LOOK))
-            && !self.hurries
-            && self.blocked == 0
-            && !self.ends
-            && self.files.len() == 1
-            && waiting_bytes > 0
-            && waiting_bytes < self.last_bytes + self.next_bytes
-            && self.since.is_none_or(|since| since.elapsed() < self.last_took.min(GATHER_MAX))
-    }
-}
-
-impl Unsynced {
-    /// Whether there is something to be forced to disk.
-    fn is_due(&self) -> bool {
-        self.done < self.target || self.whole
-    }
-}
-
-struct Unsynced {
-    file: Arc<Mutex<Box<dyn DataFile>>>,
-    /// What is to be written to it by the thread, and how many bytes are in front of that.
-    pending: Vec<u8>,
-    len: u64,
-    /// The thread writes to it.
-    writes: bool,
-    /// Up to where it was forced to disk, and is to be.
-    done: u64,
-    target: u64,
-    journal: Option<Arc<JournalPlace>>,
-    /// Some of what is done is in the journal, and not forced to disk in the file.
-    unsettled: bool,
-    /// The journal is not enough.
-    whole: bool,
-    /// The thread is to try; not again by itself when it has failed.
-    wanted: bool,
-}
-
-impl Syncer {
-    fn new(wake: Wake) -> Syncer {
-        let shared = Shared {
-            state: Mutex::default(),
-            work: Condvar::new(),
-            progress: Condvar::new(),
-            synced: AtomicU64::new(0),
-            busy: AtomicBool::new(false),
-            failed: AtomicBool::new(false),
-            awaited: AtomicBool::new(false),
-            gathering: AtomicBool::new(false),
-            journaling: AtomicBool::new(false),
-            wake,
-        };
-        Syncer { shared: Arc::new(shared), thread: None }
-    }
-
-    fn start(&mut self) -> io::Result<()> {
-        if self.thread.is_none() {
-            let shared = Arc::clone(&self.shared);
-            let thread = threads::spawn("weir-aof", move || shared.run())?;
-            self.thread = Some(thread);
-        }
-        Ok(())
-    }
-
-    fn switch(&self, file: Box<dyn DataFile>, written: u64) {
-        let mut state = self.shared.state();
-        if let Some(last) = state.files.back_mut() {
-            last.target = written;
-        }
-        for file in &mut state.files {
-            file.wanted = true;
-            // What is in the journal for one file makes room for the next.
-            file.whole |= file.unsettled;
-        }
-        state.files.push_back(Unsynced {
-            file: Arc::new(Mutex::new(file)),
-            pending: Vec::new(),
-            len: 0,
-            writes: false,
-            done: written,
-            target: written,
-            journal: None,
-            unsettled: false,
-            whole: false,
-            wanted: false,
-        });
-        self.shared.work.notify_one();
-    }
-
-    fn request(&self, written: u64, gathers: bool) {
-        self.shared.request(self.shared.state(), written, gathers);
-    }
-
-    /// Has the thread write `parts` to the last file, which has `len` bytes, and force them to disk; `written` is the position
-    /// in front of them. Not where too much waits already.
-    fn hand_over(&self, parts: &[&[u8]], len: u64, written: u64) -> bool {
-        let bytes: usize = parts.iter().map(|part| part.len()).sum();
-        let mut state = self.shared.state();
-        let Some(last) = state.files.back_mut().filter(|last| last.pending.len() + bytes <= PENDING_BYTES_MAX) else {
-            return false;
-        };
-        if last.pending.is_empty() && !last.writes {
-            last.len = len;
-        }
-        parts.iter().for_each(|part| last.pending.extend_from_slice(part));
-        self.shared.request(state, written + bytes as u64, true);
-        true
-    }
-
-    fn pending(&self, size: fn(&Vec<u8>) -> usize) -> usize {
-        self.shared.state().files.iter().map(|file| size(&file.pending)).sum()
-    }
-
-    /// What was handed over and is not being written. Waits for a write that is under way.
-    fn take_back(&self) -> Option<Vec<u8>> {
-        let writes = |state: &mut State| state.files.back().is_some_and(|last| last.writes);
-        let state = self.shared.progress.wait_while(self.shared.state(), writes);
-        let mut state = state.unwrap_or_else(PoisonError::into_inner);
-        let last = state.files.back_mut().filter(|last| !last.pending.is_empty())?;
-        last.target -= last.pending.len() as u64;
-        Some(std::mem::take(&mut last.pending))
-    }
-
-    /// What lies below this position is of no interest any more, whether it is on disk or not.
-    fn give_up(&self, position: u64) {
-        let mut state = self.shared.state();
-        state.files.retain(|file| file.wanted && file.is_due());
-        if state.files.is_empty() {
-            self.shared.synced.store(position, Ordering::SeqCst);
-        }
-        state.error = None;
-        self.shared.failed.store(false, Ordering::SeqCst);
-    }
-
-    fn hurry(&self) {
-        let mut state = self.shared.state();
-        state.hurries = true;
-        self.shared.go_on(state);
-    }
-
-    fn wait(&self, position: u64) -> io::Result<()> {
-        let mut state = self.shared.state();
-        state.blocked += 1;
-        self.shared.go_on(state);
-        let waiting = |state: &mut State| {
-            let tries = state.files.iter().any(|file| file.wanted && file.is_due());
-            (self.synced() < position || state.ends_journal) && (tries || state.ends_journal || self.is_busy())
-        };
-        let mut state =
-            self.shared.progress.wait_while(self.shared.state(), waiting).unwrap_or_else(PoisonError::into_inner);
-        state.blocked -= 1;
-        if self.synced() >= position {
-            return Ok(());
-        }
-        Err(state.error.take().unwrap_or_else(|| io::Error::other("it was not forced to disk")))
-    }
-
-    fn synced(&self) -> u64 {
-        self.shared.synced.load(Ordering::SeqCst)
-    }
-
-    fn is_busy(&self) -> bool {
-        self.shared.busy.load(Ordering::SeqCst)
-    }
-
-    fn has_failed(&self) -> bool {
-        self.shared.failed.load(Ordering::SeqCst)
-    }
-
-    fn failure(&self) -> Option<String> {
-        if !self.has_failed() {
-            return None;
-        }
-        Some(self.shared.state().error.as_ref().map_or_else(|| "unknown".to_owned(), |error| error.to_string()))
-    }
-}
-
-impl Drop for Syncer {
-    fn drop(&mut self) {
-        self.shared.state().ends = true;
-        self.shared.work.notify_one();
-        if let Some(thread) = self.thread.take() {
-            // It holds files that others may want to remove.
-            let _ = thread.join();
-        }
-    }
-}
-
-impl Shared {
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Asks for everything up to `written` to be forced to disk. Wakes the thread only if it has to do something.
-    fn request(&self, mut state: MutexGuard<'_, State>, written: u64, gathers: bool) {
-        state.gathers = gathers;
-        let whole = state.ends_journal;
-        if let Some(last) = state.files.back_mut() {
-            last.target = last.target.max(written);
-        }
-        for file in &mut state.files {
-            file.whole |= whole && file.unsettled;
-            file.wanted |= file.is_due();
-        }
-        if gathers && state.since.is_none() {
-            state.since = Some(Instant::now());
-        }
-        self.go_on(state);
-    }
-
-    /// Begins the next round if the thread rests and there is nothing to wait for.
-    fn go_on(&self, mut state: MutexGuard<'_, State>) {
-        if !state.rests {
-            return;
-        }
-        let gathering = state.gathers_more();
-        state.gathered |= gathering;
-        self.gathering.store(gathering, Ordering::SeqCst);
-        if !gathering {
-            state.rests = false;
-            state.hurries = true;
-            drop(state);
-            self.work.notify_one();
-        }
-    }
-
-    /// Waits until there is something to do; or until what is only in the journal shall be on disk in the file too, since
-    /// nothing has come for so long.
-    fn rest<'s>(&'s self, mut state: MutexGuard<'s, State>) -> MutexGuard<'s, State> {
-        state.rests = true;
-        if state.files.iter().any(|file| file.unsettled) {
-            let (guard, waited) = self.work.wait_timeout(state, SETTLE_AFTER).unwrap_or_else(PoisonError::into_inner);
-            state = guard;
-            if waited.timed_out() && state.rests {
-                for file in state.files.iter_mut().filter(|file| file.unsettled) {
-                    (file.whole, file.wanted) = (true, true);
-                }
-            }
-        } else {
-            state = self.work.wait(state).unwrap_or_else(PoisonError::into_inner);
-        }
-        state.rests = false;
-        state
-    }
-
-    fn run(&self) {
-        let mut spare = Vec::new();
-        let mut keeper = Keeper::new();
-        let mut state = self.state();
-        loop {
-            while state.files.len() > 1 && state.files.front().is_some_and(|file| !file.is_due()) {
-                state.files.pop_front();
-            }
-            let gathers_more = state.gathers_more();
-            state.gathered |= gathers_more;
-            self.gathering.store(gathers_more, Ordering::SeqCst);
-            let ends_journal = state.ends_journal;
-            let next = state.files.iter_mut().find(|file| file.is_due());
-            let nothing_is_due = next.is_none();
-            let Some(next) = next.filter(|next| next.wanted && !gathers_more) else {
-                if state.ends {
-                    return;
-                }
-                if ends_journal && !gathers_more {
-                    if nothing_is_due {
-                        drop(state);
-                        keeper.end_journal();
-                        state = self.state();
-                    }
-                    state.ends_journal = false;
-                    self.progress.notify_all();
-                    continue;
-                }
-                state = self.rest(state);
-                continue;
-            };
-            let (file, target, len) = (Arc::clone(&next.file), next.target, next.len);
-            let mut pending = std::mem::replace(&mut next.pending, spare);
-            next.writes = !pending.is_empty();
-            // What is in front of it is on disk: so it may be the next record.
-            let follows = next.target - next.done == pending.len() as u64 && !next.whole && !ends_journal;
-            let journal = next.journal.as_ref().filter(|_| follows && !pending.is_empty()).map(Arc::clone);
-            self.busy.store(true, Ordering::SeqCst);
-            state.last_bytes = state.waiting_bytes();
-            (state.hurries, state.since) = (false, None);
-            let began = Instant::now();
-            if std::mem::take(&mut state.gathered)
-                && let Some(end) = state.last_end
-            {
-                state.alone = !state.has_paid(began.duration_since(end));
-            }
-            state.rounds = state.rounds.wrapping_add(1);
-            drop(state);
-            let mut open = file.lock().unwrap_or_else(PoisonError::into_inner);
-            let mut result = Ok(());
-            let mut in_journal = false;
-            if !pending.is_empty() {
-                let (left, written) = write_to(&mut **open, len, &pending);
-                let taken = pending.len() - left.len();
-                result = written;
-                if result.is_ok()
-                    && let Some(place) = &journal
-                {
-                    result = keeper.write(place, &mut **open, len, &pending).map(|written| in_journal = written);
-                }
-                pending.drain(..taken);
-                if let Some(next) = self.state().of(&file) {
-                    next.writes = false;
-                    next.len = len + taken as u64;
-                    // In front of what has come meanwhile.
-                    next.pending.splice(..0, pending.drain(..));
-                }
-                self.progress.notify_all();
-            }
-            if !in_journal {
-                result = result.and_then(|()| keeper.sync(&mut **open));
-            }
-            drop(open);
-            pending.shrink_to(BUFFER_KEEP_BYTES);
-            spare = pending;
-            state = self.state();
-            self.busy.store(false, Ordering::SeqCst);
-            let failed = result.is_err();
-            if let Some(synced) = state.of(&file) {
-                if failed {
-                    synced.wanted = false;
-                } else {
-                    synced.done = target;
-                    synced.unsettled = in_journal;
-                    synced.whole &= in_journal;
-                }
-                synced.wanted &= synced.done < synced.target;
-            }
-            let end = Instant::now();
-            (state.last_took, state.last_end) = (end.duration_since(began), Some(end));
-            state.next_bytes = state.waiting_bytes();
-            state.error = result.err();
-            state.ends_journal &= !failed;
-            self.failed.store(failed, Ordering::SeqCst);
-            self.journaling.store(in_journal, Ordering::SeqCst);
-            if !failed {
-                self.synced.fetch_max(target, Ordering::SeqCst);
-            }
-            self.progress.notify_all();
-            // Ahead of waking the loop, which looks at it before it waits again.
-            self.gathering.store(state.gathers_more(), Ordering::SeqCst);
-            if failed || self.awaited.load(Ordering::SeqCst) {
-                (self.wake)();
-            }
-        }
-    }
-}
-
-/// What the thread has beside the file.
-struct Keeper {
-    journal: Kept,
-    /// Forces the file to disk as far as the record with this sequence reaches.
-    settling: Option<(u64, JoinHandle<io::Result<()>>)>,
-    settled_at: Instant,
-    /// Where the journal is.
-    place: Option<Arc<JournalPlace>>,
-}
-
-enum Kept {
-    /// None yet.
-    None,
-    Making(JoinHandle<io::Result<Journal>>),
-    Ready(Journal),
-    /// There can be none.
-    Failed,
-}
-
-impl Keeper {
-    fn new() -> Keeper {
-        Keeper { journal: Kept::None, settling: None, settled_at: Instant::now(), place: None }
-    }
-
-    /// Writes a record of bytes that stand at `offset` of the file; says whether that was done. Otherwise the file is to be
-    /// forced to disk.
-    ///
-    /// # Errors
-    /// The file could not be forced to disk behind earlier records.
-    fn write(
-        &mut self,
-        place: &Arc<JournalPlace>,
-        file: &mut dyn DataFile,
-        offset: u64,
-        bytes: &[u8],
-    ) -> io::Result<bool> {
-        self.look(place, offset)?;
-        let Kept::Ready(journal) = &mut self.journal else { return Ok(false) };
-        match journal.write(&place.name, offset, bytes) {
-            Ok(Room::Written { turned }) => {
-                if self.settling.is_none() && (turned || self.settled_at.elapsed() >= SETTLE_AFTER) {
-                    self.settle(file);
-                }
-                Ok(true)
-            }
-            Ok(Room::None) => Ok(false),
-            Err(error) => {
-                tracing::warn!(
-                    "the journal {} cannot be written: {error}. The append-only file itself is forced to disk each time",
-                    place.path.display()
-                );
-                self.journal = Kept::Failed;
-                Ok(false)
-            }
-        }
-    }
-
-    /// Forces the file to disk.
-    fn sync(&mut self, file: &mut dyn DataFile) -> io::Result<()> {
-        file.sync_data()?;
-        if let Kept::Ready(journal) = &mut self.journal {
-            journal.settle(journal.sequence());
-            self.settled_at = Instant::now();
-        }
-        Ok(())
-    }
-
-    /// Looks at what threads have done. The first call has the journal made.
-    fn look(&mut self, place: &Arc<JournalPlace>, offset: u64) -> io::Result<()> {
-        if let Some((sequence, thread)) = self.settling.take_if(|(_, thread)| thread.is_finished()) {
-            let settled = joined(thread);
-            if let Kept::Ready(journal) = &mut self.journal {
-                match &settled {
-                    Ok(()) => journal.settle(sequence),
-                    // The system may have dropped what it could not write, and the machine need not be switched off for that.
-                    Err(_) => drop(journal.distrust(&place.name, offset)),
-                }
-            }
-            settled?;
-        }
-        self.journal = match std::mem::replace(&mut self.journal, Kept::Failed) {
-            Kept::None => {
-                let making = Arc::clone(place);
-                self.place = Some(Arc::clone(place));
-                let make = move || Journal::make(&*making.disk, &making.path, making.bytes);
-                threads::spawn("weir-aof-journal", make).map_or_else(|_| Kept::Failed, Kept::Making)
-            }
-            Kept::Making(thread) if thread.is_finished() => match joined(thread) {
-                Ok(journal) => Kept::Ready(journal),
-                Err(error) => {
-                    tracing::warn!(
-                        "there is no journal {}: {error}. The append-only file itself is forced to disk each time",
-                        place.path.display()
-                    );
-                    Kept::Failed
-                }
-            },
-            other => other,
-        };
-        Ok(())
-    }
-
-    /// Has a thread force the file to disk.
-    fn settle(&mut self, file: &mut dyn DataFile) {
-        let Kept::Ready(journal) = &self.journal else { return };
-        self.settled_at = Instant::now();
-        let Ok(mut file) = file.another() else { return };
-        // Without a thread there is soon no room in the journal, and it is done here.
-        let thread = threads::spawn("weir-aof-settle", move || file.sync_data()).ok();
-        self.settling = thread.map(|thread| (journal.sequence(), thread));
-    }
-
-    /// Everything is on disk in the files: removes the journal.
-    fn end_journal(&mut self) {
-        self.wait();
-        self.journal = Kept::None;
-        let Some(place) = self.place.take() else { return };
-        let folder = folder_of(&place.path);
-        match place.disk.remove(&place.path).and_then(|()| place.disk.sync_folder(folder)) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                tracing::warn!("could not remove {}: {error}", place.path.display());
-            }
-            _ => {}
-        }
-    }
-
-    /// Waits for all threads.
-    fn wait(&mut self) {
-        if let Kept::Making(thread) = std::mem::replace(&mut self.journal, Kept::None) {
-            let _ = joined(thread);
-        }
-        if let Some((_, thread)) = self.settling.take() {
-            // Whoever ends has forced it to disk anew.
-            let _ = joined(thread);
-        }
-    }
-}
-
-impl Drop for Keeper {
-    fn drop(&mut self) {
-        // They hold files that others may want to remove.
-        self.wait();
-    }
-}
-
-fn joined<T>(thread: JoinHandle<T>) -> T {
-    match thread.join() {
-        Ok(done) => done,
-        Err(panic) => std::panic::resume_unwind(panic),
+        self.syncer.await_sync(awaited);
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::syncer::{GATHER_MAX, PENDING_BYTES_MAX};
     use super::*;
     use crate::disk::Disk;
     use crate::disk::faults::{Call, Fault, FaultyDisk, Survives};
-    use std::path::Path;
+    use std::path::{Path, PathBuf};
+    use std::sync::atomic::{AtomicU64, Ordering};
     use std::thread;
+    use std::time::Instant;
 
     fn open(disk: &FaultyDisk) -> Log {
         let mut log = Log::new(Arc::new(|| {}));

@@ -12,11 +12,14 @@
 pub(in crate::persist) mod base;
 mod folder;
 mod journal;
+mod keeper;
 mod log;
 mod manifest;
 mod read;
+mod syncer;
 
 pub use folder::{AofFolder, FolderError};
-pub use log::{JournalPlace, Log, SyncPolicy, Wake, Written};
+pub use keeper::JournalPlace;
+pub use log::{Log, SyncPolicy, Wake, Written};
 pub use manifest::{Manifest, ManifestError, Part, PartKind};
 pub use read::{CommandReader, Item, ReadError, ReadProblem};
