@@ -12,7 +12,10 @@ const CHECKSUM_SINCE: u32 = 5;
 pub(crate) mod opcode {
     pub(crate) const FUNCTION: u8 = 245;
     pub(crate) const FUNCTION_OLD: u8 = 246;
+    /// Of Redis.
     pub(crate) const KEY_META: u8 = 243;
+    /// Of Valkey.
+    pub(crate) const SLOT_IMPORT: u8 = 243;
     pub(crate) const SLOT_INFO: u8 = 244;
     pub(crate) const MODULE_AUX: u8 = 247;
     pub(crate) const IDLE: u8 = 248;
@@ -159,6 +162,14 @@ impl<R: Read> Snapshot<R> {
                     for _ in 0..self.source.length()? {
                         self.source.array::<4>()?;
                         self.source.skip_module_data()?;
+                    }
+                }
+                opcode::SLOT_IMPORT if self.dialect == Dialect::Valkey => {
+                    // Slots that were on their way to a node of a cluster: the name of the transfer, and ranges of slots.
+                    self.string()?;
+                    for _ in 0..self.source.length()? {
+                        self.source.length()?;
+                        self.source.length()?;
                     }
                 }
                 opcode::SLOT_INFO => {

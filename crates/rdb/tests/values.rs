@@ -550,6 +550,21 @@ fn spoilt_files_are_refused_or_their_values_can_be_written_again() {
 }
 
 #[test]
+fn what_clusters_and_modules_say_between_keys_is_passed_over() {
+    let key = b"\x00\x01k\x01v\xff\0\0\0\0\0\0\0\0";
+    let file = |magic: &[u8], said: &[u8]| read_file(&[magic, said, key].concat());
+    // Slots that were being moved, under the name of the transfer; sizes of a slot; what a module knows of a key.
+    let moved = [&b"\xf3\x28"[..], &[b'a'; 40], b"\x02\x01\x05\x40\x64\x40\xc8"].concat();
+    assert_eq!(file(b"VALKEY080", &moved), Ok(1));
+    assert_eq!(file(b"REDIS0012", b"\xf4\x05\x06\x07"), Ok(1));
+    assert_eq!(file(b"REDIS0013", b"\xf3\x01abcd\x02\x07\x05\x01x\x00"), Ok(1));
+    for len in 0..moved.len() {
+        let error = Snapshot::open(&[b"VALKEY080", &moved[..len]].concat()[..], true).unwrap().next_record();
+        assert_eq!(error.expect_err("its end is missing").problem, Problem::Truncated);
+    }
+}
+
+#[test]
 fn a_file_cut_anywhere_is_refused_where_it_ends() {
     let mut rng = SmallRng::seed_from_u64(5);
     for _ in 0..10 {
