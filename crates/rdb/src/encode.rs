@@ -35,6 +35,8 @@ const STREAM_BLOCK_ENTRIES: usize = 100;
 const STREAM_BLOCK_BYTES: usize = 4096;
 /// An entry of a stream has the fields of the first in its listpack.
 const SAME_FIELDS: i64 = 2;
+/// The latest deadline of a field that Redis reads, in Unix ms: it has 48 bits for one, and takes no file with a later one.
+const REDIS_DEADLINE_MAX: i64 = (1 << 48) - 2;
 /// Scores whose whole digits are written; others have an exponent.
 const PLAIN_SCORES: std::ops::Range<f64> = 1e-5..1e17;
 
@@ -364,7 +366,7 @@ fn put_hash(to: &mut Draft, hash: HashRef<'_>, dialect: Dialect) {
 /// `least`: the earliest deadline of a field, if any has one.
 fn put_hash_head(to: &mut Draft, fields: usize, least: Option<i64>, dialect: Dialect) {
     if let (Some(least), Dialect::Redis) = (least, dialect) {
-        to.bytes(&least.to_le_bytes());
+        to.bytes(&least.min(REDIS_DEADLINE_MAX).to_le_bytes());
     }
     to.length(fields as u64);
 }
@@ -378,7 +380,8 @@ fn put_field(
 ) {
     if let (Some(least), Dialect::Redis) = (least, dialect) {
         // From the least one on, and one more, for 0 is none.
-        to.length(deadline.map_or(0, |at| at.wrapping_sub(least).cast_unsigned().saturating_add(1)));
+        let [at, least] = [deadline.unwrap_or(least), least].map(|at| at.min(REDIS_DEADLINE_MAX));
+        to.length(deadline.map_or(0, |_| at.wrapping_sub(least).cast_unsigned().saturating_add(1)));
     }
     to.string(field);
     to.string(value);

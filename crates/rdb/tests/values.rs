@@ -383,6 +383,31 @@ fn messages_of(value: Result<Option<TakenValue>, Problem>) -> Vec<Vec<u8>> {
 }
 
 #[test]
+fn no_deadline_of_a_field_is_written_that_redis_does_not_read() {
+    let deadlines = |all: &[i64], dialect| {
+        let mut builder = builder();
+        builder.collection(Collection::Hash, all.len()).unwrap();
+        for (at, &deadline) in all.iter().enumerate() {
+            let field = format!("f{at}");
+            builder.field(Element::Bytes(field.as_bytes()), Element::Int(7), Some(deadline)).unwrap();
+        }
+        builder.field(Element::Bytes(b"g"), Element::Int(7), None).unwrap();
+        Told::of(&dump(builder.take().unwrap().unwrap(), dialect)).lines
+    };
+    let (near, last) = (NOW_MS + 5, (1_i64 << 48) - 2);
+    let expected = |all: &[i64]| {
+        let mut lines = vec![" Hash".to_owned()];
+        lines.extend(all.iter().enumerate().map(|(at, deadline)| format!("field f{at} 7 Some({deadline})")));
+        lines.push("field g 7 None".to_owned());
+        lines
+    };
+    let all = [near, last, last + 1, i64::MAX];
+    assert_eq!(deadlines(&all, Dialect::Redis), expected(&[near, last, last, last]));
+    assert_eq!(deadlines(&all[2..], Dialect::Redis), expected(&[last, last]));
+    assert_eq!(deadlines(&all, Dialect::Valkey), expected(&all));
+}
+
+#[test]
 fn streams_of_newer_servers_are_read() {
     let (first, second) = (id_of_now(9), id_of_now(8));
     // 60 s, 10 messages; p has sent two; five were ever added, two refused.
