@@ -198,6 +198,8 @@ impl Builder {
 
 /// Up to so many fields of a small hash are compared with each other; of more, hashes are kept.
 const COMPARED_MAX: usize = 16;
+/// Commands take numbers and times up to this one.
+const NUMBER_MAX: u64 = i64::MAX.cast_unsigned();
 /// Most bytes of a small hash.
 const PACKED_BYTES_MAX: usize = 1 << 30;
 
@@ -371,15 +373,14 @@ impl Visitor for Builder {
         let stream = &mut unfinished.stream;
         let log = stream.log();
         let last_id = id_of(figures.last_id);
-        let first_fits = figures.first_id.is_none_or(|first| id_of(first) == log.first_id() || log.is_empty());
-        if figures.len != log.len() || last_id < log.last_id() || !first_fits {
+        if figures.len != log.len() || last_id < log.last_id() {
             return Err(Problem::BadStream);
         }
-        let added = figures.entries_added.unwrap_or(figures.len);
-        if added < figures.len {
-            return Err(Problem::BadStream);
-        }
-        stream.set_id(last_id, Some(added), Some(id_of(figures.max_deleted_id)));
+        // What follows from the entries is not taken from the file. The other figures are brought to where commands could have
+        // brought them: what is beyond that could not be made again by a file of commands.
+        let added = figures.entries_added.map_or(figures.len, |added| added.clamp(figures.len, NUMBER_MAX));
+        let max_deleted_id = id_of(figures.max_deleted_id).min(last_id);
+        stream.set_id(last_id, Some(added), Some(max_deleted_id));
         Ok(())
     }
 
@@ -388,13 +389,15 @@ impl Visitor for Builder {
         unfinished.end_group()?;
         unfinished.group = name.to_vec();
         let counted = || unfinished.stream.log().entries_up_to(id_of(last_delivered));
-        let entries_read = if unfinished.is_old { counted() } else { entries_read };
+        let known = entries_read.filter(|&read| read <= NUMBER_MAX);
+        let entries_read = if unfinished.is_old { counted() } else { known };
         let is_new = unfinished.stream.create_group(name, id_of(last_delivered), entries_read);
         if is_new { Ok(()) } else { Err(Problem::BadStream) }
     }
 
     fn pending(&mut self, id: Id, delivered_ms: u64, deliveries: u64) -> Result<(), Problem> {
-        let old = self.unfinished()?.pending.insert(id_of(id), (delivered_ms, deliveries));
+        let known = (delivered_ms.min(NUMBER_MAX), deliveries.min(NUMBER_MAX));
+        let old = self.unfinished()?.pending.insert(id_of(id), known);
         if old.is_none() { Ok(()) } else { Err(Problem::BadStream) }
     }
 

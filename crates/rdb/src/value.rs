@@ -694,6 +694,10 @@ fn entries_of(bytes: &[u8], first: Id, last: &mut Option<Id>, visitor: &mut impl
             continue;
         }
         met_there += 1;
+        // No command makes an entry without fields, nor could any make it again.
+        if pairs.is_empty() {
+            return Err(Problem::BadStream);
+        }
         if last.is_some_and(|last| last >= id) {
             return Err(Problem::BadStream);
         }

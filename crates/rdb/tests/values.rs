@@ -407,6 +407,67 @@ fn no_deadline_of_a_field_is_written_that_redis_does_not_read() {
     assert_eq!(deadlines(&all, Dialect::Valkey), expected(&all));
 }
 
+/// A stream with one entry, 5-1, that has these pairs of a field and a value, with `figures` behind it.
+fn stream_with(pairs: &[&str], figures: &[u8]) -> Result<Vec<String>, Problem> {
+    let mut elements = vec![vec![1, 1], vec![0, 1], vec![0, 1], vec![0, 1], vec![0, 1], vec![0, 1], vec![0, 1]];
+    elements.push(vec![pairs.len() as u8 / 2, 1]);
+    elements.extend(
+        pairs.iter().map(|text| [&[0x80 | text.len() as u8], text.as_bytes(), &[1 + text.len() as u8]].concat()),
+    );
+    elements.push(vec![pairs.len() as u8 + 4, 1]);
+    let body = elements.concat();
+    let (total, count) = ((body.len() + 7) as u32, elements.len() as u16);
+    let listpack = [&total.to_le_bytes()[..], &count.to_le_bytes(), &body, b"\xff"].concat();
+    let first = [&5_u64.to_be_bytes()[..], &1_u64.to_be_bytes()].concat();
+    let bytes = [b"\x15\x01\x10", &first[..], &[listpack.len() as u8], &listpack, figures].concat();
+    let mut builder = builder();
+    let value = payload::read(Dialect::Redis, &bytes, &mut builder).and_then(|()| builder.take())?;
+    Ok(Told::of(&dump(value.expect("a stream"), Dialect::Redis)).lines)
+}
+
+#[test]
+fn a_stream_becomes_one_that_commands_could_make() {
+    let huge = b"\x81\xff\xff\xff\xff\xff\xff\xff\xfe";
+    let empty = b"\x01\x05\x01\x05\x01\x00\x00\x01\x00";
+    let lines = stream_with(&["f", "v"], empty).expect("a stream");
+    assert_eq!(lines[0], "entry (5, 1) [\"f\", \"v\"]");
+    assert_eq!(stream_with(&[], empty), Err(Problem::BadStream), "an entry without fields");
+    let figures = |figures: &[&[u8]]| stream_with(&["f", "v"], &figures.concat()).map(|lines| lines[1].clone());
+    let as_it_is = figures(&[empty]).expect("a stream");
+    // The first id follows from the entries; no more can have been deleted than was given, and what was added is there.
+    for odd in [&b"\x01\x05\x01\x09\x09\x00\x00\x01\x00"[..], b"\x01\x05\x01\x05\x01\x00\x00\x00\x00"] {
+        assert_eq!(figures(&[odd]), Ok(as_it_is.clone()));
+    }
+    let deleted = figures(&[b"\x01\x05\x01\x05\x01\x09\x09\x01\x00"]).expect("a stream");
+    assert!(deleted.contains("max_deleted_id: (5, 1)"), "{deleted}");
+    let added = figures(&[b"\x01\x05\x01\x05\x01\x00\x00", huge, b"\x00"]).expect("a stream");
+    assert!(added.contains("entries_added: Some(9223372036854775807)"), "{added}");
+    for wrong in [&b"\x02\x05\x01\x05\x01\x00\x00\x02\x00"[..], b"\x01\x05\x00\x05\x01\x00\x00\x01\x00"] {
+        assert_eq!(figures(&[wrong]), Err(Problem::BadStream));
+    }
+    // A group that has read more than can be counted, with an entry delivered at a time and as often as nobody can say.
+    let group = [
+        &b"\x01\x05\x01\x05\x01\x00\x00\x01\x01\x01g\x05\x01"[..],
+        huge,
+        b"\x01",
+        &5_u64.to_be_bytes(),
+        &1_u64.to_be_bytes(),
+        &[0xff; 8],
+        huge,
+        b"\x01\x01c\x07\0\0\0\0\0\0\0\x07\0\0\0\0\0\0\0\x01",
+        &5_u64.to_be_bytes(),
+        &1_u64.to_be_bytes(),
+    ];
+    let lines = stream_with(&["f", "v"], &group.concat()).expect("a stream");
+    let expected = [
+        "group g (5, 1) None",
+        "pending (5, 1) 9223372036854775807 9223372036854775807",
+        "consumer c 7 Some(7)",
+        "consumer's (5, 1)",
+    ];
+    assert_eq!(lines[2..], expected);
+}
+
 #[test]
 fn streams_of_newer_servers_are_read() {
     let (first, second) = (id_of_now(9), id_of_now(8));
