@@ -208,6 +208,31 @@ fn everything_is_there_again_after_a_kill_rewritten_or_not_in_either_form() {
 }
 
 #[test]
+fn what_a_consumer_without_a_name_has_and_what_was_given_back_stay_apart() {
+    // With so many entries a stream is given to a rewrite in parts.
+    for (preamble, entries) in [("yes", 5), ("yes", 3000), ("no", 5), ("no", 3000)] {
+        let options = ["--aof-use-rdb-preamble", preamble];
+        let weir = fresh(&options);
+        let mut wire = weir.wire();
+        for n in 1..=entries {
+            assert!(wire.run(&format!("XADD s {n}-1 f v")).starts_with('$'));
+        }
+        wire.is("XGROUP CREATE s g 0", "+OK");
+        for (consumer, count) in [("", "2"), ("named", "1"), ("", "2")] {
+            let read = ["XREADGROUP", "GROUP", "g", consumer, "COUNT", count, "STREAMS", "s", ">"];
+            assert!(wire.call(&read).starts_with('*'));
+        }
+        assert_eq!(wire.run("XNACK s g FAIL IDS 1 2-1"), ":1");
+        wire.call(&["XGROUP", "CREATECONSUMER", "s", "g", "\0"]);
+        let look = |weir: &Weir| ["XPENDING s g", "XINFO GROUPS s"].map(|request| weir.wire().run(request));
+        let before = look(&weir);
+        rewrite(&weir);
+        let weir = start(weir.killed(), &options).start();
+        assert_eq!(look(&weir), before, "preamble {preamble}, {entries} entries");
+    }
+}
+
+#[test]
 fn a_torn_end_is_cut_off_wherever_it_is_and_refused_where_that_is_wanted() {
     let weir = fresh(&[]);
     weir.wire().is("SET a 1", "+OK");

@@ -16,7 +16,7 @@ use weir_structs::packed::{self, COUNT_BYTES, Element, Encoded, Packed};
 use weir_structs::pieces::BigPieces;
 use weir_structs::queue::ParcelPool;
 use weir_structs::set::{OwnedSet, SetForm, SetLimits, SetMut};
-use weir_structs::stream::{ConsumerSlot, IDMP_DURATION_S, IDMP_MESSAGES, NodeLimits, Stream, StreamId};
+use weir_structs::stream::{ConsumerPart, ConsumerSlot, IDMP_DURATION_S, IDMP_MESSAGES, NodeLimits, Stream, StreamId};
 use weir_structs::value::{Big, PackedKind};
 use weir_structs::zset::{ZsetFill, ZsetForm, ZsetLimits};
 
@@ -403,8 +403,7 @@ impl Visitor for Builder {
 
     fn consumer(&mut self, name: &[u8], seen_ms: u64, active_ms: Option<u64>) -> Result<(), Problem> {
         let unfinished = self.unfinished()?;
-        if name.is_empty() && seen_ms == 0 && active_ms.is_none() {
-            // Entries that were given back are written as those of one who has no name and was never seen.
+        if (ConsumerPart { name, seen_ms, active_ms, pending: 0 }).is_nobody() {
             unfinished.consumer = None;
             return Ok(());
         }

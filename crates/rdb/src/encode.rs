@@ -18,7 +18,7 @@ use weir_structs::queue::{Parcel, SharedAs};
 use weir_structs::set::SetRef;
 use weir_structs::stream::{
     ConsumerPart, Entry, Group, GroupPart, MessagePart, Pending, ProducerPart, ProducersPart, Stream, StreamFigures,
-    StreamId, StreamPart,
+    StreamId, StreamPart, name_of_nobody,
 };
 use weir_structs::value::ValueRef;
 use weir_structs::zset::ZsetRef;
@@ -582,7 +582,7 @@ fn put_group(to: &mut Draft, name: &[u8], group: &Group) {
     put_group_head(to, GroupPart { name, last_delivered, entries_read, pending: group.pending_count() });
     let all = || group.pending_range(StreamId::MIN, StreamId::MAX);
     all().for_each(|pending| put_pending(to, pending));
-    // Every pending entry is somebody's in this form. Those that were given back are of one who has no name.
+    // Every pending entry is somebody's in this form. Those that were given back are nobody's, who is written as a consumer.
     let released = || all().filter(|pending| pending.consumer.is_none());
     let released_count = released().count() as u64;
     to.length(group.consumer_count() as u64 + u64::from(released_count > 0));
@@ -592,7 +592,8 @@ fn put_group(to: &mut Draft, name: &[u8], group: &Group) {
         group.pending_range_of(slot, StreamId::MIN, StreamId::MAX).for_each(|pending| put_raw_id(to, pending.id));
     }
     if released_count > 0 {
-        put_consumer(to, ConsumerPart { name: b"", seen_ms: 0, active_ms: None, pending: released_count });
+        let name = name_of_nobody(group.consumers().map(|(_, consumer)| consumer.name()));
+        put_consumer(to, ConsumerPart::nobody(&name, released_count));
         released().for_each(|pending| put_raw_id(to, pending.id));
     }
 }

@@ -469,6 +469,34 @@ fn a_stream_becomes_one_that_commands_could_make() {
 }
 
 #[test]
+fn nobody_is_written_under_a_name_that_no_consumer_has() {
+    let stream = |nameless: bool| {
+        let mut builder = builder();
+        builder.stream().unwrap();
+        let figures =
+            StreamFigures { len: 0, last_id: (9, 0), first_id: None, max_deleted_id: (0, 0), entries_added: Some(9) };
+        builder.figures(&figures).unwrap();
+        builder.group(b"g", (9, 0), None).unwrap();
+        (1..=2).for_each(|at| builder.pending((at, 0), at, 1).unwrap());
+        if nameless {
+            builder.consumer(b"", 5, None).unwrap();
+            builder.consumer_pending((1, 0)).unwrap();
+        }
+        builder.consumer(b"", 0, None).unwrap();
+        (if nameless { 2 } else { 1 }..=2).for_each(|at| builder.consumer_pending((at, 0)).unwrap());
+        let first = dump(builder.take().unwrap().unwrap(), Dialect::Redis);
+        let (dialect, bytes) = payload::open(&first, Trust::Strict).expect("a whole payload");
+        payload::read(dialect, bytes, &mut builder).expect("a whole value");
+        let again = dump(builder.take().unwrap().unwrap(), Dialect::Redis);
+        assert_eq!(Told::of(&first), Told::of(&again));
+        Told::of(&again).lines.split_off(4)
+    };
+    assert_eq!(stream(false), ["consumer  0 None", "consumer's (1, 0)", "consumer's (2, 0)"]);
+    let both = ["consumer  5 None", "consumer's (1, 0)", "consumer \\x00 0 None", "consumer's (2, 0)"];
+    assert_eq!(stream(true), both);
+}
+
+#[test]
 fn streams_of_newer_servers_are_read() {
     let (first, second) = (id_of_now(9), id_of_now(8));
     // 60 s, 10 messages; p has sent two; five were ever added, two refused.

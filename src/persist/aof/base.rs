@@ -400,8 +400,8 @@ struct StreamInParts {
     group: Box<[u8]>,
     /// When each pending entry was delivered, and how often: whose it is comes later.
     pending: HashMap<StreamId, (u64, u64)>,
-    /// Whose the next ones are; without a name, nobody's.
-    consumer: Box<[u8]>,
+    /// Whose the next ones are; `None`: nobody's.
+    consumer: Option<Box<[u8]>>,
     /// Who has sent the next messages.
     producer: Box<[u8]>,
 }
@@ -430,12 +430,14 @@ impl StreamInParts {
             }
             StreamPart::Consumers(_) => {}
             StreamPart::Consumer(consumer) => {
-                self.consumer = consumer.name.into();
-                put_consumer(to, key, &self.group, &self.consumer);
+                self.consumer = (!consumer.is_nobody()).then(|| consumer.name.into());
+                if let Some(name) = &self.consumer {
+                    put_consumer(to, key, &self.group, name);
+                }
             }
             StreamPart::PendingId(id) => {
                 let (delivery_ms, deliveries) = self.pending.get(&id).copied().unwrap_or_default();
-                put_pending(to, key, &self.group, &self.consumer, (id, delivery_ms, deliveries));
+                put_pending(to, key, &self.group, self.consumer.as_deref(), (id, delivery_ms, deliveries));
             }
             StreamPart::Producers(head) => put_producers(to, key, head),
             StreamPart::Producer(producer) => self.producer = producer.name.into(),
@@ -472,17 +474,15 @@ fn put_group(to: &mut Vec<u8>, key: &[u8], name: &[u8], delivered: StreamId, ent
 }
 
 fn put_consumer(to: &mut Vec<u8>, key: &[u8], group: &[u8], consumer: &[u8]) {
-    if !consumer.is_empty() {
-        command(to, &[b"XGROUP", b"CREATECONSUMER", key, group, consumer]);
-    }
+    command(to, &[b"XGROUP", b"CREATECONSUMER", key, group, consumer]);
 }
 
-/// A pending entry; who has no name has given it back.
-fn put_pending(to: &mut Vec<u8>, key: &[u8], group: &[u8], consumer: &[u8], pending: (StreamId, u64, u64)) {
+/// A pending entry; without a consumer it has been given back.
+fn put_pending(to: &mut Vec<u8>, key: &[u8], group: &[u8], consumer: Option<&[u8]>, pending: (StreamId, u64, u64)) {
     let (id, time, count) = (pending.0.text(), format_u64(pending.1), format_u64(pending.2));
-    if consumer.is_empty() {
+    let Some(consumer) = consumer else {
         return command(to, &[b"XNACK", key, group, b"SILENT", b"IDS", b"1", &id, b"RETRYCOUNT", &count, b"FORCE"]);
-    }
+    };
     let words: [&[u8]; 12] =
         [b"XCLAIM", key, group, consumer, b"0", &id, b"TIME", &time, b"RETRYCOUNT", &count, b"JUSTID", b"FORCE"];
     command(to, &words);
@@ -511,12 +511,12 @@ fn put_stream(to: &mut Vec<u8>, key: &[u8], stream: &Stream) {
             for Pending { id, delivery_ms, deliveries, .. } in
                 group.pending_range_of(slot, StreamId::MIN, StreamId::MAX)
             {
-                put_pending(to, key, name, consumer.name(), (id, delivery_ms, deliveries));
+                put_pending(to, key, name, Some(consumer.name()), (id, delivery_ms, deliveries));
             }
         }
         let all = group.pending_range(StreamId::MIN, StreamId::MAX);
         for Pending { id, delivery_ms, deliveries, .. } in all.filter(|pending| pending.consumer.is_none()) {
-            put_pending(to, key, name, b"", (id, delivery_ms, deliveries));
+            put_pending(to, key, name, None, (id, delivery_ms, deliveries));
         }
     }
     let known = stream.idempotency();

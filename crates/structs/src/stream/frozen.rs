@@ -294,6 +294,25 @@ pub struct ConsumerPart<'a> {
     pub pending: u64,
 }
 
+impl<'a> ConsumerPart<'a> {
+    /// Nobody, to whom so many entries belong that were given back. The name is [`name_of_nobody`].
+    pub fn nobody(name: &'a [u8], pending: u64) -> ConsumerPart<'a> {
+        ConsumerPart { name, seen_ms: 0, active_ms: None, pending }
+    }
+
+    /// Whether it is nobody: every consumer was seen when it was made.
+    pub fn is_nobody(&self) -> bool {
+        self.seen_ms == 0 && self.active_ms.is_none() && self.name.iter().all(|&byte| byte == 0)
+    }
+}
+
+/// The name under which entries that were given back are written: none, or zero bytes where a consumer is called so. Others
+/// read no group with two consumers of one name.
+pub fn name_of_nobody<'n>(consumers: impl Iterator<Item = &'n [u8]>) -> Vec<u8> {
+    let zeros = consumers.filter(|name| name.iter().all(|&byte| byte == 0));
+    vec![0; zeros.map(|name| name.len() + 1).max().unwrap_or(0)]
+}
+
 /// The state of a frozen stream.
 pub(super) struct FrozenStream {
     pub(super) ticket: u64,
@@ -583,12 +602,8 @@ fn give_of_group(
                 *stage = Stage::Group;
                 return budget;
             }
-            visit(StreamPart::Consumer(ConsumerPart {
-                name: b"",
-                seen_ms: 0,
-                active_ms: None,
-                pending: then.released,
-            }));
+            let name = name_of_nobody(then.consumers.iter().map(|consumer| &*consumer.name));
+            visit(StreamPart::Consumer(ConsumerPart::nobody(&name, then.released)));
             *stage = Stage::ReleasedIds;
         }
         _ => {

@@ -23,7 +23,7 @@ mod log;
 mod runs;
 
 pub use block::Pairs;
-pub use frozen::{BlockPart, ConsumerPart, GroupPart, StreamFigures, StreamPart};
+pub use frozen::{BlockPart, ConsumerPart, GroupPart, StreamFigures, StreamPart, name_of_nobody};
 pub use group::{Consumer, ConsumerSlot, Group, Pending};
 pub use id::{ID_TEXT_MAX, IdText, StreamId};
 pub use idempotency::{
