@@ -15,7 +15,7 @@ use crate::command::ground::{Ground, now_ms};
 use crate::command::reply::{Output, Reply, Resp};
 use hashbrown::HashMap;
 use rand::TryRngCore;
-use weir_resp::{Batch, Limits, Parser};
+use weir_resp::{Argv, Batch, Limits, Parser};
 use weir_structs::number::parse_u64;
 
 /// Messages that go to the consumers of one queue before those of another have theirs.
@@ -229,7 +229,7 @@ impl Server {
         let broken = || "the commands in the snapshot are broken".to_owned();
         let limits = Limits { commands_max: u32::MAX, ..Limits::default() };
         Parser::default().parse(&mut batch, &limits).map_err(|_| broken())?;
-        if !batch.tail().is_empty() {
+        if !batch.tail().is_empty() || !batch.commands().all(belongs_in_snapshot) {
             return Err(broken());
         }
         let slot = self.clients.add_repeater(self.store.now_ms());
@@ -388,4 +388,15 @@ fn put_delivery(out: &mut Output, delivery: &Delivery<'_>) {
             reply.boolean(*active);
         }
     }
+}
+
+/// Whether a snapshot has this command in front of its keys. A file of data must not run anything else.
+fn belongs_in_snapshot(argv: Argv<'_>) -> bool {
+    let is = |at, words: &[&str]| {
+        let word: &[u8] = argv.get(at).unwrap_or_default();
+        words.iter().any(|known| word.eq_ignore_ascii_case(known.as_bytes()))
+    };
+    is(0, &["SELECT"])
+        || is(0, &["MQ.POLICY"]) && is(1, &["SET"])
+        || is(0, &["MQ.SCHEDULE"]) && is(1, &["SET", "PAUSE"])
 }

@@ -250,3 +250,31 @@ fn a_broken_snapshot_is_a_reason_not_to_start_and_is_left_as_it_is() {
     let log = start(b"REDIS9999", folder.path());
     assert!(log.contains("a version that is not known: 9999"), "{log}");
 }
+
+#[test]
+fn a_snapshot_runs_no_commands_but_those_of_policies_and_schedules() {
+    let file = |commands: &[&[&str]]| {
+        let commands: Vec<u8> = commands.iter().flat_map(|words| crate::wire::request(words)).collect();
+        let length = [0x40 | (commands.len() >> 8) as u8, commands.len() as u8];
+        let aux = [b"\xfa\x0dweir-commands", &length[..], &commands].concat();
+        [b"REDIS0011", &aux[..], b"\xfe\x00\x00\x01k\x01v\xff", &[0; 8]].concat()
+    };
+    let folder = |bytes: &[u8]| {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        fs::write(folder.path().join("dump.rdb"), bytes).expect("a snapshot");
+        folder
+    };
+    let policy = ["MQ.POLICY", "SET", "p", "PATTERN", "q*", "APPLY", "queues", "PRIORITY", "1", "DEF", "1"];
+    let policy = [&policy[..], &["MAXLEN", "5"]].concat();
+    for other in
+        [&["SHUTDOWN", "NOSAVE"][..], &["CONFIG", "SET", "maxmemory", "1"], &["FLUSHALL"], &["MQ.POLICY", "DEL", "p"]]
+    {
+        let folder = folder(&file(&[&policy, other]));
+        let (status, log) = Start::new().options(["--dir", &folder.path().display().to_string()]).fail();
+        assert_eq!(status.code(), Some(1), "{log}");
+        assert!(log.contains("the commands in the snapshot are broken"), "{log}");
+    }
+    let weir = in_folder(folder(&file(&[&["SELECT", "0"], &policy]))).start();
+    weir.wire().is("GET k", "$1 v");
+    assert!(weir.wire().run("MQ.POLICY LIST").starts_with("*1 "), "{}", weir.wire().run("MQ.POLICY LIST"));
+}
