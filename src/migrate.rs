@@ -152,8 +152,8 @@ impl Links {
             }
         }
         match Link::open(request) {
-            None => outcome.failure = Some(Failure::Connect),
-            Some(mut link) => match link.transfer(request, &mut outcome) {
+            Err(failure) => outcome.failure = Some(failure),
+            Ok(mut link) => match link.transfer(request, &mut outcome) {
                 Ok(()) => self.keep(request, link),
                 Err(failed) => outcome.failure = Some(failed.failure),
             },
@@ -183,13 +183,23 @@ fn is_timeout(error: &io::Error) -> bool {
 }
 
 impl Link {
-    /// `None` if nobody is reached in time.
-    fn open(request: &Request) -> Option<Link> {
-        let addresses = (request.host.as_str(), request.port).to_socket_addrs().ok()?;
-        let stream = addresses.into_iter().find_map(|at| TcpStream::connect_timeout(&at, request.timeout).ok())?;
-        // It is only slower without.
-        let _ = stream.set_nodelay(true);
-        Some(Link { stream: BufReader::new(stream), db: None, used_ms: request.now_ms })
+    /// Connects to the target, at the first of its addresses where somebody is.
+    fn open(request: &Request) -> Result<Link, Failure> {
+        let addresses = (request.host.as_str(), request.port).to_socket_addrs().map_err(|_| Failure::Connect)?;
+        let mut failure = Failure::Connect;
+        for address in addresses {
+            match TcpStream::connect_timeout(&address, request.timeout) {
+                Ok(stream) => {
+                    // It is only slower without.
+                    let _ = stream.set_nodelay(true);
+                    return Ok(Link { stream: BufReader::new(stream), db: None, used_ms: request.now_ms });
+                }
+                // Others notice only when they write that nobody listens, and say so.
+                Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => failure = Failure::Write,
+                Err(_) => {}
+            }
+        }
+        Err(failure)
     }
 
     /// Sends everything and reads all replies. What the target says goes into `outcome`.
@@ -339,6 +349,6 @@ mod tests {
         assert_eq!((outcome.accepted, outcome.failure), (vec![false], Some(Failure::Read)));
         heard.join().unwrap();
         let outcome = links.transfer(&request(port, &["a"]));
-        assert_eq!(outcome.failure, Some(Failure::Connect));
+        assert_eq!(outcome.failure, Some(Failure::Write), "nobody listens");
     }
 }

@@ -810,7 +810,7 @@ impl Error {
     /// The target takes nothing.
     pub const MIGRATE_WRITE: Error = Error::fixed("IOERR error or timeout writing to target instance");
     /// The target says nothing.
-    pub const MIGRATE_READ: Error = Error::fixed("IOERR error or timeout reading from target instance");
+    pub const MIGRATE_READ: Error = Error::fixed("IOERR error or timeout reading to target instance");
     /// A key and KEYS.
     pub const MIGRATE_KEY_AND_KEYS: Error =
         Error::fixed("ERR When using MIGRATE KEYS option, the key argument must be set to the empty string");

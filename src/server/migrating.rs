@@ -32,6 +32,9 @@ use weir_resp::{Argv, Batch};
 /// Threads that send at the same time; what comes beyond waits for one of them.
 const SENDERS_MAX: usize = 16;
 
+/// What a key has left at most when it is sent, in milliseconds: no clock comes so far that this overflows.
+const TTL_MAX_MS: i64 = i64::MAX / 2;
+
 /// A migration that has not ended.
 #[derive(Debug)]
 struct Running {
@@ -147,8 +150,9 @@ impl Server {
             if positions.contains(&key.position) && sent.iter().any(|sent| sent == name) {
                 continue;
             }
-            // What is left of its time is at least a little, or it would never expire there.
-            let ttl_ms = entry.expire_at().map_or(0, |at| at.saturating_sub(now_ms).max(1));
+            // What is left of its time is at least a little, or it would never expire there; and not so much that it is too
+            // much there, where the clock shows more by then.
+            let ttl_ms = entry.expire_at().map_or(0, |at| at.saturating_sub(now_ms).clamp(1, TTL_MAX_MS));
             let payload = payload::dump(entry, forms);
             migration.request.parcels.push(Parcel { name: name.to_vec(), ttl_ms, payload });
             sent.push(name.to_vec());

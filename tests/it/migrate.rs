@@ -48,7 +48,7 @@ fn what_is_wrong_is_told_and_nothing_is_lost() {
     assert_eq!(migrate("AUTH2 default secret"), "+OK");
     from.wire().is("EXISTS k", ":0");
     from.wire().run("SET k v");
-    assert!(from.wire().run("MIGRATE 127.0.0.1 1 k 0 100000").starts_with("-IOERR error or timeout connecting"));
+    assert!(from.wire().run("MIGRATE 127.0.0.1 1 k 0 100000").starts_with("-IOERR error or timeout writing"));
     assert!(
         from.wire().run("MIGRATE 127.0.0.1 1 k 0 100000 KEYS a").starts_with("-ERR When using MIGRATE KEYS option")
     );
@@ -111,4 +111,33 @@ fn a_target_that_never_answers_costs_the_timeout_and_the_key_stays() {
     wire.call(&["MIGRATE", "127.0.0.1", &port.to_string(), "k", "0", "100"]);
     assert!(wire.run("EXEC").starts_with("*1 -IOERR"), "in a transaction everybody waits");
     from.wire().is("GET k", "$2 vw");
+}
+
+/// A target that answers everything with OK. What it has been sent comes back when the other side has hung up.
+fn agreeable() -> (String, thread::JoinHandle<Vec<u8>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = listener.local_addr().expect("an address").port().to_string();
+    let heard = thread::spawn(move || {
+        let (mut stream, _) = listener.accept().expect("a connection");
+        stream.write_all(b"+OK\r\n+OK\r\n").expect("an answer");
+        let mut heard = Vec::new();
+        stream.read_to_end(&mut heard).expect("the end");
+        heard
+    });
+    (port, heard)
+}
+
+#[test]
+fn what_is_left_of_the_last_deadline_there_is_is_not_too_much_for_the_target() {
+    let from = Weir::with([]);
+    from.wire().is("SET k v PXAT 9223372036854775807", "+OK");
+    let (port, heard) = agreeable();
+    from.wire().is(&format!("MIGRATE 127.0.0.1 {port} k 0 100000"), "+OK");
+    from.stop();
+    let heard = heard.join().expect("what was heard");
+    let words: Vec<&[u8]> = heard.split(|&byte| byte == b'\n').map(<[u8]>::trim_ascii_end).collect();
+    let at = words.iter().position(|&word| word == b"RESTORE").expect("RESTORE");
+    let ttl: i64 = String::from_utf8_lossy(words[at + 4]).parse().expect("a number");
+    // Targets add it to their own time, which has gone on meanwhile.
+    assert!((1..=i64::MAX / 2).contains(&ttl), "{ttl}");
 }
