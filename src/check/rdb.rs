@@ -157,7 +157,11 @@ impl Check {
                 }
             }
             (self.doing, self.current) = ("read-type", None);
-            match snapshot.next_record()? {
+            let record = snapshot.next_record();
+            if snapshot.is_ending() {
+                self.doing = "check-sum";
+            }
+            match record? {
                 Record::Aux { name, value } => {
                     let (name, value) = (String::from_utf8_lossy(&name), value.escape_ascii());
                     self.say(snapshot.offset(), format_args!("AUX FIELD {name} = '{value}'"));
@@ -207,7 +211,6 @@ impl Check {
                     }
                 }
                 Record::End => {
-                    self.doing = "check-sum";
                     self.end_offset = snapshot.offset();
                     match snapshot.has_checksum() {
                         Some(true) => self.say(self.end_offset, format_args!("Checksum OK")),

@@ -73,6 +73,15 @@ fn a_snapshot_cut_anywhere_is_refused_with_the_place_and_what_was_read_is_told()
         assert!(!ok && said.contains("--- RDB ERROR DETECTED ---"), "{len} bytes:\n{said}");
         assert!(said.contains(&format!("[offset {len}] ")) && said.contains(" keys read"), "{len} bytes:\n{said}");
     }
+    let mut spoilt = whole.clone();
+    spoilt[whole.len() - 1] ^= 1;
+    for (bytes, doing) in
+        [(&whole[..whole.len() - 3], "check-sum"), (&spoilt[..], "check-sum"), (&whole[..9], "read-type")]
+    {
+        fs::write(&cut, bytes).expect("a file");
+        let (ok, said) = check(&[&cut]);
+        assert!(!ok && said.contains(&format!("While doing: {doing}\n")), "{said}");
+    }
     let (ok, said) = check(&[&path_in(folder.path(), "none.rdb")]);
     assert!(!ok && said.contains("Cannot open"), "{said}");
     let (ok, said) = check(&[&folder.path().display().to_string()]);

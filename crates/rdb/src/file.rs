@@ -82,6 +82,8 @@ pub struct Snapshot<R> {
     version: u32,
     dialect: Dialect,
     buffers: Buffers,
+    /// Only the checksum is left.
+    is_ending: bool,
     /// At the end: whether a checksum was there and right. `None` before, and where the version has none.
     has_checksum: Option<bool>,
 }
@@ -113,7 +115,7 @@ impl<R: Read> Snapshot<R> {
         if !(is_known || any_version && version > 0) {
             return Err(source.error(Problem::Version(version)));
         }
-        Ok(Snapshot { source, version, dialect, buffers: Buffers::default(), has_checksum: None })
+        Ok(Snapshot { source, version, dialect, buffers: Buffers::default(), is_ending: false, has_checksum: None })
     }
 
     /// The version.
@@ -134,6 +136,11 @@ impl<R: Read> Snapshot<R> {
     /// Behind the last record: whether a checksum was there and right. `None` where the version has none.
     pub fn has_checksum(&self) -> Option<bool> {
         self.has_checksum
+    }
+
+    /// Whether all records were read, so that what goes wrong is the checksum.
+    pub fn is_ending(&self) -> bool {
+        self.is_ending
     }
 
     /// Bytes read so far.
@@ -157,19 +164,19 @@ impl<R: Read> Snapshot<R> {
                 }
                 opcode::FREQUENCY => facts.frequency = Some(self.source.byte()?),
                 opcode::IDLE => facts.idle_s = Some(self.source.length()?),
-                opcode::KEY_META => {
-                    // What modules have to say of the key, each behind its number.
-                    for _ in 0..self.source.length()? {
-                        self.source.array::<4>()?;
-                        self.source.skip_module_data()?;
-                    }
-                }
                 opcode::SLOT_IMPORT if self.dialect == Dialect::Valkey => {
                     // Slots that were on their way to a node of a cluster: the name of the transfer, and ranges of slots.
                     self.string()?;
                     for _ in 0..self.source.length()? {
                         self.source.length()?;
                         self.source.length()?;
+                    }
+                }
+                opcode::KEY_META => {
+                    // What modules have to say of the key, each behind its number.
+                    for _ in 0..self.source.length()? {
+                        self.source.array::<4>()?;
+                        self.source.skip_module_data()?;
                     }
                 }
                 opcode::SLOT_INFO => {
@@ -190,6 +197,7 @@ impl<R: Read> Snapshot<R> {
                     return Ok(Record::ModuleAux);
                 }
                 opcode::END => {
+                    self.is_ending = true;
                     self.check_end()?;
                     return Ok(Record::End);
                 }
