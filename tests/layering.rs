@@ -70,6 +70,7 @@ const CLOCK_FILES: &[&str] = &[
     "src/config/rewrite.rs",
     "src/logging/local_time.rs",
     "src/main.rs",
+    "src/net/sleep.rs",
     "src/persist/aof/keeper.rs",
     "src/persist/aof/log.rs",
     "src/persist/aof/syncer.rs",

@@ -39,6 +39,7 @@ fields! {
     tcp_backlog: u32 = "tcp-backlog",
     /// Seconds; 0 turns probes off.
     tcp_keepalive: u32 = "tcp-keepalive",
+    busy_poll_us: u32 = "busy-poll-us",
     /// Seconds; 0 never closes idle clients.
     timeout: u32 = "timeout",
     unixsocket: Option<String> = "unixsocket",

@@ -26,6 +26,7 @@ mod connection;
 mod handshakes;
 mod kept_back;
 mod listener;
+mod sleep;
 mod tls;
 
 pub use listener::{ListenError, can_listen};
@@ -41,6 +42,7 @@ use kept_back::{Kept, KeptBack};
 use listener::Listener;
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token, Waker};
+use sleep::Sleeper;
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::RawFd;
@@ -84,6 +86,7 @@ const HANDSHAKE_TOKENS: usize = usize::MAX / 4;
 /// Sockets and the loop around the server.
 pub struct EventLoop {
     poll: Poll,
+    sleeper: Sleeper,
     server: Server,
     connections: Vec<Option<Box<Connection>>>,
     listeners: Vec<ListenerState>,
@@ -139,6 +142,7 @@ impl EventLoop {
         let failed = |error| ListenError { address: "the event queue".to_owned(), error };
         let mut this = EventLoop {
             poll: Poll::new().map_err(failed)?,
+            sleeper: Sleeper::new(),
             server,
             connections: Vec::new(),
             listeners: Vec::new(),
@@ -210,7 +214,10 @@ impl EventLoop {
         while self.server.shutdown.is_none() && goes_on(&self.server) {
             let gathers = self.server.gathers_for_disk();
             let timeout = if gathers { Duration::ZERO } else { self.timeout() };
-            match self.poll.poll(&mut events, Some(timeout)) {
+            // Where replies wait for the disk, who sees to that may need the processor.
+            let look_us = if self.kept_back.is_empty() { self.server.config.busy_poll_us } else { 0 };
+            let look = Duration::from_micros(u64::from(look_us));
+            match self.sleeper.wait(&mut self.poll, &mut events, timeout, look) {
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => events.clear(),
                 result => result?,
             }

@@ -31,6 +31,11 @@ pub(super) static ROWS: &[Directive] = &[
         .doc("Connections the kernel may queue before they are accepted."),
     row("tcp-keepalive", int!(tcp_keepalive, 0, INT_MAX), "300")
         .doc("Seconds between probes of silent connections; 0 sends none."),
+    row("busy-poll-us", int!(busy_poll_us, 0, 1000), "40")
+        .doc(
+            "Microseconds for which the server looks for the next request before it sleeps, where requests come that soon; 0 \
+             sleeps at once.",
+        ),
     row("timeout", int!(timeout, 0, INT_MAX), "0")
         .doc("Seconds after which an idle client is disconnected; 0 never does."),
     row("maxclients", int!(maxclients, 1, u32::MAX as i128), "10000")
