@@ -101,12 +101,26 @@ impl AofFolder {
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 self.manifest = Manifest::default();
+                self.leave_orphans();
                 return Ok(());
             }
             Err(error) => return Err(failed(error)),
         }
         self.manifest = Manifest::parse(&text).map_err(|error| FolderError::Manifest { path: path.clone(), error })?;
         Ok(())
+    }
+
+    /// There is no manifest: files of one that was lost are not written over.
+    fn leave_orphans(&mut self) {
+        let names = self.disk.list(&self.folder).unwrap_or_default();
+        let orphans = names.iter().filter(|name| self.manifest.pass_over(&self.file_name, name.as_bytes())).count();
+        if orphans > 0 {
+            tracing::warn!(
+                "{} is missing, so {orphans} files of an append-only file beside it are not read. They are left as they are: \
+                 to have their data, stop the server and put the manifest back",
+                self.manifest_path().display()
+            );
+        }
     }
 
     /// What the manifest says.
@@ -139,12 +153,12 @@ impl AofFolder {
         self.manifest.loaded().map(sized).collect()
     }
 
-    /// Whether there is something to load: a manifest, or the single file of old servers.
+    /// Whether there is something to load: a manifest that names files, or the single file of old servers.
     ///
     /// # Errors
     /// Those of the file system.
     pub fn is_used(&self) -> Result<bool, FolderError> {
-        Ok(self.manifest != Manifest::default() || self.exists(&self.old_path())?)
+        Ok(self.manifest.loaded().next().is_some() || self.exists(&self.old_path())?)
     }
 
     /// Takes over the single file that servers up to Redis 6 write: it becomes the base. An upgrade that was interrupted goes on.
@@ -155,7 +169,7 @@ impl AofFolder {
     pub fn upgrade(&mut self) -> Result<bool, FolderError> {
         let old = self.old_path();
         let new = self.folder.join(&self.file_name);
-        let fresh = self.manifest == Manifest::default();
+        let fresh = self.manifest.loaded().next().is_none();
         let interrupted = self.manifest.is_only_base(&self.file_name) && !self.exists(&new)?;
         if !(fresh || interrupted) || !self.exists(&old)? {
             return Ok(false);
@@ -165,7 +179,7 @@ impl AofFolder {
         }
         self.make_folder()?;
         if fresh {
-            let mut manifest = Manifest::default();
+            let mut manifest = self.manifest.clone();
             manifest.set_old_base(&self.file_name);
             self.put_manifest(manifest)?;
         }
@@ -184,7 +198,7 @@ impl AofFolder {
             return Ok(());
         }
         self.make_folder()?;
-        let path = self.folder.join(format!("{}.lock", self.file_name));
+        let path = self.lock_path();
         let locked = self.io(&path, |disk| disk.lock(&path))?;
         self.lock = Some(locked.ok_or_else(|| FolderError::InUse(self.folder.clone()))?);
         Ok(())
@@ -278,6 +292,14 @@ impl AofFolder {
             return;
         }
         for part in history {
+            // Whoever has edited the manifest may have named a file twice.
+            let own = [self.manifest_path(), self.lock_path(), self.journal_path()];
+            let is_needed =
+                own.contains(&self.path(&part)) || self.manifest.loaded().any(|other| other.name == part.name);
+            if is_needed {
+                tracing::warn!("{} is history in the manifest, and is needed all the same: it stays", part.shown());
+                continue;
+            }
             let path = self.path(&part);
             match self.disk.remove(&path) {
                 Ok(()) => tracing::info!("Removing the history file {}", part.shown()),
@@ -365,6 +387,10 @@ impl AofFolder {
         self.io(&path, |disk| replace_file(disk, &path, &temporary, |file| file.write_all(&text)))?;
         self.manifest = manifest;
         Ok(())
+    }
+
+    fn lock_path(&self) -> PathBuf {
+        self.folder.join(format!("{}.lock", self.file_name))
     }
 
     fn old_path(&self) -> PathBuf {
@@ -534,6 +560,49 @@ mod tests {
         let mut names = disk.list(Path::new("dir")).expect("the folder");
         names.sort();
         assert_eq!(names, ["a.aof.1.incr.aof", "a.aof.manifest", "b.aof.1.incr.aof", "mine", "temp-b.aof.incr"]);
+    }
+
+    #[test]
+    fn files_whose_manifest_is_lost_are_not_written_over() {
+        let disk = FaultyDisk::new();
+        disk.make_folder(Path::new("dir")).expect("a healthy disk");
+        for name in ["a.aof.3.base.rdb", "a.aof.4.incr.aof", "b.aof.9.incr.aof"] {
+            disk.put(format!("dir/{name}"), b"mine");
+        }
+        let mut folder = open(&disk).expect("no manifest");
+        assert!(folder.parts().expect("nothing is named").is_empty() && !folder.is_used().expect("a healthy disk"));
+        let base = write_base(&disk, &folder, b"new ").expect("a healthy disk");
+        folder.put_base(&base, true, 0, false).expect("a healthy disk");
+        drop(folder.add_increment().expect("a healthy disk"));
+        let names: Vec<String> = folder.manifest().loaded().map(Part::shown).collect();
+        assert_eq!(names, ["a.aof.4.base.rdb", "a.aof.5.incr.aof"]);
+        assert_eq!(disk.contents("dir/a.aof.3.base.rdb").as_deref(), Some(&b"mine"[..]));
+        assert_eq!(disk.contents("dir/a.aof.4.incr.aof").as_deref(), Some(&b"mine"[..]));
+    }
+
+    #[test]
+    fn history_that_is_needed_is_not_removed() {
+        let disk = FaultyDisk::new();
+        disk.make_folder(Path::new("dir")).expect("a healthy disk");
+        let text = "file x seq 1 type i\nfile x seq 1 type h\nfile a.aof.manifest seq 2 type h\nfile y seq 3 type h\n";
+        disk.put("dir/a.aof.manifest", text.as_bytes());
+        disk.put("dir/x", b"data");
+        disk.put("dir/y", b"old");
+        let mut folder = open(&disk).expect("a good manifest");
+        folder.remove_history();
+        assert_eq!(loaded(&disk), b"data");
+        assert_eq!(disk.contents("dir/y"), None);
+    }
+
+    #[test]
+    fn the_old_file_is_taken_over_where_a_manifest_names_history_alone() {
+        let disk = FaultyDisk::new();
+        disk.make_folder(Path::new("dir")).expect("a healthy disk");
+        disk.put("dir/a.aof.manifest", b"file x seq 1 type h\n");
+        disk.put("a.aof", b"old");
+        let mut folder = open(&disk).expect("a good manifest");
+        assert!(folder.is_used().expect("a healthy disk") && folder.upgrade().expect("a healthy disk"));
+        assert_eq!(loaded(&disk), b"old");
     }
 
     #[test]

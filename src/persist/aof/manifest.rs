@@ -181,17 +181,50 @@ impl Manifest {
             self.history.insert(0, Part { kind: PartKind::History, ..old });
         }
         self.base_seq += 1;
-        let name = format!("{file_name}.{}.base.{}", self.base_seq, if snapshot { "rdb" } else { "aof" });
-        self.base.insert(Part { name: name.into(), seq: self.base_seq, kind: PartKind::Base, start_offset: None })
+        let name = |seq| format!("{file_name}.{seq}.base.{}", if snapshot { "rdb" } else { "aof" });
+        while self.has_name(name(self.base_seq).as_bytes()) {
+            self.base_seq += 1;
+        }
+        let name = name(self.base_seq).into();
+        self.base.insert(Part { name, seq: self.base_seq, kind: PartKind::Base, start_offset: None })
     }
 
     /// Makes the name of the next increment, which stands behind the others.
     pub fn next_increment(&mut self, file_name: &str) -> Part {
         self.increment_seq += 1;
-        let name = format!("{file_name}.{}.incr.aof", self.increment_seq);
-        let part = Part { name: name.into(), seq: self.increment_seq, kind: PartKind::Increment, start_offset: None };
+        let name = |seq| format!("{file_name}.{seq}.incr.aof");
+        while self.has_name(name(self.increment_seq).as_bytes()) {
+            self.increment_seq += 1;
+        }
+        let name = name(self.increment_seq).into();
+        let part = Part { name, seq: self.increment_seq, kind: PartKind::Increment, start_offset: None };
         self.increments.push(part.clone());
         part
+    }
+
+    /// Whether a file has this name: a new one must not, or it would be written over, or removed with history. That happens where
+    /// names and numbers do not agree, and where all increments are history.
+    fn has_name(&self, name: &[u8]) -> bool {
+        self.base.iter().chain(&self.increments).chain(&self.history).any(|part| part.name == name)
+    }
+
+    /// Numbers up to that of this file are not used again. `name` is that of any file in the folder.
+    pub fn pass_over(&mut self, file_name: &str, name: &[u8]) -> bool {
+        let numbered = name.strip_prefix(file_name.as_bytes()).and_then(|rest| rest.strip_prefix(b"."));
+        let Some((seq, kind)) = numbered.and_then(|rest| {
+            let (digits, kind) = rest.split_at(rest.iter().position(|&byte| byte == b'.')?);
+            Some((std::str::from_utf8(digits).ok()?.parse::<u64>().ok()?, kind))
+        }) else {
+            return false;
+        };
+        let used = match kind {
+            b".base.rdb" | b".base.aof" => &mut self.base_seq,
+            b".incr.aof" => &mut self.increment_seq,
+            _ => return false,
+        };
+        // No more than so many numbers are left out, whatever somebody calls a file.
+        *used = (*used).max(seq.min(u64::from(u32::MAX)));
+        true
     }
 
     /// All increments but the last `kept` are history.
@@ -273,7 +306,7 @@ fn split_words(line: &[u8]) -> Option<Vec<Vec<u8>>> {
 
 /// A name as a word: in quotes if it would not be seen whole otherwise.
 fn put_name(text: &mut Vec<u8>, name: &[u8]) {
-    let plain = |byte: &u8| byte.is_ascii_graphic() && !matches!(byte, b'\\' | b'"');
+    let plain = |byte: &u8| byte.is_ascii_graphic() && !matches!(byte, b'\\' | b'"' | b'\'');
     if !name.is_empty() && name.iter().all(plain) {
         text.extend_from_slice(name);
         return;
@@ -292,7 +325,8 @@ mod tests {
 
     #[test]
     fn what_is_written_reads_back() {
-        for name in ["appendonly.aof", " file seq \n\n.aof ", "a\"b\\c'd", "ä\u{7}\u{8}\t\r\u{1}"] {
+        for name in ["appendonly.aof", " file seq \n\n.aof ", "a\"b\\c'd", "'begins", "in'side", "ä\u{7}\u{8}\t\r\u{1}"]
+        {
             let mut manifest = Manifest::default();
             manifest.next_increment(name);
             manifest.next_base(name, true);
@@ -321,6 +355,25 @@ mod tests {
              file \"a b.1.incr.aof\" seq 1 type h\n\
              file \"a b.3.incr.aof\" seq 3 type i\n"
         );
+    }
+
+    #[test]
+    fn no_new_file_has_the_name_of_another() {
+        let text = "file a.2.base.rdb seq 1 type b\nfile a.1.incr.aof seq 1 type h\nfile a.4.incr.aof seq 3 type i\n";
+        let mut manifest = Manifest::parse(text.as_bytes()).expect("a good manifest");
+        assert_eq!(manifest.next_increment("a").shown(), "a.5.incr.aof");
+        assert_eq!(manifest.next_base("a", true).shown(), "a.3.base.rdb");
+        let mut manifest = Manifest::parse(b"file a.1.incr.aof seq 1 type h\n").expect("a good manifest");
+        assert_eq!(manifest.next_increment("a").shown(), "a.2.incr.aof");
+        for (name, taken) in
+            [("a.7.incr.aof", true), ("a.3.base.aof", true), ("a.x.incr.aof", false), ("a.manifest", false)]
+        {
+            assert_eq!(manifest.pass_over("a", name.as_bytes()), taken, "{name}");
+        }
+        assert_eq!(manifest.next_increment("a").shown(), "a.8.incr.aof");
+        assert_eq!(manifest.next_base("a", true).shown(), "a.4.base.rdb");
+        assert!(manifest.pass_over("a", format!("a.{}.incr.aof", u64::MAX).as_bytes()));
+        assert_eq!(manifest.next_increment("a").seq, 1 << 32);
     }
 
     #[test]
