@@ -230,6 +230,8 @@ bitflags::bitflags! {
         const BY_FUNCTION = 1 << 43;
         /// CLIENT CACHING is about the command behind this one.
         const KEEPS_CACHING = 1 << 40;
+        /// Asks whether the server is well: refused, as changes are, while these cannot be kept.
+        const TELLS_HEALTH = 1 << 45;
         /// Reads keys that its arguments only describe: refused to who may not read every key.
         const FOREIGN_KEYS = 1 << 44;
     }

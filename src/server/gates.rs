@@ -88,8 +88,8 @@ type Gate = fn(&mut Server, Asking<'_>) -> Verdict;
 
 /// In the order in which Redis checks.
 const GATES: &[Gate] = &[
-    protected, auth, no_multi, acl, memory, failing, unsaved, subscribed, loading, busy, monitor, pause, multi,
-    serving, migrating, disk,
+    protected, auth, no_multi, acl, memory, unsaved, subscribed, loading, busy, monitor, pause, multi, serving,
+    migrating, disk,
 ];
 
 /// Asks every gate.
@@ -193,18 +193,10 @@ fn memory(server: &mut Server, asking: Asking<'_>) -> Verdict {
     Verdict::Pass
 }
 
-/// What is changed could not be saved.
+/// What is changed could not be saved, or not be written down. Who asks whether the server is well is told.
 fn unsaved(server: &mut Server, asking: Asking<'_>) -> Verdict {
     match server.write_refusal() {
-        Some(error) if asking.flags.contains(Flags::WRITE) => Verdict::Refuse(error),
-        _ => Verdict::Pass,
-    }
-}
-
-/// What cannot be written down is not to happen.
-fn failing(server: &mut Server, asking: Asking<'_>) -> Verdict {
-    match server.append_only_failure() {
-        Some(reason) if asking.flags.contains(Flags::WRITE) => Verdict::Refuse(Error::append_only_fails(reason)),
+        Some(error) if asking.flags.intersects(Flags::WRITE | Flags::TELLS_HEALTH) => Verdict::Refuse(error),
         _ => Verdict::Pass,
     }
 }

@@ -6,11 +6,14 @@ use super::gates::Armed;
 use crate::command::error::Error;
 
 impl Server {
-    /// Why nothing may be changed now; `None` if it may.
+    /// Why nothing may be changed now, by a client or a script; `None` if it may.
     pub(super) fn write_refusal(&self) -> Option<Error> {
         let snapshots_fail = !self.snapshots.last_ok;
         let minds = self.config.stop_writes_on_bgsave_error && !self.config.save.is_empty();
-        (snapshots_fail && minds).then_some(Error::MISCONF_SNAPSHOT)
+        if snapshots_fail && minds {
+            return Some(Error::MISCONF_SNAPSHOT);
+        }
+        self.append_only_failure().map(Error::append_only_fails)
     }
 
     /// Arms the gate that refuses changes, or disarms it; in every turn.

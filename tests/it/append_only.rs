@@ -419,6 +419,10 @@ fn a_disk_that_takes_no_more_has_writes_refused_until_it_does() {
     });
     assert!(acknowledged < 20, "{acknowledged}");
     weir.wire().is("GET before", "$1 1");
+    for request in [&["PING"][..], &["EVAL", "return redis.call('SET', 'before', '2')", "0"], &["DEL", "before"]] {
+        let refused = weir.wire().call(request);
+        assert!(refused.starts_with("-MISCONF Errors writing to the AOF file"), "{request:?}: {refused}");
+    }
     assert!(weir.wire().run("INFO persistence").contains("aof_last_write_status:err"));
     assert!(limit_file_size(&weir, "unlimited"));
     eventually("it writes again", || weir.wire().run("SET after 1") == "+OK");

@@ -20,6 +20,8 @@ const NOSCRIPT_LOADING_STALE_FAST_NO_AUTH_ALLOW_BUSY_SUBSCRIBED_OK: Flags = Flag
     .union(Flags::SUBSCRIBED_OK);
 const ACL_FAST_CONNECTION: Acl = Acl::FAST.union(Acl::CONNECTION);
 
+const PING_FLAGS: Flags = Flags::FAST.union(Flags::SUBSCRIBED_OK).union(Flags::TELLS_HEALTH);
+
 /// Commands about the state of the connection itself.
 pub(super) const COMMANDS: &[Row<ServerFn>] = &[
     Row::new(
@@ -94,7 +96,7 @@ pub(super) const COMMANDS: &[Row<ServerFn>] = &[
         hello_command,
     ),
     Row::new(
-        Spec::new("ping", -1, Flags::FAST.union(Flags::SUBSCRIBED_OK), ACL_FAST_CONNECTION, Group::Connection, "1.0.0")
+        Spec::new("ping", -1, PING_FLAGS, ACL_FAST_CONNECTION, Group::Connection, "1.0.0")
             .tips(&["request_policy:all_shards", "response_policy:all_succeeded"])
             .doc("O(1)", "Returns `PONG`, or the message that it was given.")
             .args(&[Arg::new("message", ArgKind::String).optional()]),
