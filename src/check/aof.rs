@@ -22,9 +22,12 @@ const MANIFEST_BYTES: u64 = 16 << 20;
 
 /// Runs the tool with the words behind its name.
 pub(super) fn run(args: &[OsString], now_ms: i64) -> ExitCode {
-    let Some(options) = Options::parse(args) else {
-        println!("{USAGE}");
-        return ExitCode::FAILURE;
+    let options = match Options::parse(args) {
+        Ok(options) => options,
+        Err(told) => {
+            println!("{told}");
+            return ExitCode::FAILURE;
+        }
     };
     match check(&options, now_ms) {
         Ok(()) => ExitCode::SUCCESS,
@@ -39,19 +42,27 @@ struct Options {
 }
 
 impl Options {
-    fn parse(args: &[OsString]) -> Option<Options> {
+    /// What is wrong with the words, otherwise.
+    fn parse(args: &[OsString]) -> Result<Options, &'static str> {
         let (mut file, mut fix, mut until_s) = (None, false, None);
         let mut args = args.iter();
         while let Some(arg) = args.next() {
             match arg.to_str() {
                 Some("--fix") => fix = true,
-                Some("--truncate-to-timestamp") => until_s = Some(args.next()?.to_str()?.parse().ok()?),
-                Some(option) if option.starts_with("--") => return None,
-                _ if file.is_some() => return None,
+                Some("--truncate-to-timestamp") => {
+                    let told = args.next().ok_or(USAGE)?.to_str().and_then(|told| told.parse().ok());
+                    until_s = Some(told.ok_or("Invalid timestamp, aborting...")?);
+                }
+                Some(option) if option.starts_with("--") => return Err(USAGE),
+                _ if file.is_some() => return Err(USAGE),
                 _ => file = Some(PathBuf::from(arg)),
             }
         }
-        Some(Options { file: file?, fix, until_s })
+        // One cuts what is broken, the other what is whole.
+        if fix && until_s.is_some() {
+            return Err(USAGE);
+        }
+        Ok(Options { file: file.ok_or(USAGE)?, fix, until_s })
     }
 }
 
@@ -77,8 +88,11 @@ fn check(options: &Options, now_ms: i64) -> Result<(), Refused> {
     let mut increments_begun = false;
     for (at, part) in parts.iter().enumerate() {
         let file = part.path(folder);
-        let is_last = at + 1 == parts.len();
-        let kind = if part.kind == PartKind::Base {
+        let is_base = part.kind == PartKind::Base;
+        // As for the server, what is empty is as good as not there.
+        let is_empty = |part: &&Part| fs::metadata(part.path(folder)).is_ok_and(|facts| facts.len() == 0);
+        let is_last = parts.iter().skip(at + 1).all(|part| !is_base && is_empty(part));
+        let kind = if is_base {
             let form = if is_snapshot(&beginning(&file).unwrap_or_default()) { "RDB" } else { "RESP" };
             println!("Start to check BASE AOF ({form} format).");
             "BASE "
@@ -299,7 +313,8 @@ fn read(mut reader: CommandReader<impl Read>, until_s: Option<i64>) -> Reading {
         let begin = reader.offset();
         match reader.next(&mut batch) {
             Ok(Item::Time(at)) if until_s.is_some_and(|until_s| at > until_s) => {
-                reading.later_at = Some(begin);
+                // A transaction is kept whole, or goes.
+                reading.later_at = Some(if in_multi { reading.good } else { begin });
                 return reading;
             }
             Ok(Item::Time(_)) => {}
@@ -369,6 +384,23 @@ mod tests {
         assert_eq!(told(parts, Some(10)).3, Some(41));
         assert_eq!(told(parts, Some(11)).3, Some(49));
         assert_eq!(told(parts, Some(12)).3, None);
+        let parts: &[&[u8]] = &[b"#TS:10\r\n", SET, MULTI, SET, b"#TS:12\r\n", SET, EXEC];
+        assert_eq!(told(parts, Some(11)).3, Some(41));
+    }
+
+    #[test]
+    fn words_that_make_no_sense_are_told() {
+        let problem = |words: &[&str]| {
+            let words: Vec<OsString> = words.iter().map(OsString::from).collect();
+            Options::parse(&words).err()
+        };
+        assert_eq!(problem(&["--fix", "file"]), None);
+        assert_eq!(problem(&["--truncate-to-timestamp", "12", "file"]), None);
+        assert_eq!(problem(&["--truncate-to-timestamp", "x", "file"]), Some("Invalid timestamp, aborting..."));
+        for words in [&["--truncate-to-timestamp"][..], &[], &["--fix"], &["a", "b"], &["--new", "a"]] {
+            assert_eq!(problem(words), Some(USAGE), "{words:?}");
+        }
+        assert_eq!(problem(&["--fix", "--truncate-to-timestamp", "12", "file"]), Some(USAGE));
     }
 
     #[test]

@@ -474,6 +474,11 @@ impl Error {
     pub const OTHER_SNAPSHOT_IN_PROGRESS: Error = Error::fixed(
         "ERR Another child process is active (AOF?): can't BGSAVE right now. Use BGSAVE SCHEDULE in order to schedule a BGSAVE whenever possible.",
     );
+    /// A file of commands has one that is about the server or a connection.
+    pub const NOT_REPEATED: Error = Error::fixed("ERR This command changes no data and is not run from a file");
+    /// WAITAOF: there is no file, or not any more.
+    pub const WAITAOF_WITHOUT_FILE: Error =
+        Error::fixed("ERR WAITAOF cannot be used when numlocal is set but appendonly is disabled.");
     /// SAVE and DEBUG RELOAD: the log says why.
     pub const NOT_SAVED: Error = Error::fixed("ERR");
     /// RESTORE: there is such a key.

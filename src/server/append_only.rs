@@ -824,7 +824,7 @@ impl Server {
         if parts.is_empty() {
             return Ok(None);
         }
-        Ok(Some(AofLoad::new(parts)))
+        Ok(Some(AofLoad::new(parts, folder.manifest().base.is_some())))
     }
 
     /// Everything was read that there is, or there was nothing: from here on it is written.

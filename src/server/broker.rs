@@ -234,7 +234,7 @@ impl Server {
         }
         let slot = self.clients.add_repeater(self.store.now_ms());
         for argv in batch.commands() {
-            if let Repeated::Refused(error) = self.repeat(slot, argv) {
+            if let Repeated::Refused(error) | Repeated::Impossible(error) = self.repeat(slot, argv) {
                 let (name, error) = (argv.name().escape_ascii(), String::from_utf8_lossy(error.text()));
                 tracing::warn!("a command in the snapshot, {name}, was answered {error}");
             }

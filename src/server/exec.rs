@@ -17,7 +17,7 @@ use crate::command::blocking::Block;
 use crate::command::cx::Cx;
 use crate::command::error::Error;
 use crate::command::reply::{Mark, Output, Reply, Resp};
-use crate::command::spec::Flags;
+use crate::command::spec::{Flags, Group};
 use crate::stats::LogKind;
 use crate::store::{Key, MemberAhead};
 use weir_resp::Argv;
@@ -399,7 +399,10 @@ impl Server {
         let found = self.names.find(argv.name()).or_else(|| super::table::find(argv.name()));
         let Some(Ok(command)) = found.map(|command| command.resolve(argv.get(1))) else { return Repeated::Unknown };
         if !command.spec.arity_fits(argv.len()) {
-            return Repeated::Refused(Error::arity(command.full_name));
+            return Repeated::Impossible(Error::arity(command.full_name));
+        }
+        if !is_repeatable(command) {
+            return Repeated::Refused(Error::NOT_REPEATED);
         }
         let db = self.clients.get(slot).map_or(0, |client| client.db);
         let may_block = std::mem::replace(&mut self.effects.may_block, false);
@@ -671,12 +674,23 @@ const SPECIAL: ClientFlags = ClientFlags::REPLY_OFF
     .union(ClientFlags::CACHING)
     .union(ClientFlags::CLOSE_AFTER_REPLY);
 
+/// Whether a command may be repeated: not what is about the server or a connection, such as SHUTDOWN, CONFIG, RESET and SUBSCRIBE. Scripts
+/// are denied that as well. No file has it unless somebody has put it there.
+fn is_repeatable(command: &Command) -> bool {
+    let changes = Flags::WRITE | Flags::MAY_REPLICATE;
+    !command.flags().contains(Flags::NOSCRIPT)
+        || command.flags().intersects(changes | Flags::PROTECTED)
+        || command.spec.group == Group::Scripting
+}
+
 /// What became of a command that was repeated.
 pub(super) enum Repeated {
     /// It has run.
     Done,
     /// There is no such command.
     Unknown,
+    /// No server has ever run it like that.
+    Impossible(Error),
     /// It was answered with an error.
     Refused(Error),
     /// It is a script, which is in the middle of what it does.

@@ -24,6 +24,7 @@ const ERRORS_TOLD: u64 = 10;
 pub(super) struct AofLoad {
     /// Paths and sizes in bytes.
     parts: Vec<(PathBuf, u64)>,
+    has_base: bool,
     /// The one that is being read.
     at: usize,
     stage: Stage,
@@ -63,10 +64,11 @@ impl fmt::Debug for Stage {
 }
 
 impl AofLoad {
-    /// Of these files, in their order, with their sizes.
-    pub(super) fn new(parts: Vec<(PathBuf, u64)>) -> AofLoad {
+    /// Of these files, in their order, with their sizes; `has_base`: the first one is the base.
+    pub(super) fn new(parts: Vec<(PathBuf, u64)>, has_base: bool) -> AofLoad {
         AofLoad {
             parts,
+            has_base,
             at: 0,
             stage: Stage::Open,
             batch: Batch::new(),
@@ -176,17 +178,24 @@ impl AofLoad {
         match &error.problem {
             ReadProblem::Torn => self.torn(server, self.multi_at.unwrap_or(begin)),
             ReadProblem::Io(error) => Err(format!("Unrecoverable error reading the append only file {name}: {error}")),
-            ReadProblem::Format(_) => Err(format!(
-                "Bad file format reading the append only file {name}: {error}; up to byte {begin} it is fine. Make a \
-                 backup of the file, then use weir check-aof --fix <filename.manifest>, which cuts it off there"
-            )),
+            ReadProblem::Format(_) => {
+                // A transaction that does not end is cut off as a whole.
+                let fine = self.multi_at.unwrap_or(begin);
+                Err(format!(
+                    "Bad file format reading the append only file {name}: {error}; up to byte {fine} it is fine. Make a \
+                     backup of the file, then use weir check-aof --fix <filename.manifest>, which cuts it off there"
+                ))
+            }
         }
     }
 
     /// The file ends in the middle of something that begins at `at`.
     fn torn(&mut self, server: &Server, at: u64) -> Result<Found, String> {
         let name = self.name();
-        if self.at + 1 < self.parts.len() {
+        // The increment of a rewrite that had just begun may be behind another, and is empty then. A base is whole before it is named.
+        let mut behind = self.parts.iter().skip(self.at + 1);
+        let is_base = self.has_base && self.at == 0;
+        if behind.any(|(_, bytes)| is_base || *bytes > 0) {
             return Err(format!(
                 "Unexpected end of file reading the append only file {name} at byte {at}, and it is not the last one: \
                  what follows it would be wrong without what is missing. Restore it from a copy"
@@ -229,6 +238,23 @@ impl AofLoad {
                     return Err(format!(
                         "Unknown command '{}' reading the append only file {}, before byte {offset}",
                         argv.name().escape_ascii(),
+                        self.name()
+                    ));
+                }
+                Repeated::Impossible(error) => {
+                    return Err(format!(
+                        "{} reading the append only file {}, before byte {offset}",
+                        String::from_utf8_lossy(error.text()),
+                        self.name()
+                    ));
+                }
+                // What follows it would get into another database.
+                Repeated::Refused(error) if argv.name().eq_ignore_ascii_case(b"SELECT") => {
+                    return Err(format!(
+                        "SELECT {} was answered {} reading the append only file {}, before byte {offset}: are there as many \
+                         'databases' as when it was written?",
+                        argv.get(1).unwrap_or_default().escape_ascii(),
+                        String::from_utf8_lossy(error.text()),
                         self.name()
                     ));
                 }
@@ -287,6 +313,38 @@ enum Found {
 
 impl Load for AofLoad {
     fn step(&mut self, server: &mut Server, slice: Slice) -> Result<Progress, String> {
+        let stepped = self.go_on(server, slice);
+        // At the start the server ends then. Otherwise it goes on with what there is.
+        if stepped.is_err() && !self.at_start {
+            server.end_repeating();
+            if let Some(slot) = self.slot.take() {
+                server.clients.remove(slot);
+            }
+        }
+        stepped
+    }
+
+    fn source(&self) -> &'static str {
+        "append only file"
+    }
+
+    fn total_bytes(&self) -> u64 {
+        self.parts.iter().map(|(_, bytes)| bytes).sum()
+    }
+
+    fn loaded_bytes(&self) -> u64 {
+        let before: u64 = self.parts.iter().take(self.at).map(|(_, bytes)| bytes).sum();
+        before
+            + match &self.stage {
+                Stage::Open => 0,
+                Stage::Snapshot(load) => load.loaded_bytes(),
+                Stage::Commands(reader) | Stage::Run(reader) => reader.offset(),
+            }
+    }
+}
+
+impl AofLoad {
+    fn go_on(&mut self, server: &mut Server, slice: Slice) -> Result<Progress, String> {
         let slot = match self.slot {
             Some(slot) => slot,
             None => {
@@ -334,24 +392,6 @@ impl Load for AofLoad {
             }
         }
     }
-
-    fn source(&self) -> &'static str {
-        "append only file"
-    }
-
-    fn total_bytes(&self) -> u64 {
-        self.parts.iter().map(|(_, bytes)| bytes).sum()
-    }
-
-    fn loaded_bytes(&self) -> u64 {
-        let before: u64 = self.parts.iter().take(self.at).map(|(_, bytes)| bytes).sum();
-        before
-            + match &self.stage {
-                Stage::Open => 0,
-                Stage::Snapshot(load) => load.loaded_bytes(),
-                Stage::Commands(reader) | Stage::Run(reader) => reader.offset(),
-            }
-    }
 }
 
 /// DEBUG LOADAOF: reads everything anew. `waiter` is answered when it is there; `None`: before this returns.
@@ -366,15 +406,25 @@ pub(super) fn load_again(server: &mut Server, waiter: Option<ClientId>) -> Resul
         server.store.flush(index, false);
     }
     server.flush_functions(true);
-    let Some(load) = server.append_only_load().map_err(failed)? else {
-        server.go_on_with_append_only();
-        return Ok(false);
+    let load = match server.append_only_load() {
+        Ok(Some(load)) => load,
+        Ok(None) => {
+            server.go_on_with_append_only();
+            return Ok(false);
+        }
+        Err(error) => {
+            server.go_on_with_append_only();
+            return Err(failed(error));
+        }
     };
     let load = load.again(waiter);
     if waiter.is_some() {
         server.begin_loading(Box::new(load));
         return Ok(true);
     }
-    server.load_at_once(load).map_err(failed)?;
+    if let Err(error) = server.load_at_once(load) {
+        server.go_on_with_append_only();
+        return Err(failed(error));
+    }
     Ok(false)
 }

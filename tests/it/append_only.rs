@@ -478,3 +478,88 @@ fn what_cannot_be_used_is_refused_with_a_reason() {
     let (status, log) = start(folder, &[]).fail();
     assert!(!status.success() && log.contains("is a directory"), "{log}");
 }
+
+#[test]
+fn what_a_file_holds_that_changes_no_data_does_nothing_to_the_server() {
+    let hostile: &[&[&str]] = &[
+        &["SELECT", "3"],
+        &["RESET"],
+        &["SHUTDOWN", "NOSAVE"],
+        &["DEBUG", "LOADAOF"],
+        &["DEBUG", "SEGFAULT"],
+        &["CONFIG", "SET", "appendonly", "no"],
+        &["CLIENT", "PAUSE", "1000000"],
+        &["SUBSCRIBE", "channel"],
+        &["WATCH", "key"],
+        &["MONITOR"],
+        &["BLPOP", "nothing", "0"],
+        &["EXEC"],
+        &["HELLO", "3"],
+        &["RPUSH", "key", "1"],
+    ];
+    let file: Vec<u8> = hostile.iter().flat_map(|words| crate::wire::request(words)).collect();
+    let file = String::from_utf8(file).expect("plain words");
+    let weir = start(with_increment(&[&file]), &[]).start();
+    let mut wire = weir.wire();
+    wire.is("SELECT 3", "+OK");
+    wire.is("LRANGE key 0 -1", "*1 $1 1");
+    wire.is("PUBLISH channel message", ":0");
+    wire.is("CONFIG GET appendonly", "*2 $10 appendonly $3 yes");
+    wire.is("RPUSH key 2", ":2");
+    let weir = start(weir.killed(), &[]).start();
+    let mut wire = weir.wire();
+    wire.is("SELECT 3", "+OK");
+    wire.is("LRANGE key 0 -1", "*2 $1 1 $1 2");
+    assert!(weir.log().contains("SHUTDOWN was answered ERR This command changes no data"), "{}", weir.log());
+}
+
+#[test]
+fn what_would_lead_to_other_data_is_refused() {
+    const SET: &str = "*3\r\n$3\r\nSET\r\n$1\r\na\r\n$1\r\n1\r\n";
+    let refused = |words: &[&str], why: &str| {
+        let between = String::from_utf8(crate::wire::request(words)).expect("plain words");
+        let (status, log) = start(with_increment(&[SET, &between, SET]), &["--databases", "4"]).fail();
+        let place = format!("before byte {}", SET.len() + between.len());
+        assert!(!status.success() && log.contains(why) && log.contains(&place), "{log}");
+    };
+    refused(&["SELECT", "4"], "SELECT 4 was answered ERR DB index is out of range");
+    refused(&["SET", "b"], "wrong number of arguments for 'set' command");
+    refused(&["NOPE"], "Unknown command 'NOPE'");
+    let (_, log) = start(with_increment(&[SET, "*1\r\n$5\r\nMULTI\r\n", SET, "!!!", SET]), &[]).fail();
+    assert!(log.contains(&format!("up to byte {} it is fine", SET.len())), "{log}");
+}
+
+#[test]
+fn a_torn_end_is_cut_off_where_only_empty_files_follow() {
+    const SET: &str = "*3\r\n$3\r\nSET\r\n$1\r\na\r\n$1\r\n1\r\n";
+    let folder = |behind: &str| {
+        let folder = with_increment(&[SET, &SET[..20]]);
+        let dir = aof_folder(folder.path());
+        let manifest = "file appendonly.aof.1.incr.aof seq 1 type i\nfile appendonly.aof.2.incr.aof seq 2 type i\n";
+        fs::write(dir.join("appendonly.aof.manifest"), manifest).expect("writable");
+        fs::write(dir.join("appendonly.aof.2.incr.aof"), behind).expect("writable");
+        folder
+    };
+    let (status, log) = start(folder(SET), &[]).fail();
+    assert!(!status.success() && log.contains("it is not the last one"), "{log}");
+    let (status, log) = start(folder(""), &["--aof-load-truncated", "no"]).fail();
+    assert!(!status.success() && log.contains("or set aof-load-truncated to yes"), "{log}");
+    let weir = start(folder(""), &[]).start();
+    weir.wire().is("GET a", "$1 1");
+    weir.wire().is("SET b 2", "+OK");
+    let weir = start(weir.killed(), &["--aof-load-truncated", "no"]).start();
+    weir.wire().is("MGET a b", "*2 $1 1 $1 2");
+    // A base is whole, or something else than a crash has happened to it.
+    let with_base = folder("");
+    let manifest_of = |folder: &TempDir| aof_folder(folder.path()).join("appendonly.aof.manifest");
+    let base_first = "file appendonly.aof.1.incr.aof seq 1 type b\nfile appendonly.aof.2.incr.aof seq 2 type i\n";
+    fs::write(manifest_of(&with_base), base_first).expect("writable");
+    let (status, log) = start(with_base, &[]).fail();
+    assert!(!status.success() && log.contains("it is not the last one"), "{log}");
+    for (behind, fixed) in [(SET, false), ("", true)] {
+        let folder = folder(behind);
+        let manifest = manifest_of(&folder);
+        let told = run(["check-aof", "--fix", manifest.to_str().expect("a plain name")], "y\n");
+        assert_eq!(told.status.success(), fixed, "{}", String::from_utf8_lossy(&told.stdout));
+    }
+}

@@ -51,7 +51,18 @@ pub const COMMANDS: &[Row<DataFn>] = &[
             .args(RESTORE_ARGS),
         restore_command,
     ),
+    // In append-only files of cluster nodes that keys have been moved to.
+    Row::new(
+        Spec::new("restore-asking", -4, RESTORE_ASKING_FLAGS, ACL_RESTORE, Group::Server, "3.0.0")
+            .keys(RESTORE_KEYS)
+            .doc(RESTORE_COMPLEXITY, "Does what RESTORE does, for a key that a cluster is moving here.")
+            .history(RESTORE_HISTORY)
+            .args(RESTORE_ARGS),
+        restore_command,
+    ),
 ];
+
+const RESTORE_ASKING_FLAGS: Flags = Flags::WRITE.union(Flags::DENYOOM).union(Flags::ASKING).union(Flags::SYSCMD);
 
 fn dump_command(cx: &mut Cx<'_>) -> Result<(), Error> {
     let key = cx.key(1);

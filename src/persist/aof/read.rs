@@ -10,8 +10,10 @@ use weir_resp::{BATCH_BYTES_MAX, Batch};
 
 /// Bytes that are asked for at once.
 const READ_BYTES: usize = 256 * 1024;
-/// Longest line with a length, or a remark.
+/// Longest line with a length.
 const LINE_BYTES: usize = 128;
+/// A remark has fewer bytes with the end of its line, which is what other servers read.
+const REMARK_BYTES: usize = 1024;
 
 /// What stands in the file.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -185,11 +187,11 @@ enum Line<'a> {
 }
 
 impl Cursor {
-    fn line<'a>(&mut self, buffer: &'a [u8]) -> Line<'a> {
+    fn line<'a>(&mut self, buffer: &'a [u8], bytes_max: usize) -> Line<'a> {
         let rest = buffer.get(self.at..).unwrap_or_default();
-        let looked_at = rest.get(..LINE_BYTES).unwrap_or(rest);
+        let looked_at = rest.get(..bytes_max).unwrap_or(rest);
         let Some(end) = looked_at.iter().position(|&byte| byte == b'\n') else {
-            return if looked_at.len() == LINE_BYTES { Line::TooLong } else { Line::Missing };
+            return if looked_at.len() == bytes_max { Line::TooLong } else { Line::Missing };
         };
         self.at += end + 1;
         self.lines += 1;
@@ -201,7 +203,7 @@ impl Cursor {
         let begin = self.at;
         match buffer.get(begin) {
             None => Ok(Cut::Missing(1)),
-            Some(b'#') => match self.line(buffer) {
+            Some(b'#') => match self.line(buffer, REMARK_BYTES - 1) {
                 Line::Missing => Ok(Cut::Missing(1)),
                 Line::TooLong => {
                     self.at = begin;
@@ -255,7 +257,7 @@ impl Cursor {
             Some(&first) if first == sign => {}
             Some(_) => return Err(otherwise),
         }
-        let count = match self.line(buffer) {
+        let count = match self.line(buffer, LINE_BYTES) {
             Line::Missing => return Ok(None),
             Line::TooLong => None,
             Line::Whole(line) => line.get(1..).and_then(number),
@@ -349,6 +351,15 @@ mod tests {
         check(b"*1\r\n$3\r\nPING\r\n", "0 an argument that is longer than it says at byte 11");
         let long = [&b"*1"[..], &[b'1'; 200]].concat();
         check(&long, "0 a number that is none at byte 0");
+    }
+
+    #[test]
+    fn remarks_may_be_as_long_as_those_that_other_servers_read() {
+        let with = |remark: usize| [b"#", &vec![b'x'; remark - 3][..], b"\r\n*1\r\n$4\r\nPING\r\n"].concat();
+        for at_once in [100, 10_000] {
+            assert_eq!(told(&with(1023), at_once), "PING, end 1037");
+            assert_eq!(told(&with(1024), at_once), "0 a remark that is too long at byte 0");
+        }
     }
 
     #[test]

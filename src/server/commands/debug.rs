@@ -15,7 +15,7 @@ use crate::command::table::Row;
 use crate::config;
 use crate::server::ServerCx;
 use crate::server::ServerFn;
-use crate::server::client::ReplyPeaks;
+use crate::server::client::{ClientFlags, ReplyPeaks};
 use crate::server::client_memory::bucket_begins;
 use crate::server::repeat::load_again;
 use crate::store::{EntryRef, ExpireChange, NewStr, PackedKind, StrView, ValueRef};
@@ -92,6 +92,10 @@ const TOOLS: &[Tool] = &[
 
 fn debug_command(cx: &mut ServerCx<'_>) -> Result<(), Error> {
     let (word, given) = (cx.arg(1), cx.argc() - 2);
+    // Of all these, a file of commands has but the one that makes data; LOADAOF in it would begin anew without end.
+    if cx.client().flags.contains(ClientFlags::REPEATER) && !is(word, "POPULATE") {
+        return Err(Error::NOT_REPEATED);
+    }
     match TOOLS.iter().find(|(name, takes, _)| is(word, name) && takes.contains(&given)) {
         Some((_, _, run)) => run(cx),
         None => Err(unknown(cx)),
