@@ -115,6 +115,8 @@ struct Rewrite {
 struct Awaiting {
     id: ClientId,
     position: u64,
+    /// It waits for the disk, not for replicas alone.
+    for_disk: bool,
     /// It waits for replicas too, which there are not.
     for_replicas: bool,
 }
@@ -456,6 +458,10 @@ impl Server {
         let state = self.append_only.state;
         self.append_only.scheduled = false;
         self.append_only.rewrite = Some(Rewrite { began_s: now_s, is_snapshot: self.config.aof_use_rdb_preamble });
+        if state == State::Off {
+            // `dir` may be another one than it was, and others may have changed what is there.
+            self.append_only.folder = None;
+        }
         let begun = self.do_elsewhere(move |folder| {
             let made = folder.lock().and_then(|()| folder.make_folder()).and_then(|()| match state {
                 State::Off => Ok(None),
@@ -466,6 +472,7 @@ impl Server {
         });
         match begun {
             Ok(()) => {
+                self.append_only.rewrites += 1;
                 tracing::info!("Background append only file rewriting started");
                 Ok(())
             }
@@ -530,6 +537,10 @@ impl Server {
     fn switch_increment(&mut self, file: Option<Box<dyn DataFile>>) -> Result<PathBuf, String> {
         if self.append_only.log.is_open() {
             self.write_changes(true);
+            // Behind the snapshot it would be done a second time.
+            if self.append_only.log.waiting_bytes() > 0 {
+                return Err("what was changed before could not be written".to_owned());
+            }
         }
         let path = self.append_only_folder().map_err(|error| error.to_string())?.temporary_base();
         let Some(file) = file else { return Ok(path) };
@@ -599,11 +610,12 @@ impl Server {
             }
         };
         self.append_only.other_bytes = bytes;
-        self.append_only.base_bytes = bytes;
+        // What was changed meanwhile counts as well: if that is much, the next rewrite would begin at once.
+        let is_open = self.append_only.log.is_open();
+        self.append_only.base_bytes = if is_open { self.append_only.current_bytes() } else { bytes };
         self.append_only.failures = 0;
         self.append_only.not_before_s = 0;
         self.append_only.last_ok = true;
-        self.append_only.rewrites += 1;
         match self.append_only.state {
             State::Begins => {
                 self.append_only.state = State::On;
@@ -641,10 +653,18 @@ impl Server {
         self.append_only.last_ok = false;
         self.append_only.failures += 1;
         let failures = self.append_only.failures;
-        if self.append_only.state == State::Begins {
-            self.forget_first_increment();
-            self.append_only.scheduled = true;
-            self.append_only.not_before_s = now_s + RETRY_AFTER_S;
+        match self.append_only.state {
+            State::Begins => {
+                self.forget_first_increment();
+                self.append_only.scheduled = true;
+                self.append_only.not_before_s = now_s + RETRY_AFTER_S;
+            }
+            State::Off => {
+                if let Some(folder) = &mut self.append_only.folder {
+                    folder.unlock();
+                }
+            }
+            State::On => {}
         }
         if failures >= FAILURES_BEFORE_LIMIT {
             let minutes = 1_i64.checked_shl(failures - FAILURES_BEFORE_LIMIT).unwrap_or(LIMIT_MINUTES_MAX);
@@ -664,7 +684,15 @@ impl Server {
             if let Some(folder) = &self.append_only.folder {
                 folder.remove_temporary_increment();
             }
+            // Nothing is written until the next one begins, so nothing has to be refused.
+            self.append_only.write_failure = None;
+            self.rearm();
         }
+    }
+
+    /// Whether everything is being written anew, or is about to be.
+    pub(super) fn is_rewriting(&self) -> bool {
+        self.append_only.rewrite.is_some()
     }
 
     /// `appendonly` was switched on at run time: begins with a base of what there is.
@@ -745,16 +773,17 @@ impl Server {
     /// Before the process ends: everything goes to disk.
     ///
     /// # Errors
-    /// The first base is being written, and nothing is on disk before that.
+    /// The first base is being written, and nothing is on disk before that. Where that has failed and will be tried again, nothing
+    /// keeps the server from ending.
     pub(super) fn prepare_end_of_append_only(&mut self) -> Result<(), NotDone> {
         self.look_elsewhere(true);
         match self.append_only.state {
             State::Off => return Ok(()),
-            State::Begins => {
+            State::Begins if self.append_only.rewrite.is_some() => {
                 tracing::warn!("Writing initial AOF, can't exit");
                 return Err(NotDone);
             }
-            State::On => {}
+            State::Begins | State::On => {}
         }
         if self.append_only.rewrite.take().is_some() {
             tracing::warn!("There is a rewrite of the append-only file under way. It is given up!");
@@ -870,7 +899,6 @@ impl Server {
         self.finish_snapshot();
         self.look_elsewhere(true);
         self.append_only.state = state;
-        self.append_only.rewrites = 0;
         self.append_only.last_took_s = None;
         let folder = self.append_only_folder().map_err(told)?;
         folder.lock().map_err(told)?;
@@ -934,9 +962,9 @@ impl Server {
     }
 
     /// A client waits until everything up to a position is on disk.
-    pub(super) fn await_sync(&mut self, id: ClientId, position: u64, for_replicas: bool) {
+    pub(super) fn await_sync(&mut self, id: ClientId, position: u64, for_disk: bool, for_replicas: bool) {
         self.append_only.awaiting.retain(|waiter| waiter.id != id);
-        self.append_only.awaiting.push(Awaiting { id, position, for_replicas });
+        self.append_only.awaiting.push(Awaiting { id, position, for_disk, for_replicas });
         self.append_only.log.await_sync(true);
     }
 
@@ -946,10 +974,14 @@ impl Server {
         if self.append_only.awaiting.is_empty() {
             return;
         }
-        let (synced, on) = (self.append_only.log.synced(), self.append_only.state == State::On);
+        let (synced, state) = (self.append_only.log.synced(), self.append_only.state);
         let mut awaiting = std::mem::take(&mut self.append_only.awaiting);
         awaiting.retain(|waiter| {
-            if !on || waiter.for_replicas || waiter.position > synced {
+            if state == State::Off && waiter.for_disk {
+                self.tell_waiter(waiter.id, |reply| reply.error(&Error::WAITAOF_WITHOUT_FILE));
+                return false;
+            }
+            if state != State::On || waiter.for_replicas || waiter.position > synced {
                 return self.is_waiting(waiter.id);
             }
             self.tell_waiter(waiter.id, |reply| wait_reply(reply, true));

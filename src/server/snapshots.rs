@@ -391,7 +391,8 @@ impl Server {
 
     /// Begins a snapshot if a save point is reached, or one was scheduled.
     pub(super) fn save_if_due(&mut self) {
-        if self.snapshots.running.is_some() || self.is_loading() || self.scripts.is_suspended() {
+        let is_busy = self.snapshots.running.is_some() || self.is_rewriting();
+        if is_busy || self.is_loading() || self.scripts.is_suspended() {
             return;
         }
         let now_s = self.store.now_ms() / 1000;

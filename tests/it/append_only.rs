@@ -125,7 +125,10 @@ fn manifest(folder: &Path) -> String {
 fn rewrite(weir: &Weir) {
     let before = weir.info("aof_rewrites");
     assert!(weir.wire().run("BGREWRITEAOF").starts_with('+'));
-    eventually("it is rewritten", || weir.info("aof_rewrites") > before);
+    eventually("it is rewritten", || {
+        let [rewrites_now, rewriting] = weir.infos(["aof_rewrites", "aof_rewrite_in_progress"]);
+        rewrites_now > before && rewriting == 0
+    });
 }
 
 #[test]
@@ -432,6 +435,33 @@ fn a_disk_that_takes_no_more_has_writes_refused_until_it_does() {
 }
 
 #[test]
+fn what_the_disk_did_not_take_is_not_done_twice_after_a_rewrite() {
+    let weir = fresh(&["--auto-aof-rewrite-percentage", "0", "--appendfsync", "no", "--rdb-key-save-delay", "500000"]);
+    if !limit_file_size(&weir, "20000") {
+        println!("skipped: there is no prlimit here");
+        return;
+    }
+    let value = "x".repeat(3000);
+    let mut acknowledged = 0;
+    eventually("the file is full", || {
+        let refused = weir.wire().run(&format!("APPEND k {value}")).starts_with("-MISCONF");
+        acknowledged += usize::from(!refused);
+        refused
+    });
+    // The new increment has room for what the old one has not.
+    assert!(weir.wire().run("BGREWRITEAOF").starts_with("+Background"));
+    eventually("the rewrite has ended", || {
+        let [rewrites, rewriting] = weir.infos(["aof_rewrites", "aof_rewrite_in_progress"]);
+        rewriting == 0 || rewrites == 2
+    });
+    assert!(limit_file_size(&weir, "unlimited"));
+    // Another one follows, since what could not be written may be lost; before it is over, the files are those of the first.
+    eventually("the next one has begun", || weir.info("aof_rewrites") == 2);
+    let weir = start(weir.killed(), &["--aof-load-truncated", "no", "--rdb-key-save-delay", "0"]).start();
+    assert_eq!(weir.wire().run("STRLEN k"), format!(":{}", acknowledged * value.len()));
+}
+
+#[test]
 fn it_ends_rather_than_acknowledge_what_cannot_be_written_with_fsync_always() {
     let mut weir = fresh(&["--auto-aof-rewrite-percentage", "0"]);
     weir.wire().is("SET before 1", "+OK");
@@ -562,4 +592,74 @@ fn a_torn_end_is_cut_off_where_only_empty_files_follow() {
         let told = run(["check-aof", "--fix", manifest.to_str().expect("a plain name")], "y\n");
         assert_eq!(told.status.success(), fixed, "{}", String::from_utf8_lossy(&told.stdout));
     }
+}
+
+#[test]
+fn who_waits_for_the_disk_is_told_when_there_is_no_file_any_more() {
+    let weir = fresh(&["--appendfsync", "no"]);
+    let mut waiter = weir.wire();
+    waiter.is("SET a 1", "+OK");
+    waiter.begin("WAITAOF 1 0 0");
+    eventually("it waits", || weir.info("blocked_clients") == 1);
+    weir.wire().is("CONFIG SET appendonly no", "+OK");
+    assert_eq!(waiter.reply(), "-ERR WAITAOF cannot be used when numlocal is set but appendonly is disabled.");
+    assert_eq!(waiter.run("WAITAOF 0 x 0"), "-ERR value is out of range, must be positive");
+}
+
+#[test]
+fn the_file_goes_on_where_it_could_not_be_read_again() {
+    let weir = fresh(&[]);
+    let mut wire = weir.wire();
+    wire.is("SET a 1", "+OK");
+    let path = aof_folder(weir.dir()).join("appendonly.aof.manifest");
+    let before = fs::read_to_string(&path).expect("a manifest");
+    fs::write(&path, format!("{before}file gone seq 2 type i\n")).expect("writable");
+    assert_eq!(wire.run("DEBUG LOADAOF"), "-ERR Error trying to load the AOF files, check server logs.");
+    fs::write(&path, before).expect("writable");
+    wire.is("SET b 2 PX 1", "+OK");
+    eventually("deadlines come", || wire.run("GET b") == "$-1");
+    wire.is("SET b 2", "+OK");
+    let weir = start(weir.killed(), &[]).start();
+    weir.wire().is("MGET a b", "*2 $1 1 $1 2");
+}
+
+#[test]
+fn a_first_base_that_cannot_be_written_keeps_nobody_from_writing_and_the_server_from_nothing() {
+    let weir = fresh(&["--appendonly", "no"]);
+    weir.wire().is(&format!("SET a {}", "x".repeat(100_000)), "+OK");
+    if !limit_file_size(&weir, "50000") {
+        println!("skipped: there is no prlimit here");
+        return;
+    }
+    weir.wire().is("CONFIG SET rdbcompression no", "+OK");
+    weir.wire().is("CONFIG SET appendonly yes", "+OK");
+    eventually("it has failed often", || weir.info("aof_rewrites_consecutive_failures") == 3);
+    weir.wait_for_log("has repeatedly failed and triggered the limit, will retry in 1 minutes");
+    weir.wire().is("SET b 1", "+OK");
+    let info = weir.wire().run("INFO persistence");
+    for field in ["aof_rewrite_scheduled:1", "aof_last_bgrewrite_status:err", "aof_rewrites_consecutive_failures:3"] {
+        assert!(info.contains(field), "{field}: {info}");
+    }
+    weir.stop();
+}
+
+#[test]
+fn a_rewrite_is_counted_when_it_begins_and_nothing_else_is_written_meanwhile() {
+    let weir = fresh(&["--rdb-key-save-delay", "10000000"]);
+    let mut wire = weir.wire();
+    wire.is("SET a 1", "+OK");
+    wire.is("SET b 1", "+OK");
+    wire.send([crate::wire::request(&["BGREWRITEAOF"]), crate::wire::request(&["BGSAVE"])].concat());
+    assert_eq!(wire.reply(), "+Background append only file rewriting started");
+    assert!(wire.reply().starts_with("-ERR Another child process is active (AOF?)"));
+    wire.is("BGSAVE SCHEDULE", "+Background saving scheduled");
+    assert_eq!(weir.infos(["aof_rewrites", "aof_rewrite_in_progress", "rdb_bgsave_in_progress"]), [1, 1, 0]);
+    eventually("changes go to the new increment", || manifest(weir.dir()).contains("incr.aof seq 2"));
+    wire.is("SET c 1", "+OK");
+    wire.is("CONFIG SET rdb-key-save-delay 0", "+OK");
+    eventually("both are written", || {
+        weir.infos(["aof_rewrite_in_progress", "rdb_bgsave_in_progress", "rdb_saves"]) == [0, 0, 1]
+    });
+    let [rewrites, current, base] = weir.infos(["aof_rewrites", "aof_current_size", "aof_base_size"]);
+    assert_eq!((rewrites, current), (1, base), "what was changed during the rewrite counts");
 }

@@ -287,7 +287,10 @@ fn stores_come_out_of_every_kind_of_file_as_they_went_in() {
         epochs.push(epoch(&mut wire));
         let rewrites = weir.info("aof_rewrites");
         wire.run("BGREWRITEAOF");
-        eventually("it is rewritten", || weir.info("aof_rewrites") > rewrites);
+        eventually("it is rewritten", || {
+            let [rewrites_now, rewriting] = weir.infos(["aof_rewrites", "aof_rewrite_in_progress"]);
+            rewrites_now > rewrites && rewriting == 0
+        });
         folder = weir.killed();
     }
     let weir = start(folder, &[]);

@@ -203,7 +203,8 @@ fn bgsave_command(cx: &mut ServerCx<'_>) -> Result<(), Error> {
     if running == Some(&Purpose::Rdb) {
         return Err(Error::SAVE_IN_PROGRESS);
     }
-    if running.is_none() && !in_exec {
+    let is_free = running.is_none() && !cx.server.is_rewriting();
+    if is_free && !in_exec {
         cx.server.begin_snapshot(Purpose::Rdb).map_err(|_| Error::NOT_SAVED)?;
         tracing::info!("Background saving started");
         cx.reply.simple("Background saving started");

@@ -1,5 +1,6 @@
 //! Commands on the append-only file.
 
+use crate::command::args::int;
 use crate::command::blocking::{Awaited, Block, TimeoutReply};
 use crate::command::error::Error;
 use crate::command::spec::{Acl, Arg, ArgKind, Flags, Group, Spec};
@@ -63,22 +64,23 @@ fn waitaof_command(cx: &mut ServerCx<'_>) -> Result<(), Error> {
     if !(0..=1).contains(&here) {
         return Err(Error::fixed("ERR value is out of range, value must between 0 and 1"));
     }
-    let replicas = words.expect_int()?;
-    if replicas < 0 {
+    let replicas = words.expect()?;
+    if !int(replicas).is_ok_and(|replicas| replicas >= 0) {
         return Err(Error::fixed("ERR value is out of range, must be positive"));
     }
+    let for_replicas = int(replicas)? > 0;
     let until_ms = crate::command::args::timeout_ms(words.expect()?, cx.server.store.now_ms())?;
     if here > 0 && !cx.server.config.appendonly {
-        return Err(Error::fixed("ERR WAITAOF cannot be used when numlocal is set but appendonly is disabled."));
+        return Err(Error::WAITAOF_WITHOUT_FILE);
     }
     let behind = cx.server.changes_to_sync();
     let done = here == 0 || behind.is_none();
-    if done && replicas == 0 || !cx.server.effects.may_block {
+    if done && !for_replicas || !cx.server.effects.may_block {
         wait_reply(&mut cx.reply, behind.is_none());
         return Ok(());
     }
     let id = cx.client().id;
-    cx.server.await_sync(id, behind.unwrap_or(0), replicas > 0);
+    cx.server.await_sync(id, behind.unwrap_or(0), here > 0, for_replicas);
     cx.server.effects.block = Some(Box::new(Block::without_keys(Awaited::Nothing, until_ms, TimeoutReply::Synced)));
     Ok(())
 }
