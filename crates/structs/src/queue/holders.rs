@@ -131,6 +131,12 @@ impl Holders {
         }
     }
 
+    /// All messages that anybody has, and who, in the order of ids.
+    #[cfg(test)]
+    pub(super) fn all_held(&self) -> BTreeMap<MessageId, HolderId> {
+        self.known.iter().flat_map(|(&holder, known)| known.held.iter().map(move |&id| (id, holder))).collect()
+    }
+
     /// Number of holders.
     #[cfg(test)]
     pub(super) fn len(&self) -> usize {

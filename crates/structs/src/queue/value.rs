@@ -442,10 +442,7 @@ impl Queue {
             }
             let pending = self.pending.get(&id);
             assert_eq!(pending.is_some(), state == State::Unacked);
-            let lease_until_ms = pending.map_or(NEVER, |pending| {
-                assert!(self.holders.held_by(pending.holder).any(|held| held == id));
-                pending.lease_until_ms
-            });
+            let lease_until_ms = pending.map_or(NEVER, |pending| pending.lease_until_ms);
             let due = due_of(record, lease_until_ms).map(|(at_ms, _)| (at_ms, key));
             if state == State::Ready { &mut lives } else { &mut timeline }.extend(due);
             assert_eq!(self.places.has(spot, Bits::Ready), state == State::Ready);
@@ -462,11 +459,12 @@ impl Queue {
             }
             assert!(key <= self.last && id.to_u64() <= self.last);
         }
-        for (number, (key, state)) in of_groups.values().flat_map(|members| members.iter().enumerate()) {
-            let members = of_groups.values().find(|members| members.iter().any(|(own, _)| own == key));
-            let is_out = members.is_some_and(|members| members.iter().any(|(_, state)| *state == State::Unacked));
-            let spot = self.places.find(*key).expect("it was found");
-            assert_eq!(self.places.has(spot, Bits::Offered), number == 0 && *state == State::Ready && !is_out);
+        for members in of_groups.values() {
+            let is_out = members.iter().any(|(_, state)| *state == State::Unacked);
+            for (number, (key, state)) in members.iter().enumerate() {
+                let spot = self.places.find(*key).expect("it was found");
+                assert_eq!(self.places.has(spot, Bits::Offered), number == 0 && *state == State::Ready && !is_out);
+            }
         }
         assert_eq!(self.groups.as_ref().map_or(0, |groups| groups.len()), of_groups.len());
         assert_eq!(counts, self.counts);
@@ -477,6 +475,8 @@ impl Queue {
         assert_eq!((owned_bytes, bytes_away), ([self.owned_bytes, self.ready_owned_bytes], self.bytes_away()));
         assert_eq!((&timeline, &lives, &moved), (&self.timeline, &self.lives, &self.moved));
         assert_eq!(counts[State::Unacked as usize], self.pending.len() as u64);
+        let pending = self.pending.iter().map(|(&id, pending)| (id, pending.holder));
+        assert!(pending.eq(self.holders.all_held()));
         assert!(self.mark <= self.last);
     }
 

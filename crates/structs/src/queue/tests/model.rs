@@ -5,12 +5,16 @@ use super::{kinds_of_queues, message, parcel, queue, story};
 use crate::queue::*;
 use crate::testing::Rng;
 
+const GROUPS: [&[u8]; 3] = [b"a", b"b", b"c"];
+
 /// A message of the vector.
 #[derive(Clone, Debug)]
 pub(super) struct Own {
     id: MessageId,
     key: MessageId,
     parcel: Parcel,
+    /// Which of [`GROUPS`].
+    group: Option<usize>,
     state: State,
     priority: u8,
     expires_ms: Option<u64>,
@@ -93,10 +97,12 @@ impl Model {
     }
 
     fn add(&mut self, rng: &mut Rng) {
-        let group = [b"a", b"b", b"c"][rng.below(3)];
+        let group = rng.below(3);
+        let len = rng.below(40) + if rng.below(6) == 0 { MOVED_BODY_BYTES_MIN } else { 0 };
+        let group = (rng.below(4) > 0).then_some(group);
         let parcel = parcel(
-            rng.below(40) + if rng.below(6) == 0 { MOVED_BODY_BYTES_MIN } else { 0 },
-            (rng.below(4) > 0).then_some(&group[..]),
+            len,
+            group.map(|group| GROUPS[group]),
             (rng.below(3) > 0).then_some(&[b"v", b"w"][rng.below(2)][..]),
         );
         let when = match rng.below(6) {
@@ -125,6 +131,7 @@ impl Model {
             id,
             key: id,
             parcel: copy,
+            group,
             state,
             priority: priority.min(self.options.max_priority.unwrap_or(0)),
             expires_ms,
@@ -399,34 +406,29 @@ impl Model {
         ready.into_iter().map(|own| own.id).collect()
     }
 
-    fn is_offered(&self, own: &Own) -> bool {
-        let Some(group) = own.parcel.group().filter(|_| self.options.groups) else { return true };
-        let mut members = self.messages.iter().filter(|other| other.parcel.group() == Some(group));
-        let is_in_order = |other: &&Own| matches!(other.state, State::Ready | State::Parked | State::Unacked);
-        members.all(|other| {
-            !is_in_order(&other) || other.id == own.id || (other.key > own.key && other.state != State::Unacked)
+    /// Those that may be next, in the order of places: where a group goes one at a time the first of each, unless one is out.
+    fn offered(&self) -> impl Iterator<Item = &Own> {
+        let is_out = |group| self.messages.iter().any(|own| own.group == Some(group) && own.state == State::Unacked);
+        let mut is_over: [bool; GROUPS.len()] = std::array::from_fn(is_out);
+        self.messages.iter().filter(move |own| match own.group.filter(|_| self.options.groups) {
+            Some(group) if matches!(own.state, State::Ready | State::Parked) => {
+                !std::mem::replace(&mut is_over[group], true) && own.state == State::Ready
+            }
+            Some(_) => false,
+            None => own.state == State::Ready,
         })
     }
 
+    /// What is looked at after each step: what comes next, and what is due first.
     fn compare_next(&self) {
         if self.messages.len() > 60 && !self.messages.len().is_multiple_of(16) {
             return;
         }
-        let first = self
-            .messages
-            .iter()
-            .filter(|own| own.state == State::Ready && self.is_offered(own))
-            .min_by_key(|own| (u8::MAX - own.priority, own.key));
+        let first = self.offered().min_by_key(|own| (u8::MAX - own.priority, own.key));
         let expected = first.map_or(Next::Nothing, |own| match own.expires_ms {
             Some(at_ms) if at_ms < self.now_ms => Next::Expired(own.id),
             _ => Next::Ready(own.id),
         });
-        let (ready, mut behind, mut walked) = (self.ready(), None, Vec::new());
-        while let Some((id, priority, key)) = self.queue.ready_behind(behind).next() {
-            walked.push(id);
-            behind = Some((priority, key.to_u64()));
-        }
-        assert_eq!(walked, ready);
         assert_eq!(self.queue.next(self.now_ms), expected);
         let due = self.messages.iter().filter_map(|own| Some((Self::due(own)?, own.key))).min();
         let due =
@@ -484,6 +486,12 @@ impl Model {
         let ready = self.ready();
         assert_eq!(queue.ready_ids().collect::<Vec<_>>(), ready);
         assert!(queue.ready_ids().rev().eq(ready.iter().rev().copied()));
+        let (mut behind, mut walked) = (None, Vec::new());
+        while let Some((id, priority, key)) = queue.ready_behind(behind).next() {
+            walked.push(id);
+            behind = Some((priority, key.to_u64()));
+        }
+        assert_eq!(walked, ready);
         let mut by_priority = std::collections::BTreeMap::new();
         for own in self.messages.iter().filter(|own| own.state == State::Ready) {
             *by_priority.entry(own.priority).or_insert(0) += 1;
@@ -497,6 +505,7 @@ impl Model {
         let mut pending: Vec<_> = self.messages.iter().filter(|own| own.holder.is_some()).collect();
         pending.sort_by_key(|own| own.id);
         assert!(queue.pending_ids(MessageId::MIN).eq(pending.iter().map(|own| own.id)));
+        let mut held = std::collections::BTreeMap::new();
         for own in pending {
             let holder = queue.message(own.id).unwrap().holder.unwrap();
             let name = queue.holder_name(holder).unwrap();
@@ -505,7 +514,10 @@ impl Model {
                 1 => assert_eq!(name, Holder::Consumer(number)),
                 _ => assert_eq!(name, Holder::Named(&[number as u8])),
             }
-            assert!(queue.held_by(holder).any(|id| id == own.id));
+            held.entry(holder).or_insert_with(Vec::new).push(own.id);
+        }
+        for (holder, ids) in held {
+            assert!(queue.held_by(holder).eq(ids));
         }
         for own in &self.messages {
             let message = queue.message(own.id).unwrap();
