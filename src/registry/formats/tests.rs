@@ -238,12 +238,13 @@ fn nothing_nests_deeper_than_the_limit() {
     let nested = |open: &str, count: usize, inner: &str, close: &str| {
         format!("{}{inner}{}", open.repeat(count), close.repeat(count))
     };
-    for (count, fine) in [(at_limit, true), (beyond, false), (20_000, false), (1_000_000, false)] {
+    // The last is more than the stack has bytes for, if each level took some.
+    for (count, fine) in [(at_limit, true), (beyond, false), (20_000, false), (200_000, false)] {
         let json = format!(r#"{{"a":{}}}"#, nested("[", count, "1", "]"));
         assert_eq!(read(Format::Json, &json).is_ok(), fine, "{count}");
         assert_eq!(read(Format::Yaml, &json).is_ok(), fine, "{count}");
         assert_eq!(read(Format::Toml, &format!("a={}", nested("[", count, "1", "]"))).is_ok(), fine, "{count}");
-        let json = nested(r#"{"a":"#, count.min(1_000_000), "{\"b\":1}", "}");
+        let json = nested(r#"{"a":"#, count, "{\"b\":1}", "}");
         assert_eq!(read(Format::Json, &json).is_ok(), fine, "{count}");
         assert_eq!(read(Format::Yaml, &format!("a:\n {}1", "- ".repeat(count))).is_ok(), fine, "{count}");
         let keys = format!("a{}", ".a".repeat(count));
@@ -286,7 +287,7 @@ fn limits_are_for_the_text_the_values_and_what_they_become() {
 #[test]
 fn megabytes_of_anything_are_read_or_refused_in_bounded_time() {
     // What is not optimised takes thirty times as long.
-    let size = if cfg!(debug_assertions) { 512 << 10 } else { 10 << 20 };
+    let size = if cfg!(debug_assertions) { 256 << 10 } else { 10 << 20 };
     let fill = |piece: &str| piece.repeat(size / piece.len());
     let numbered = |line: &dyn Fn(usize) -> String| {
         let mut text = String::new();
