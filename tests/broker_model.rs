@@ -21,13 +21,14 @@ mod model;
 #[path = "broker_model/steps.rs"]
 mod steps;
 
+use in_process::random::Rng;
 use in_process::{BEGIN_US, InProcess, append_command, facts, move_clock, now_us};
 use model::Model;
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
-use steps::{Rng, Step};
+use steps::Step;
 use weir::store::ValueRef;
 use weir_structs::queue::Figures;
 
@@ -38,9 +39,9 @@ const MANY: usize = 20_000;
 /// After so many steps everything is compared.
 const COMPARE_EVERY: usize = 25;
 /// About so many steps are between two restarts.
-const STEPS_A_LIFE: u64 = 250;
+const STEPS_A_LIFE: usize = 250;
 /// About so many steps are between two moments at which the file begins to be written anew.
-const STEPS_A_REWRITE: u64 = 200;
+const STEPS_A_REWRITE: usize = 200;
 /// Bodies of queues with more than so many bytes go to files.
 const LONG_QUEUE_BYTES: &str = "3kb";
 /// Turns of the loop that one moment may take.
@@ -241,7 +242,7 @@ fn run(seed: u64, kept: Kept, steps: usize) {
         match step {
             Step::Pass(ms) => {
                 told.push(format!("+ {ms}"));
-                world.pass(ms);
+                world.pass(ms as u64);
             }
             Step::Back(ms) => {
                 told.push(format!("- {ms}"));

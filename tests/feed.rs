@@ -9,9 +9,9 @@ mod in_process;
 #[path = "feed/random.rs"]
 mod random;
 
+use in_process::random::Rng;
 use in_process::repeat::{repeat, same, shown_command};
 use in_process::{BEGIN_US, InProcess, append_command, facts, move_clock, now_us};
-use random::Random;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::fs;
@@ -221,7 +221,7 @@ fn every_command_that_writes_is_in_the_table() {
 /// Conversations at random, and steps of each.
 const CONVERSATIONS: u64 = 60;
 const STEPS: usize = 600;
-const CLIENTS: u64 = 4;
+const CLIENTS: usize = 4;
 /// Steps that are told of a conversation that fails.
 const TOLD_STEPS: usize = 3_000;
 
@@ -243,22 +243,22 @@ fn random_commands_of_all_families_are_repeated_to_the_same_data() {
 fn converse(seed: u64, names: &mut BTreeSet<String>) -> Result<(), (String, Vec<String>)> {
     let mut host = InProcess::start(&OPTIONS, facts());
     host.server.want_feed(true);
-    let mut random = Random(seed);
-    let (mut feed, mut steps, mut in_multi) = (Vec::new(), Vec::new(), [false; CLIENTS as usize]);
+    let mut rng = Rng(seed);
+    let (mut feed, mut steps, mut in_multi) = (Vec::new(), Vec::new(), [false; CLIENTS]);
     for _ in 0..CLIENTS {
         host.connect(false);
     }
     for _ in 0..STEPS {
-        if random.below(6) == 0 {
-            let ms = random.below(120);
+        if rng.below(6) == 0 {
+            let ms = rng.below(120);
             steps.push(format!("+ {ms}"));
-            host.pass(Duration::from_millis(ms));
+            host.pass(Duration::from_millis(ms as u64));
         }
-        let client = random.below(CLIENTS) as usize;
-        let words = match (in_multi[client], random.below(25)) {
+        let client = rng.below(CLIENTS);
+        let words = match (in_multi[client], rng.below(25)) {
             (true, 0..=5) => vec!["EXEC".to_owned()],
             (false, 0) => vec!["MULTI".to_owned()],
-            _ => random::command(&mut random, now_us() / 1000),
+            _ => random::command(&mut rng, now_us() / 1000),
         };
         in_multi[client] = (in_multi[client] || words[0] == "MULTI") && words[0] != "EXEC";
         steps.push(format!("{client} {words:?}"));

@@ -6,6 +6,7 @@
 #[path = "in_process/mod.rs"]
 mod in_process;
 
+use in_process::random::Rng;
 use in_process::{InProcess, append_command, facts};
 use std::ffi::OsString;
 use std::io::{self, Read, Write};
@@ -28,19 +29,6 @@ const TURNS_MAX: usize = 100_000;
 /// Together twice as much as may wait for the disk.
 const KEYS_OF_SLOW: usize = 9_000;
 const VALUE_BYTES: usize = 15_000;
-
-struct Rng(u64);
-
-impl Rng {
-    fn below(&mut self, limit: usize) -> usize {
-        // SplitMix64.
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        ((z ^ (z >> 31)) % limit as u64) as usize
-    }
-}
 
 struct World {
     host: InProcess,

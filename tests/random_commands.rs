@@ -7,6 +7,7 @@
 #[path = "random_commands/mod.rs"]
 mod random_commands;
 
+use random_commands::in_process::random::Rng;
 use random_commands::{Telling, hold};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::time::{Duration, Instant};
@@ -39,9 +40,9 @@ fn twenty_thousand_random_commands_leave_the_server_whole_and_no_memory_behind()
 /// Holds the conversation of a seed.
 fn hold_seeded(seed: u64) -> usize {
     let mut input = vec![0; INPUT_BYTES];
-    let mut random = seed;
+    let mut rng = Rng(seed);
     for chunk in input.chunks_mut(8) {
-        chunk.copy_from_slice(&next(&mut random).to_le_bytes()[..chunk.len()]);
+        chunk.copy_from_slice(&rng.next().to_le_bytes()[..chunk.len()]);
     }
     catch_unwind(AssertUnwindSafe(|| hold(&input, Telling::Nothing))).unwrap_or_else(|first| {
         eprintln!("the conversation of seed {seed}:");
@@ -60,12 +61,4 @@ fn settled_bytes(limit: usize, patience: Duration) -> usize {
         }
         std::thread::yield_now();
     }
-}
-
-/// SplitMix64.
-fn next(random: &mut u64) -> u64 {
-    *random = random.wrapping_add(0x9E37_79B9_7F4A_7C15);
-    let mut mixed = (*random ^ (*random >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-    mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-    mixed ^ (mixed >> 31)
 }

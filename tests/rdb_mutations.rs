@@ -10,6 +10,7 @@ mod files;
 mod in_process;
 
 use files::sum_up;
+use in_process::random::Rng;
 use in_process::{InProcess, append_command, facts, now_us};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::env;
@@ -71,23 +72,6 @@ static ALLOCATOR: Peak = Peak;
 
 /// The mutation that is being read.
 static AT: AtomicU64 = AtomicU64::new(u64::MAX);
-
-struct Rng(u64);
-
-impl Rng {
-    fn next(&mut self) -> u64 {
-        // SplitMix64.
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        z ^ (z >> 31)
-    }
-
-    fn below(&mut self, limit: usize) -> usize {
-        (self.next() % limit.max(1) as u64) as usize
-    }
-}
 
 struct World {
     host: InProcess,

@@ -1,38 +1,14 @@
 //! Steps at random: what a few clients do with few queues and exchanges, so that everything meets everything.
 
+use super::in_process::random::Rng;
 use super::model::Model;
-
-pub(super) struct Rng(pub(super) u64);
-
-impl Rng {
-    fn next(&mut self) -> u64 {
-        // SplitMix64.
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        z ^ (z >> 31)
-    }
-
-    pub(super) fn below(&mut self, limit: u64) -> u64 {
-        self.next() % limit
-    }
-
-    fn one_in(&mut self, limit: u64) -> bool {
-        self.below(limit) == 0
-    }
-
-    fn of<'w>(&mut self, words: &[&'w str]) -> &'w str {
-        words[self.below(words.len() as u64) as usize]
-    }
-}
 
 /// What is done next.
 pub(super) enum Step {
     /// Milliseconds go by.
-    Pass(u64),
+    Pass(usize),
     /// The clock is set back.
-    Back(u64),
+    Back(usize),
     /// A command.
     Call(Vec<String>),
 }
@@ -64,7 +40,7 @@ fn message(rng: &mut Rng) -> String {
         (9, format!(" IDMP p {}", rng.below(60))),
         (12, " MANDATORY".to_owned()),
         (9, " ALLORNONE".to_owned()),
-        (4, format!(" {} {}", rng.of(&["DELAY", "DELAY", "HOLD"]), rng.below(300))),
+        (4, format!(" {} {}", rng.pick(&["DELAY", "DELAY", "HOLD"]), rng.below(300))),
     ] {
         if rng.one_in(odds) {
             options.push_str(&option);
@@ -74,21 +50,21 @@ fn message(rng: &mut Rng) -> String {
 }
 
 fn declare_queue(rng: &mut Rng) -> String {
-    let mut line = format!("MQ.QUEUE DECLARE {}", rng.of(QUEUES));
+    let mut line = format!("MQ.QUEUE DECLARE {}", rng.pick(QUEUES));
     for (odds, option) in [
         (4, format!(" MSGTTL {}", rng.below(1_000))),
         (2, format!(" MAXLEN {}", 1 + rng.below(20))),
         (6, format!(" MAXBYTES {}", 50 + rng.below(4_000))),
-        (2, format!(" OVERFLOW {}", rng.of(&["drophead", "reject", "rejectdl"]))),
-        (2, format!(" DLX {}", rng.of(EXCHANGES))),
-        (6, format!(" DLRK {}", rng.of(KEYS))),
-        (3, format!(" DLSTRATEGY {}", rng.of(&["retain", "drop"]))),
+        (2, format!(" OVERFLOW {}", rng.pick(&["drophead", "reject", "rejectdl"]))),
+        (2, format!(" DLX {}", rng.pick(EXCHANGES))),
+        (6, format!(" DLRK {}", rng.pick(KEYS))),
+        (3, format!(" DLSTRATEGY {}", rng.pick(&["retain", "drop"]))),
         (3, format!(" DELIVERYLIMIT {}", rng.below(3))),
-        (3, format!(" RETRY {} {} {}", rng.of(&["all", "failed", "returned"]), 1 + rng.below(40), 100)),
+        (3, format!(" RETRY {} {} {}", rng.pick(&["all", "failed", "returned"]), 1 + rng.below(40), 100)),
         (2, format!(" LEASE {}", 1 + rng.below(500))),
         (3, format!(" MAXPRIORITY {}", rng.below(4))),
         (8, " SAC".to_owned()),
-        (3, rng.of(&[" GROUPS", " LASTVALUE k"]).to_owned()),
+        (3, rng.pick(&[" GROUPS", " LASTVALUE k"]).to_owned()),
         (6, " TRACK yes".to_owned()),
     ] {
         if rng.one_in(odds) {
@@ -99,10 +75,10 @@ fn declare_queue(rng: &mut Rng) -> String {
 }
 
 fn declare_exchange(rng: &mut Rng) -> String {
-    let kind = rng.of(&["direct", "fanout", "fanout", "topic", "topic", "headers"]);
-    let mut line = format!("MQ.EXCHANGE DECLARE {} TYPE {kind}", rng.of(EXCHANGES));
+    let kind = rng.pick(&["direct", "fanout", "fanout", "topic", "topic", "headers"]);
+    let mut line = format!("MQ.EXCHANGE DECLARE {} TYPE {kind}", rng.pick(EXCHANGES));
     if rng.one_in(3) {
-        line.push_str(&format!(" ALTERNATE {}", rng.of(EXCHANGES)));
+        line.push_str(&format!(" ALTERNATE {}", rng.pick(EXCHANGES)));
     }
     if rng.one_in(5) {
         line.push_str(" AUTODELETE");
@@ -115,20 +91,20 @@ fn declare_exchange(rng: &mut Rng) -> String {
 
 fn bind(rng: &mut Rng) -> String {
     let (kind, to) = match rng.below(12) {
-        0..=7 => ("QUEUE", rng.of(QUEUES)),
-        8..=10 => ("EXCHANGE", rng.of(EXCHANGES)),
+        0..=7 => ("QUEUE", rng.pick(QUEUES)),
+        8..=10 => ("EXCHANGE", rng.pick(EXCHANGES)),
         _ => ("STREAM", "log"),
     };
-    let mut line = format!("MQ.BIND {} {kind} {to} {}", rng.of(EXCHANGES), rng.of(PATTERNS));
+    let mut line = format!("MQ.BIND {} {kind} {to} {}", rng.pick(EXCHANGES), rng.pick(PATTERNS));
     if rng.one_in(3) {
-        line.push_str(&format!(" ARGS 2 x-match {} k {}", rng.of(&["all", "any"]), rng.below(3)));
+        line.push_str(&format!(" ARGS 2 x-match {} k {}", rng.pick(&["all", "any"]), rng.below(3)));
     }
     line
 }
 
 fn settle(rng: &mut Rng, model: &Model) -> Option<String> {
     let all = &model.receipts;
-    let first = all.get(rng.below(all.len().max(1) as u64) as usize)?;
+    let first = all.get(rng.below(all.len()))?;
     let mut ids = vec![first.text()];
     for receipt in all.iter().filter(|it| it.queue == first.queue) {
         if rng.one_in(3) {
@@ -149,16 +125,16 @@ fn settle(rng: &mut Rng, model: &Model) -> Option<String> {
 }
 
 fn get(rng: &mut Rng) -> String {
-    let mut line = format!("MQ.GET CONSUMER {} COUNT {}", rng.of(&["x", "y"]), 1 + rng.below(4));
+    let mut line = format!("MQ.GET CONSUMER {} COUNT {}", rng.pick(&["x", "y"]), 1 + rng.below(4));
     if rng.one_in(4) {
         line.push_str(&format!(" LEASE {}", 1 + rng.below(300)));
     }
     if rng.one_in(6) {
         line.push_str(" NOACK");
     }
-    let one = rng.of(QUEUES);
+    let one = rng.pick(QUEUES);
     if rng.one_in(3) {
-        let other = rng.of(QUEUES);
+        let other = rng.pick(QUEUES);
         if other != one {
             return format!("{line} COMPACT QUEUES 2 {one} {other}");
         }
@@ -168,7 +144,7 @@ fn get(rng: &mut Rng) -> String {
 
 /// Chooses a step.
 pub(super) fn next(rng: &mut Rng, model: &Model) -> Step {
-    let queue = rng.of(QUEUES);
+    let queue = rng.pick(QUEUES);
     // Most of them are there most of the time.
     let (queues, exchanges) = model.sizes();
     let line = match rng.below(100) {
@@ -182,14 +158,14 @@ pub(super) fn next(rng: &mut Rng, model: &Model) -> Step {
         19..=24 => bind(rng),
         25 => {
             let all = model.bindings();
-            let Some(binding) = all.get(rng.below(all.len().max(1) as u64) as usize) else { return Step::Pass(1) };
+            let Some(binding) = all.get(rng.below(all.len())) else { return Step::Pass(1) };
             return Step::Call([words("MQ.UNBIND"), binding.clone()].concat());
         }
         26..=47 => format!("MQ.PUSH {queue} {}{}", body(rng), message(rng)),
         48..=63 => {
-            let mut line = format!("MQ.PUB {} {} {}{}", rng.of(EXCHANGES), rng.of(KEYS), body(rng), message(rng));
+            let mut line = format!("MQ.PUB {} {} {}{}", rng.pick(EXCHANGES), rng.pick(KEYS), body(rng), message(rng));
             if rng.one_in(4) {
-                line.push_str(&format!(" CC 2 {} {}", rng.of(KEYS), rng.of(KEYS)));
+                line.push_str(&format!(" CC 2 {} {}", rng.pick(KEYS), rng.pick(KEYS)));
             }
             if rng.one_in(2) {
                 line.push_str(" WITHIDS");
@@ -203,41 +179,41 @@ pub(super) fn next(rng: &mut Rng, model: &Model) -> Step {
         },
         89..=91 => {
             let held = model.held();
-            let Some((queue, id)) = held.get(rng.below(held.len().max(1) as u64) as usize) else {
+            let Some((queue, id)) = held.get(rng.below(held.len())) else {
                 return Step::Pass(1);
             };
-            format!("{} {queue} {id}", rng.of(&["MQ.COMMIT", "MQ.COMMIT", "MQ.ABORT"]))
+            format!("{} {queue} {id}", rng.pick(&["MQ.COMMIT", "MQ.COMMIT", "MQ.ABORT"]))
         }
         92..=94 => match rng.below(3) {
-            0 => format!("MQ.REDRIVE {queue} TO {}", rng.of(QUEUES)),
+            0 => format!("MQ.REDRIVE {queue} TO {}", rng.pick(QUEUES)),
             1 => format!("MQ.REDRIVE {queue} ORIGIN COUNT {}", 1 + rng.below(4)),
-            _ => format!("MQ.REDRIVE {queue} REASON {}", rng.of(&["rejected", "expired", "maxlen"])),
+            _ => format!("MQ.REDRIVE {queue} REASON {}", rng.pick(&["rejected", "expired", "maxlen"])),
         },
-        95 => format!("MQ.QUEUE PAUSE {queue} {}", rng.of(&["in", "out", "all", "none", "none", "none"])),
-        96 if rng.one_in(2) => format!("MQ.EXCHANGE DELETE {}", rng.of(EXCHANGES)),
+        95 => format!("MQ.QUEUE PAUSE {queue} {}", rng.pick(&["in", "out", "all", "none", "none", "none"])),
+        96 if rng.one_in(2) => format!("MQ.EXCHANGE DELETE {}", rng.pick(EXCHANGES)),
         96 => match rng.below(3) {
             0 => format!("MQ.QUEUE PURGE {queue}"),
             1 => format!("MQ.QUEUE DELETE {queue}"),
-            _ => format!("DEL {}", rng.of(&[QUEUES, EXCHANGES, &["log"]].concat())),
+            _ => format!("DEL {}", rng.pick(&[QUEUES, EXCHANGES, &["log"]].concat())),
         },
         97 | 98 => {
-            let (name, priority) = rng.of(&["p1 1", "p2 2", "p3 3"]).split_once(' ').expect("two words");
+            let (name, priority) = rng.pick(&["p1 1", "p2 2", "p3 3"]).split_once(' ').expect("two words");
             let limit = match rng.below(2) {
                 0 => format!("MAXLEN {}", 1 + rng.below(12)),
                 _ => format!("MSGTTL {}", rng.below(500)),
             };
-            let pattern = rng.of(&["q*", "q[a-c]", "qd"]);
+            let pattern = rng.pick(&["q*", "q[a-c]", "qd"]);
             let operator = if rng.one_in(3) { " OPERATOR" } else { "" };
             format!("MQ.POLICY SET {name} PATTERN {pattern} APPLY queues PRIORITY {priority}{operator} DEF 1 {limit}")
         }
-        _ => format!("MQ.POLICY DEL {}", rng.of(&["p1", "p2", "p3"])),
+        _ => format!("MQ.POLICY DEL {}", rng.pick(&["p1", "p2", "p3"])),
     };
     Step::Call(words(&line))
 }
 
 /// A body without spaces.
 fn body(rng: &mut Rng) -> String {
-    let body = rng.of(BODIES).replace(' ', "-");
+    let body = rng.pick(BODIES).replace(' ', "-");
     // Long ones may go to a file.
     if rng.below(3) == 0 { body.repeat(700_usize.div_ceil(body.len())) } else { body }
 }

@@ -1,26 +1,7 @@
 //! Commands at random that mostly do something: of each family, on few keys, with deadlines that come soon, clients that
 //! wait, transactions and scripts.
 
-/// SplitMix64.
-pub(crate) struct Random(pub(crate) u64);
-
-impl Random {
-    pub(crate) fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        mixed ^ (mixed >> 31)
-    }
-
-    /// A number below `limit`.
-    pub(crate) fn below(&mut self, limit: u64) -> u64 {
-        self.next() % limit
-    }
-
-    fn pick<'l>(&mut self, list: &[&'l str]) -> &'l str {
-        list[self.below(list.len() as u64) as usize]
-    }
-}
+use super::in_process::random::Rng;
 
 /// Calls with holes. `$s $l $t $z $h $x $g $p`: a key of a string, list, set, sorted set, hash, stream, of positions, of a
 /// HyperLogLog; `$k` any key; `$f` a field or member; `$v` a value; `$i` an index; `$c` a count; `$n` a score; `$ms` and `$sec`
@@ -221,40 +202,40 @@ const SCRIPTS: &[&str] = &[
 ];
 
 /// What a client does next.
-pub(crate) fn command(random: &mut Random, now_ms: i64) -> Vec<String> {
-    if random.below(30) == 0 {
-        let script = random.pick(SCRIPTS).to_owned();
-        let keys = ["$s", "$t", "$h", "$x"].map(|hole| fill(random, hole, now_ms));
+pub(crate) fn command(rng: &mut Rng, now_ms: i64) -> Vec<String> {
+    if rng.below(30) == 0 {
+        let script = rng.pick(SCRIPTS).to_owned();
+        let keys = ["$s", "$t", "$h", "$x"].map(|hole| fill(rng, hole, now_ms));
         return ["EVAL".to_owned(), script, "4".to_owned()].into_iter().chain(keys).collect();
     }
-    let call = random.pick(CALLS);
-    call.split(' ').map(|word| fill(random, word, now_ms)).collect()
+    let call = rng.pick(CALLS);
+    call.split(' ').map(|word| fill(rng, word, now_ms)).collect()
 }
 
-fn fill(random: &mut Random, word: &str, now_ms: i64) -> String {
-    let key = |random: &mut Random, kind: &str| {
+fn fill(rng: &mut Rng, word: &str, now_ms: i64) -> String {
+    let key = |rng: &mut Rng, kind: &str| {
         // Sometimes it is another's.
-        let kind = if random.below(40) == 0 { random.pick(&["s", "l", "t", "z", "h", "x"]) } else { kind };
-        format!("{kind}:{}", random.below(3))
+        let kind = if rng.below(40) == 0 { rng.pick(&["s", "l", "t", "z", "h", "x"]) } else { kind };
+        format!("{kind}:{}", rng.below(3))
     };
     let Some(at) = word.find('$').filter(|_| word.len() > 1) else { return word.to_owned() };
     let (before, hole) = word.split_at(at);
     let filled = match &hole[1..] {
         "k" => {
-            let kind = random.pick(&["s", "l", "t", "z", "h", "x", "g", "p"]);
-            key(random, kind)
+            let kind = rng.pick(&["s", "l", "t", "z", "h", "x", "g", "p"]);
+            key(rng, kind)
         }
-        kind @ ("s" | "l" | "t" | "z" | "h" | "x" | "g" | "p") => key(random, kind),
-        "f" => random.pick(&["a", "b", "c", "d", "0", "1", "2"]).to_owned(),
-        "v" => random.pick(&["1", "2", "0", "a", "bc", "10.5", "", "x y"]).to_owned(),
-        "i" => (random.below(7) as i64 - 3).to_string(),
-        "c" => (1 + random.below(8)).to_string(),
-        "n" => random.pick(&["1", "2", "0.1", "-1.5", "3"]).to_owned(),
-        "ms" => (1 + random.below(300)).to_string(),
-        "sec" => random.pick(&["1", "-1", "100"]).to_owned(),
-        "at" => (now_ms + random.below(400) as i64 - 60).to_string(),
-        "id" => format!("{}-{}", now_ms - random.below(300) as i64, random.below(3)),
-        "C" => random.pick(&["c", "d", "e"]).to_owned(),
+        kind @ ("s" | "l" | "t" | "z" | "h" | "x" | "g" | "p") => key(rng, kind),
+        "f" => rng.pick(&["a", "b", "c", "d", "0", "1", "2"]).to_owned(),
+        "v" => rng.pick(&["1", "2", "0", "a", "bc", "10.5", "", "x y"]).to_owned(),
+        "i" => (rng.below(7) as i64 - 3).to_string(),
+        "c" => (1 + rng.below(8)).to_string(),
+        "n" => rng.pick(&["1", "2", "0.1", "-1.5", "3"]).to_owned(),
+        "ms" => (1 + rng.below(300)).to_string(),
+        "sec" => rng.pick(&["1", "-1", "100"]).to_owned(),
+        "at" => (now_ms + rng.below(400) as i64 - 60).to_string(),
+        "id" => format!("{}-{}", now_ms - rng.below(300) as i64, rng.below(3)),
+        "C" => rng.pick(&["c", "d", "e"]).to_owned(),
         "T" => "0.05".to_owned(),
         other => panic!("no such hole: {other}"),
     };

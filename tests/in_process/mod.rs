@@ -12,6 +12,7 @@
 
 #![expect(dead_code, reason = "each of those who share it needs a part")]
 
+pub(crate) mod random;
 pub(crate) mod repeat;
 
 use std::cell::Cell;

@@ -15,7 +15,7 @@ mod choices;
 mod commands;
 mod conversation;
 #[path = "../in_process/mod.rs"]
-mod in_process;
+pub(crate) mod in_process;
 mod replies;
 mod world;
 
