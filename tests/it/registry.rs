@@ -3,15 +3,6 @@
 use crate::weir::{Start, Weir, eventually};
 use crate::wire::{Wire, number};
 use std::thread;
-use tempfile::TempDir;
-
-fn start(folder: TempDir, more: &[&str]) -> Weir {
-    Start::appending("everysec").folder(folder).options(more.iter().copied()).start()
-}
-
-fn fresh() -> Weir {
-    start(TempDir::new().expect("a temporary folder"), &[])
-}
 
 /// Everything that a store has in its paths, their history and its settings.
 fn contents(wire: &mut Wire, store: &str) -> Vec<String> {
@@ -34,7 +25,7 @@ fn contents_but_epoch(wire: &mut Wire, store: &str) -> Vec<String> {
 
 #[test]
 fn every_change_has_a_revision_and_the_past_can_be_read() {
-    let weir = fresh();
+    let weir = Weir::appending("everysec");
     let mut wire = weir.wire();
     wire.is("CFG.PUT s /a 1", ":1");
     wire.is("CFG.PUT s /b 1", ":2");
@@ -59,7 +50,7 @@ fn every_change_has_a_revision_and_the_past_can_be_read() {
 
 #[test]
 fn a_transaction_and_a_script_are_one_revision_of_each_store() {
-    let weir = fresh();
+    let weir = Weir::appending("everysec");
     let mut wire = weir.wire();
     wire.is("CFG.PUT s /a 1", ":1");
     wire.is("MULTI", "+OK");
@@ -80,7 +71,7 @@ fn a_transaction_and_a_script_are_one_revision_of_each_store() {
 
 #[test]
 fn whoever_compares_before_he_sets_never_undoes_what_another_has_done() {
-    let weir = fresh();
+    let weir = Weir::appending("everysec");
     weir.wire().is("CFG.PUT s /counter 0", ":1");
     let threads: Vec<_> = (0..4)
         .map(|at| {
@@ -118,7 +109,7 @@ fn whoever_compares_before_he_sets_never_undoes_what_another_has_done() {
 
 #[test]
 fn conditions_say_which_revision_is_there() {
-    let weir = fresh();
+    let weir = Weir::appending("everysec");
     let mut wire = weir.wire();
     wire.is("CFG.PUT s /a 1 XX", "-CFGCAS 0");
     wire.is("CFG.PUT s /a 1 IFMOD 0", ":1");
@@ -141,7 +132,7 @@ fn conditions_say_which_revision_is_there() {
 
 #[test]
 fn numbers_behind_a_path_rise_over_deletions_restarts_and_kills() {
-    let weir = fresh();
+    let weir = Weir::appending("everysec");
     let mut wire = weir.wire();
     let mut last = String::new();
     let mut create = |wire: &mut Wire| {
@@ -156,18 +147,18 @@ fn numbers_behind_a_path_rise_over_deletions_restarts_and_kills() {
     wire.run("CFG.DEL s /q/ PREFIX");
     wire.run("CFG.SET s DURABLE yes");
     create(&mut wire);
-    let weir = start(weir.killed(), &[]);
+    let weir = Start::appending("everysec").folder(weir.killed()).start();
     create(&mut weir.wire());
     weir.wire().is("BGREWRITEAOF", "+Background append only file rewriting started");
     eventually("the file is rewritten", || weir.wire().run("INFO persistence").contains("aof_rewrite_in_progress:0"));
     create(&mut weir.wire());
-    let weir = start(weir.killed(), &[]);
+    let weir = Start::appending("everysec").folder(weir.killed()).start();
     create(&mut weir.wire());
 }
 
 #[test]
 fn a_transaction_does_the_one_or_the_other_and_is_refused_as_a_whole() {
-    let weir = fresh();
+    let weir = Weir::appending("everysec");
     let mut wire = weir.wire();
     wire.is("CFG.PUT s /a 1", ":1");
     wire.is(
@@ -202,7 +193,7 @@ fn a_transaction_does_the_one_or_the_other_and_is_refused_as_a_whole() {
 
 #[test]
 fn what_is_no_path_is_refused_and_nothing_changes() {
-    let weir = fresh();
+    let weir = Weir::appending("everysec");
     let mut wire = weir.wire();
     wire.is("CFG.PUT s /a 1", ":1");
     let long = format!("/{}", "a".repeat(4096));
@@ -269,7 +260,7 @@ fn fill(wire: &mut Wire, store: &str) {
 
 #[test]
 fn stores_come_out_of_every_kind_of_file_as_they_went_in() {
-    let weir = start(TempDir::new().expect("a temporary folder"), &["--aof-use-rdb-preamble", "no"]);
+    let weir = Start::appending("everysec").options(["--aof-use-rdb-preamble", "no"]).start();
     let mut wire = weir.wire();
     fill(&mut wire, "s");
     for words in ["MULTI", "CFG.PUT s /a 4", "CFG.PUT s /b 4", "CFG.DEL s /c/d", "EXEC"] {
@@ -281,7 +272,7 @@ fn stores_come_out_of_every_kind_of_file_as_they_went_in() {
     eventually("it is written", || weir.wire().run("WAITAOF 1 0 0").starts_with("*2 :1"));
     let mut folder = weir.killed();
     for preamble in ["no", "no", "yes", "yes"] {
-        let weir = start(folder, &["--aof-use-rdb-preamble", preamble]);
+        let weir = Start::appending("everysec").folder(folder).options(["--aof-use-rdb-preamble", preamble]).start();
         let mut wire = weir.wire();
         assert_eq!(contents_but_epoch(&mut wire, "s"), before, "preamble: {preamble}");
         epochs.push(epoch(&mut wire));
@@ -293,7 +284,7 @@ fn stores_come_out_of_every_kind_of_file_as_they_went_in() {
         });
         folder = weir.killed();
     }
-    let weir = start(folder, &[]);
+    let weir = Start::appending("everysec").folder(folder).start();
     let mut wire = weir.wire();
     // A snapshot, and a copy.
     wire.is("DEBUG RELOAD", "+OK");
@@ -327,7 +318,7 @@ fn last_line(wire: &mut Wire, words: &str) -> Option<String> {
 
 #[test]
 fn a_durable_store_has_after_a_kill_what_anybody_was_told_of() {
-    let weir = fresh();
+    let weir = Weir::appending("everysec");
     let mut wire = weir.wire();
     wire.is("CFG.SET s DURABLE yes", "+OK");
     let epoch = number(&wire.run("CFG.INFO s"), "epoch");
@@ -358,7 +349,7 @@ fn a_durable_store_has_after_a_kill_what_anybody_was_told_of() {
     // Who writes has been told of all but the last of what is there.
     let there = |at: usize| weir.wire().run(&format!("CFG.GET s /{at}")).split(' ').nth(1)?.parse::<u64>().ok();
     eventually("each has been told of many", || (0..3).all(|at| there(at).is_some_and(|value| value > 50)));
-    let weir = start(weir.killed(), &[]);
+    let weir = Start::appending("everysec").folder(weir.killed()).start();
     let mut wire = weir.wire();
     assert_eq!(number(&wire.run("CFG.INFO s"), "epoch"), epoch);
     for (at, writer) in writers.into_iter().enumerate() {
@@ -383,7 +374,7 @@ fn a_durable_store_has_after_a_kill_what_anybody_was_told_of() {
 
 #[test]
 fn old_history_goes_by_itself() {
-    let weir = fresh();
+    let weir = Weir::appending("everysec");
     let mut wire = weir.wire();
     wire.is("CFG.SET s HISTORY 100", "+OK");
     for n in 0..1000 {
@@ -400,7 +391,7 @@ fn old_history_goes_by_itself() {
 
 #[test]
 fn history_is_cut_by_what_a_store_was_told_last_and_wherever_it_goes() {
-    let weir = fresh();
+    let weir = Weir::appending("everysec");
     let mut wire = weir.wire();
     let compacted = |store: &str| number(&weir.wire().run(&format!("CFG.INFO {store}")), "compacted");
     for n in 1..=100 {
@@ -419,7 +410,7 @@ fn history_is_cut_by_what_a_store_was_told_last_and_wherever_it_goes() {
 
 #[test]
 fn a_store_that_is_renamed_in_a_transaction_is_written_to_in_one_revision() {
-    let weir = fresh();
+    let weir = Weir::appending("everysec");
     let mut wire = weir.wire();
     for words in ["MULTI", "CFG.PUT s /a 1", "RENAME s t", "CFG.PUT t /b 1"] {
         wire.run(words);
@@ -430,7 +421,7 @@ fn a_store_that_is_renamed_in_a_transaction_is_written_to_in_one_revision() {
 
 #[test]
 fn numbers_end_before_anything_is_counted_twice() {
-    let weir = fresh();
+    let weir = Weir::appending("everysec");
     let mut wire = weir.wire();
     wire.is("CONFIG SET appendfsync always", "+OK");
     let effect = |wire: &mut Wire, revision: &str, path: &str, value: &str| {
@@ -441,6 +432,6 @@ fn numbers_end_before_anything_is_counted_twice() {
     let last = (1u64 << 62).to_string();
     assert_eq!(effect(&mut wire, &last, "/a", "v"), "+OK");
     wire.is("CFG.PUT s /a w", "-CFGLIMIT there are no revisions left");
-    let weir = start(weir.killed(), &[]);
+    let weir = Start::appending("everysec").folder(weir.killed()).start();
     weir.wire().is("CFG.GET s /a", "$1 v");
 }

@@ -2,14 +2,9 @@
 
 use crate::weir::{Start, Weir, eventually};
 use crate::wire::{Wire, request};
-use tempfile::TempDir;
 
 /// Paths of the store: more than are saved in one step, by far.
 const PATHS: usize = 30_000;
-
-fn start(folder: TempDir, more: &[&str]) -> Weir {
-    Start::appending("everysec").folder(folder).options(more.iter().copied()).start()
-}
 
 /// Writes a part of the store, some paths more than once, and deletes some.
 fn write(wire: &mut Wire, numbers: std::ops::Range<usize>) {
@@ -40,7 +35,7 @@ fn digest(wire: &mut Wire) -> String {
 
 #[test]
 fn a_large_store_is_saved_as_it_was_while_it_is_written() {
-    let weir = start(TempDir::new().expect("a temporary folder"), &[]);
+    let weir = Weir::appending("everysec");
     let mut wire = weir.wire();
     write(&mut wire, 0..PATHS);
     let then = digest(&mut wire);
@@ -51,13 +46,13 @@ fn a_large_store_is_saved_as_it_was_while_it_is_written() {
     eventually("the snapshot is there", || weir.info("rdb_bgsave_in_progress") == 0);
     let saved = weir.stop();
     std::fs::remove_dir_all(saved.path().join("appendonlydir")).expect("the append-only file");
-    let weir = Start::new().folder(saved).options(["--enable-debug-command", "yes", "--save", ""]).start();
+    let weir = Start::in_memory().folder(saved).start();
     assert_eq!(digest(&mut weir.wire()), then);
 }
 
 #[test]
 fn a_file_is_rewritten_with_commands_while_a_large_store_is_written_and_read_after_a_kill() {
-    let weir = start(TempDir::new().expect("a temporary folder"), &["--aof-use-rdb-preamble", "no"]);
+    let weir = Start::appending("everysec").options(["--aof-use-rdb-preamble", "no"]).start();
     let mut wire = weir.wire();
     write(&mut wire, 0..PATHS);
     assert!(!wire.run("BGREWRITEAOF").starts_with('-'));
@@ -71,13 +66,13 @@ fn a_file_is_rewritten_with_commands_while_a_large_store_is_written_and_read_aft
     assert!(names.iter().any(|name| name.ends_with("base.aof")), "{names:?}");
     // What was said to be there is in the file, once that has been written.
     wire.is("WAITAOF 1 0 10000", "*2 :1 :0");
-    let again = start(weir.killed(), &["--aof-use-rdb-preamble", "no"]);
+    let again = Start::appending("everysec").folder(weir.killed()).options(["--aof-use-rdb-preamble", "no"]).start();
     assert_eq!(digest(&mut again.wire()), now);
 }
 
 #[test]
 fn a_store_goes_through_payloads_copies_and_other_names() {
-    let weir = start(TempDir::new().expect("a temporary folder"), &[]);
+    let weir = Weir::appending("everysec");
     let mut wire = weir.wire();
     write(&mut wire, 0..2_000);
     assert_eq!(wire.run("CFG.LEASE GRANT s 100000 ID 7").chars().next(), Some('*'));
@@ -107,7 +102,7 @@ fn a_store_goes_through_payloads_copies_and_other_names() {
 
 #[test]
 fn stores_are_never_evicted() {
-    let weir = start(TempDir::new().expect("a temporary folder"), &["--maxmemory-policy", "allkeys-random"]);
+    let weir = Start::appending("everysec").options(["--maxmemory-policy", "allkeys-random"]).start();
     let mut wire = weir.wire();
     write(&mut wire, 0..500);
     let was = digest(&mut wire);

@@ -10,10 +10,6 @@ use std::time::{Duration, Instant};
 
 const GONE: &str = "-CFGLEASE no such lease";
 
-fn fresh() -> Weir {
-    Weir::with(["--enable-debug-command", "yes", "--save", ""])
-}
-
 fn token_of(reply: &str) -> u64 {
     number(reply, "token")
 }
@@ -29,7 +25,7 @@ fn until_waiting(weir: &Weir, count: u64) {
 
 #[test]
 fn a_lease_that_ends_takes_all_its_paths_in_one_revision() {
-    let weir = fresh();
+    let weir = Weir::in_memory();
     let mut wire = weir.wire();
     wire.is("CFG.PUT s /stays v", ":1");
     // At once, or it might be over before it has them all.
@@ -55,7 +51,7 @@ fn a_lease_that_ends_takes_all_its_paths_in_one_revision() {
 
 #[test]
 fn who_keeps_a_lease_alive_and_who_ends_it_never_both_win() {
-    let weir = fresh();
+    let weir = Weir::in_memory();
     let mut wire = weir.wire();
     let mut outcomes = (0, 0);
     // Grows where nobody is in time.
@@ -95,7 +91,7 @@ fn who_keeps_a_lease_alive_and_who_ends_it_never_both_win() {
 
 #[test]
 fn whoever_names_no_lease_is_granted_one() {
-    let weir = fresh();
+    let weir = Weir::in_memory();
     let mut wire = weir.wire();
     for _ in 0..64 {
         let granted = wire.run("CFG.LEASE GRANT s 60000");
@@ -105,7 +101,7 @@ fn whoever_names_no_lease_is_granted_one() {
 
 #[test]
 fn what_is_wrong_with_a_lease_is_said_and_changes_nothing() {
-    let weir = fresh();
+    let weir = Weir::in_memory();
     let mut wire = weir.wire();
     for ttl in ["0", "-1", "315360000001", "9223372036854775807"] {
         wire.is(&format!("CFG.LEASE GRANT s {ttl}"), "-CFGLEASE the time to live is 1 to 315360000000 ms");
@@ -144,7 +140,7 @@ fn what_is_wrong_with_a_lease_is_said_and_changes_nothing() {
 
 #[test]
 fn a_lease_of_a_connection_ends_with_it_or_when_it_falls_silent() {
-    let weir = fresh();
+    let weir = Weir::in_memory();
     let (mut wire, mut own) = (weir.wire(), weir.wire());
     own.run("CFG.LEASE GRANT s 60000 ID 1 CONN");
     own.run("CFG.PUT s /closed v LEASE 1");
@@ -206,7 +202,7 @@ fn leases_begin_anew_after_a_kill_and_end_all_the_same() {
 /// Whether that could be seen before they ended.
 fn begin_anew_after_a_kill(rewrite: bool, ttl_ms: u64) -> bool {
     let ttl = Duration::from_millis(ttl_ms);
-    let mut weir = Start::appending("always").start();
+    let mut weir = Weir::appending("always");
     let mut wire = weir.wire();
     let mut held = weir.wire();
     let granted = Instant::now();
@@ -254,7 +250,7 @@ fn begin_anew_after_a_kill(rewrite: bool, ttl_ms: u64) -> bool {
 
 #[test]
 fn nothing_ends_during_a_pause_or_a_script() {
-    let weir = fresh();
+    let weir = Weir::in_memory();
     let (mut wire, mut other) = (weir.wire(), weir.wire());
     other.is("MULTI", "+OK");
     for words in ["CFG.LEASE GRANT s 60 ID 1", "CFG.PUT s /paused v LEASE 1", "CLIENT PAUSE 100000 WRITE"] {
@@ -275,7 +271,7 @@ fn nothing_ends_during_a_pause_or_a_script() {
 
 #[test]
 fn a_lock_goes_to_who_has_waited_longest_and_its_token_rises() {
-    let weir = fresh();
+    let weir = Weir::in_memory();
     let mut wire = weir.wire();
     for id in 1..=4 {
         wire.run(&format!("CFG.LEASE GRANT s 60000 ID {id}"));
@@ -310,7 +306,7 @@ fn a_lock_goes_to_who_has_waited_longest_and_its_token_rises() {
 
 #[test]
 fn who_waits_in_vain_is_told_or_leaves_the_line() {
-    let weir = fresh();
+    let weir = Weir::in_memory();
     let mut wire = weir.wire();
     for id in 1..=9 {
         wire.run(&format!("CFG.LEASE GRANT s 60000 ID {id}"));
@@ -365,7 +361,7 @@ fn who_waits_in_vain_is_told_or_leaves_the_line() {
 
 #[test]
 fn nobody_waits_inside_of_a_transaction_or_a_script() {
-    let weir = fresh();
+    let weir = Weir::in_memory();
     let mut wire = weir.wire();
     wire.run("CFG.LEASE GRANT s 60000 ID 1");
     wire.run("CFG.LEASE GRANT s 60000 ID 2");
@@ -385,7 +381,7 @@ fn nobody_waits_inside_of_a_transaction_or_a_script() {
 
 #[test]
 fn what_is_no_key_of_a_lock_is_not_given_back() {
-    let weir = fresh();
+    let weir = Weir::in_memory();
     let mut wire = weir.wire();
     wire.run("CFG.LEASE GRANT s 60000 ID 1");
     wire.run("CFG.LEASE GRANT s 60000 ID 2");
@@ -424,7 +420,7 @@ fn what_is_no_key_of_a_lock_is_not_given_back() {
 
 #[test]
 fn the_leader_of_an_election_says_who_it_is_until_it_resigns_or_is_gone() {
-    let weir = fresh();
+    let weir = Weir::in_memory();
     let (mut wire, mut two, mut three) = (weir.wire(), weir.wire(), weir.wire());
     for id in 1..=3 {
         wire.run(&format!("CFG.LEASE GRANT s 60000 ID {id}"));
@@ -472,7 +468,7 @@ impl Protected {
 fn of_a_thousand_clients_one_has_the_lock_and_who_was_away_is_told_apart_by_the_token() {
     const CLIENTS: u64 = 1_000;
     const ROUNDS: u64 = 2;
-    let weir = fresh();
+    let weir = Weir::in_memory();
     let (protected, inside) = (Protected::default(), AtomicBool::new(false));
     let (tokens, stale) = (Mutex::new(BTreeSet::new()), AtomicU64::new(0));
     std::thread::scope(|scope| {
@@ -687,7 +683,7 @@ const CALLS: &[Asked] = &[
 
 #[test]
 fn a_user_of_some_paths_may_do_with_each_command_what_they_say_and_no_more() {
-    let weir = fresh();
+    let weir = Weir::in_memory();
     let mut wire = weir.wire();
     for setup in [
         "ACL SETUSER joe on >pw +@all %R~s:/r/* %W~s:/w/* %RW~s:/b/* ~s:/one ~s:/deep/x/y",
@@ -747,7 +743,7 @@ fn a_user_of_some_paths_may_do_with_each_command_what_they_say_and_no_more() {
 
 #[test]
 fn who_is_refused_a_path_is_told_and_written_down_whichever_way_the_call_came() {
-    let weir = fresh();
+    let weir = Weir::in_memory();
     let (mut wire, mut joe) = (weir.wire(), weir.wire());
     wire.is("ACL SETUSER joe on >pw +@all -@dangerous %R~s:/r/* %W~s:/w/*", "+OK");
     wire.run("CFG.PUT s /r/a v");
@@ -786,7 +782,7 @@ fn who_is_refused_a_path_is_told_and_written_down_whichever_way_the_call_came() 
 
 #[test]
 fn who_observes_what_he_may_not_read_any_more_is_hung_up_on() {
-    let weir = fresh();
+    let weir = Weir::in_memory();
     let mut wire = weir.wire();
     wire.is("ACL SETUSER joe on >pw +@all %R~s:/r/* ~s:/own", "+OK");
     let mut observers: Vec<Wire> = ["/r/a", "/r/ PREFIX", "/own"]

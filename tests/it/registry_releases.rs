@@ -3,15 +3,6 @@
 use crate::weir::{Start, Weir, eventually};
 use crate::wire::{Wire, number};
 use std::time::Duration;
-use tempfile::TempDir;
-
-fn start(folder: TempDir, more: &[&str]) -> Weir {
-    Start::appending("always").folder(folder).options(more.iter().copied()).start()
-}
-
-fn fresh() -> Weir {
-    start(TempDir::new().expect("a temporary folder"), &[])
-}
 
 trait Releases {
     /// Calls a command that must be refused with words that begin like this.
@@ -60,7 +51,7 @@ fn pairs(reply: &str) -> String {
 
 #[test]
 fn what_is_drafted_is_seen_when_it_is_published_and_not_before() {
-    let weir = fresh();
+    let weir = Weir::appending("always");
     let mut wire = weir.wire();
     wire.is("CFG.PUT s /app/old 1", ":1");
     wire.is("CFG.DRAFT SET s /app db/host 10.0.0.1", ":2");
@@ -95,7 +86,7 @@ fn what_is_drafted_is_seen_when_it_is_published_and_not_before() {
 
 #[test]
 fn a_rollback_equals_the_release_and_is_a_release() {
-    let weir = fresh();
+    let weir = Weir::appending("always");
     let mut wire = weir.wire();
     let mut known = Vec::new();
     for n in 1..=5u32 {
@@ -150,7 +141,7 @@ fn a_rollback_equals_the_release_and_is_a_release() {
 
 #[test]
 fn a_rollback_changes_in_one_revision_what_is_not_as_it_was() {
-    let weir = fresh();
+    let weir = Weir::appending("always");
     let mut wire = weir.wire();
     for words in ["CFG.PUT s /app/a 1", "CFG.PUT s /app/b 1", "CFG.DRAFT SET s /app c 1"] {
         wire.run(words);
@@ -184,7 +175,7 @@ fn labelled(weir: &Weir, labels: &str) -> Wire {
 
 #[test]
 fn a_gray_release_is_for_those_whom_its_rule_means() {
-    let weir = fresh();
+    let weir = Weir::appending("always");
     let mut wire = weir.wire();
     wire.run("CFG.DRAFT SET s /app a 1");
     wire.run("CFG.DRAFT SET s /app b 1");
@@ -260,7 +251,7 @@ fn a_gray_release_is_for_those_whom_its_rule_means() {
 
 #[test]
 fn the_highest_priority_and_then_the_first_name_wins_and_polls_see_it_too() {
-    let weir = fresh();
+    let weir = Weir::appending("always");
     let mut wire = weir.wire();
     wire.run("CFG.PUT s /app/a plain");
     for (name, priority) in [("b", 1), ("a", 1), ("high", 2)] {
@@ -287,7 +278,7 @@ fn the_highest_priority_and_then_the_first_name_wins_and_polls_see_it_too() {
 
 #[test]
 fn files_come_in_and_go_out() {
-    let weir = fresh();
+    let weir = Weir::appending("always");
     let mut wire = weir.wire();
     let yaml = "db:\n  host: \"10.0.0.1\"\n  ports:\n    - 5432\n    - 5433\nname: web\n";
     let import = |wire: &mut Wire, prefix: &str, format: &str, text: &str, more: &[&str]| {
@@ -345,7 +336,7 @@ fn files_come_in_and_go_out() {
 
 #[test]
 fn drafts_and_releases_survive_a_kill_a_snapshot_and_a_dump() {
-    let weir = fresh();
+    let weir = Weir::appending("always");
     let mut wire = weir.wire();
     for n in 1..=3 {
         wire.run(&format!("CFG.DRAFT SET s /app a {n}"));
@@ -376,12 +367,12 @@ fn drafts_and_releases_survive_a_kill_a_snapshot_and_a_dump() {
     );
     wire.is("COPY s copy", ":1");
     assert_eq!(look(&weir, "copy"), known);
-    let weir = start(weir.killed(), &[]);
+    let weir = Start::appending("always").folder(weir.killed()).start();
     assert_eq!(look(&weir, "s"), known);
     let mut wire = weir.wire();
     assert!(wire.run("BGREWRITEAOF").starts_with('+'));
     eventually("the file is rewritten", || wire.run("INFO persistence").contains("aof_rewrite_in_progress:0"));
-    let weir = start(weir.killed(), &[]);
+    let weir = Start::appending("always").folder(weir.killed()).start();
     assert_eq!(look(&weir, "s"), known);
     let mut wire = weir.wire();
     wire.is("DEBUG RELOAD", "+OK");
@@ -389,13 +380,13 @@ fn drafts_and_releases_survive_a_kill_a_snapshot_and_a_dump() {
     // And a release of before is what it was.
     wire.publish("CFG.ROLLBACK s /app TO 1");
     assert!(content(&mut wire, "s", "/app").starts_with("/app/a=1 /app/long1=xx"));
-    let weir = start(weir.killed(), &[]);
+    let weir = Start::appending("always").folder(weir.killed()).start();
     assert!(content(&mut weir.wire(), "s", "/app").starts_with("/app/a=1 /app/long1=xx"));
 }
 
 #[test]
 fn a_transaction_is_one_revision_with_drafts_and_releases_in_it() {
-    let weir = fresh();
+    let weir = Weir::appending("always");
     let mut wire = weir.wire();
     wire.is("MULTI", "+OK");
     for words in ["CFG.DRAFT SET s /app a 1", "CFG.PUBLISH s /app", "CFG.DRAFT SET s /app a 2", "CFG.PUBLISH s /app"] {
@@ -412,7 +403,7 @@ fn a_transaction_is_one_revision_with_drafts_and_releases_in_it() {
 
 #[test]
 fn what_makes_no_sense_is_refused_and_changes_nothing() {
-    let weir = fresh();
+    let weir = Weir::appending("always");
     let mut wire = weir.wire();
     for (words, why) in [
         ("CFG.DRAFT SET s app a 1", "CFGPATH"),

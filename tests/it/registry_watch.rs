@@ -7,15 +7,6 @@ use std::net::{Ipv4Addr, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
-use tempfile::TempDir;
-
-fn start(folder: TempDir, more: &[&str]) -> Weir {
-    Start::appending("everysec").folder(folder).options(more.iter().copied()).start()
-}
-
-fn fresh() -> Weir {
-    Start::new().options(["--enable-debug-command", "yes", "--save", ""]).start()
-}
 
 /// A connection that frames can be sent to.
 fn watcher(weir: &Weir) -> Wire {
@@ -49,7 +40,7 @@ fn event(id: &str, revision: u64, events: &[String]) -> String {
 
 #[test]
 fn a_change_of_a_path_is_told_to_who_watches_it_its_prefix_or_its_range() {
-    let weir = fresh();
+    let weir = Weir::in_memory();
     let (mut writer, mut wire) = (weir.wire(), watcher(&weir));
     let reply = wire.run("CFG.WATCH s /a/b ID one");
     assert_eq!(reply, "%3 $2 id $3 one $8 revision :0 $5 epoch :0");
@@ -96,7 +87,7 @@ fn a_change_of_a_path_is_told_to_who_watches_it_its_prefix_or_its_range() {
 
 #[test]
 fn a_transaction_and_a_script_are_one_revision_that_is_never_split() {
-    let weir = fresh();
+    let weir = Weir::in_memory();
     let (mut writer, mut wire) = (weir.wire(), watcher(&weir));
     wire.run("CFG.WATCH s / PREFIX ID w");
     writer.is("MULTI", "+OK");
@@ -123,7 +114,7 @@ fn a_transaction_and_a_script_are_one_revision_that_is_never_split() {
 
 #[test]
 fn who_cannot_be_pushed_to_is_told_so() {
-    let weir = fresh();
+    let weir = Weir::in_memory();
     let mut wire = weir.wire();
     assert!(wire.run("CFG.WATCH s /a").starts_with("-NOPROTO"));
     let mut wire = watcher(&weir);
@@ -161,7 +152,7 @@ fn who_cannot_be_pushed_to_is_told_so() {
 
 #[test]
 fn a_frame_comes_before_the_reply_of_a_later_command_and_behind_that_of_its_own() {
-    let weir = fresh();
+    let weir = Weir::in_memory();
     let (mut writer, mut wire) = (weir.wire(), watcher(&weir));
     wire.run("CFG.WATCH s / PREFIX ID w");
     // In one turn, the writer's commands first, then a look of the watcher.
@@ -200,7 +191,7 @@ fn a_frame_comes_before_the_reply_of_a_later_command_and_behind_that_of_its_own(
 
 #[test]
 fn a_snapshot_comes_whole_and_then_what_is_new() {
-    let weir = fresh();
+    let weir = Weir::in_memory();
     let (mut writer, mut wire) = (weir.wire(), watcher(&weir));
     let reply = wire.run("CFG.WATCH none / PREFIX ID none SNAPSHOT");
     assert_eq!(number(&reply, "revision"), 0);
@@ -244,7 +235,7 @@ fn a_snapshot_comes_whole_and_then_what_is_new() {
 
 #[test]
 fn who_comes_back_goes_on_where_history_reaches() {
-    let weir = fresh();
+    let weir = Weir::in_memory();
     let (mut writer, mut wire) = (weir.wire(), watcher(&weir));
     for value in 1..=20 {
         writer.is(&format!("CFG.PUT s /a {value}"), &format!(":{value}"));
@@ -269,7 +260,7 @@ fn who_comes_back_goes_on_where_history_reaches() {
 
 #[test]
 fn who_wants_to_know_is_told_before_history_goes_and_of_quiet_times() {
-    let weir = fresh();
+    let weir = Weir::in_memory();
     let (mut writer, mut wire) = (weir.wire(), watcher(&weir));
     wire.run("CFG.WATCH s /quiet ID long PROGRESS 0");
     wire.run("CFG.WATCH s /quiet ID none");
@@ -288,7 +279,7 @@ fn who_wants_to_know_is_told_before_history_goes_and_of_quiet_times() {
 
 #[test]
 fn a_revision_that_is_not_whole_is_not_compacted() {
-    let weir = fresh();
+    let weir = Weir::in_memory();
     let (mut writer, mut wire) = (weir.wire(), watcher(&weir));
     writer.is("CFG.PUT s /a 1", ":1");
     wire.run("CFG.WATCH s /a ID w");
@@ -302,7 +293,7 @@ fn a_revision_that_is_not_whole_is_not_compacted() {
 
 #[test]
 fn whatever_takes_a_store_away_cancels() {
-    let weir = fresh();
+    let weir = Weir::in_memory();
     let mut writer = weir.wire();
     let mut wire = watcher(&weir);
     wire.run("SELECT 1");
@@ -354,7 +345,7 @@ fn whatever_takes_a_store_away_cancels() {
 
 #[test]
 fn a_poll_answers_what_it_missed_and_waits_for_what_comes() {
-    let weir = fresh();
+    let weir = Weir::in_memory();
     let (mut writer, mut wire) = (weir.wire(), weir.wire());
     wire.is("CFG.POLL STORES 1 s /a EXACT 1 0", "$-1");
     wire.is("CFG.POLL BLOCK 600001 STORES 1 s /a EXACT 1 0", "-CFGLIMIT BLOCK is at most 600000 ms");
@@ -413,7 +404,7 @@ fn a_poll_answers_what_it_missed_and_waits_for_what_comes() {
 
 #[test]
 fn who_reads_nothing_stalls_nobody_and_goes_on_from_history() {
-    let weir = fresh();
+    let weir = Weir::in_memory();
     let mut writer = weir.wire();
     writer.run("CFG.PUT s /a 0");
     writer.is("CFG.SET s history 100000", "+OK");
@@ -444,7 +435,7 @@ fn who_reads_nothing_stalls_nobody_and_goes_on_from_history() {
 
 #[test]
 fn who_rests_when_history_goes_is_cancelled_and_connected_still() {
-    let weir = fresh();
+    let weir = Weir::in_memory();
     let mut writer = weir.wire();
     writer.run("CFG.PUT s /a 0");
     let mut slow = watcher(&weir);
@@ -472,14 +463,14 @@ fn who_rests_when_history_goes_is_cancelled_and_connected_still() {
 
 #[test]
 fn a_new_epoch_forces_a_new_list() {
-    let weir = start(TempDir::new().expect("a temporary folder"), &[]);
+    let weir = Weir::appending("everysec");
     let mut wire = watcher(&weir);
     wire.run("CFG.PUT s /a 1");
     wire.is("CFG.PUT kept /a 1", ":1");
     wire.is("CFG.SET kept durable yes", "+OK");
     let epoch = number(&wire.run("CFG.INFO s"), "epoch");
     let kept = number(&wire.run("CFG.INFO kept"), "epoch");
-    let weir = start(weir.stop(), &[]);
+    let weir = Start::appending("everysec").folder(weir.stop()).start();
     let mut wire = watcher(&weir);
     let now = number(&wire.run("CFG.INFO s"), "epoch");
     assert_ne!(epoch, now);
@@ -580,7 +571,7 @@ fn write(port: &AtomicU16, number: u64, end: &AtomicBool) -> u64 {
 #[test]
 fn every_watcher_sees_the_same_history_over_reconnects_and_kills() {
     let seconds = std::env::var("WEIR_REGISTRY_SECONDS").ok().and_then(|text| text.parse().ok()).unwrap_or(4);
-    let mut weir = start(TempDir::new().expect("a temporary folder"), &[]);
+    let mut weir = Weir::appending("everysec");
     let mut wire = weir.wire();
     wire.run("CFG.PUT s /first 1");
     for setting in ["history 1000000", "history-ms 0", "durable yes"] {
@@ -595,7 +586,7 @@ fn every_watcher_sees_the_same_history_over_reconnects_and_kills() {
         let until = Instant::now() + Duration::from_secs(seconds);
         while Instant::now() < until {
             thread::sleep(Duration::from_secs((seconds / 4).clamp(1, 10)));
-            weir = start(weir.killed(), &[]);
+            weir = Start::appending("everysec").folder(weir.killed()).start();
             kills += 1;
             port.store(weir.port, Ordering::Relaxed);
         }
@@ -646,7 +637,7 @@ fn many(wire: &mut Wire, count: usize, words: impl Fn(usize) -> Vec<String>) {
 fn a_watch_takes_no_more_than_250_bytes() {
     const WATCHES: usize = 100_000;
     const CONNECTIONS: usize = 2_000;
-    let weir = fresh();
+    let weir = Weir::in_memory();
     let mut wire = watcher(&weir);
     wire.run("CFG.PUT s /a 1");
     let watch = |path: String| ["CFG.WATCH".to_owned(), "s".to_owned(), path].to_vec();
@@ -674,7 +665,7 @@ fn a_watch_takes_no_more_than_250_bytes() {
 #[test]
 fn thousands_are_told_of_one_change() {
     let count = std::env::var("WEIR_REGISTRY_WATCHERS").ok().and_then(|text| text.parse().ok()).unwrap_or(500);
-    let weir = fresh();
+    let weir = Weir::in_memory();
     let mut writer = weir.wire();
     let mut wires: Vec<Wire> = (0..count).map(|_| watcher(&weir)).collect();
     for wire in &mut wires {

@@ -66,10 +66,14 @@ impl Start {
         Start::default()
     }
 
+    /// Without snapshots, and with DEBUG.
+    pub(crate) fn in_memory() -> Start {
+        Start::new().options(["--enable-debug-command", "yes", "--save", ""])
+    }
+
     /// With an append-only file, written to the disk as `fsync` says, without snapshots, and with DEBUG.
     pub(crate) fn appending(fsync: &str) -> Start {
-        let usual = ["--enable-debug-command", "yes", "--save", "", "--appendonly", "yes", "--appendfsync", fsync];
-        Start::new().options(usual)
+        Start::in_memory().options(["--appendonly", "yes", "--appendfsync", fsync])
     }
 
     /// Options of the command line, of which the last of a name holds. `{port}` stands for the port and `{dir}` for the folder,
@@ -214,6 +218,18 @@ impl Weir {
     #[track_caller]
     pub(crate) fn with<'a>(options: impl IntoIterator<Item = &'a str>) -> Weir {
         Start::new().options(options).start()
+    }
+
+    /// Starts one as [`Start::in_memory`] says.
+    #[track_caller]
+    pub(crate) fn in_memory() -> Weir {
+        Start::in_memory().start()
+    }
+
+    /// Starts one as [`Start::appending`] says.
+    #[track_caller]
+    pub(crate) fn appending(fsync: &str) -> Weir {
+        Start::appending(fsync).start()
     }
 
     /// Its folder.
