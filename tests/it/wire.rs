@@ -108,8 +108,8 @@ impl Wire {
             result = self.stream.read(&mut got[len..]);
             len += result.as_ref().map_or(0, |count| *count);
         }
-        let (wanted, got) = (wanted.escape_ascii().to_string(), got[..len].escape_ascii().to_string());
-        assert_eq!(got, wanted, "{result:?}");
+        let got = &got[..len];
+        assert!(got == wanted, "{result:?}: \"{}\", not \"{}\"", got.escape_ascii(), wanted.escape_ascii());
     }
 
     /// Sends bytes and takes exactly this reply.
