@@ -29,6 +29,9 @@ const TURNS_MAX: usize = 100_000;
 /// Together twice as much as may wait for the disk.
 const KEYS_OF_SLOW: usize = 9_000;
 const VALUE_BYTES: usize = 15_000;
+/// A collection that many slices give, and keys that are as much as may wait for the disk, and half as much again.
+const MEMBERS_OF_LONG: usize = 300_000;
+const KEYS_BEHIND: usize = 800;
 
 struct World {
     host: InProcess,
@@ -360,6 +363,40 @@ fn memory_stays_bounded_while_a_slow_disk_takes_a_snapshot_and_changes_go_on_whe
         assert!(turns < 1 << 32, "changes are held for ever");
     }
     while world.is_saving() {}
+    drop(world);
+    assert_eq!(digest(folder.path()), before);
+}
+
+#[test]
+fn a_big_collection_goes_on_however_much_waits_behind_it() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut world = World::start(folder.path(), &[]);
+    let mut rng = Rng(0);
+    for from in (0..MEMBERS_OF_LONG).step_by(50) {
+        world.send(&some_of_big("zset", from, &mut rng));
+    }
+    let value = "v".repeat(VALUE_BYTES);
+    for n in 0..KEYS_BEHIND {
+        world.call(&["SET", &format!("key:{n}"), &value]);
+    }
+    let before = world.call(&["DEBUG", "DIGEST"]);
+    // It is frozen when it is changed, and the first slice begins to give it.
+    let mut bytes = Vec::new();
+    append_command(&mut bytes, &["BGSAVE"]);
+    append_command(&mut bytes, &["ZADD", "zset", "1", "another"]);
+    assert!(world.send(&bytes).starts_with('+'));
+    bytes.clear();
+    for n in 0..KEYS_BEHIND {
+        append_command(&mut bytes, &["APPEND", &format!("key:{n}"), "x"]);
+    }
+    world.send(&bytes);
+    // More than may wait for the disk stands behind the rest of the collection, and nothing of it waits for the disk.
+    assert!(world.info("current_cow_size") > 8 << 20, "{}", world.info("current_cow_size"));
+    let mut turns = 0;
+    while world.is_saving() {
+        turns += 1;
+        assert!(turns < TURNS_MAX, "the snapshot does not end");
+    }
     drop(world);
     assert_eq!(digest(folder.path()), before);
 }

@@ -99,6 +99,8 @@ struct State {
     drafts: VecDeque<Draft>,
     /// Bytes of them, and of the one in work.
     waiting_bytes: usize,
+    /// Bytes that come to the thread when the big collection that they stand behind has been given.
+    behind_bytes: usize,
     /// Nothing comes after them.
     is_complete: bool,
     is_cancelled: bool,
@@ -145,8 +147,14 @@ impl SnapshotFile {
         Ok(SnapshotFile { link })
     }
 
-    /// Bytes that wait to be written.
+    /// Bytes that wait to be written: for the disk, and behind a big collection that is being given.
     pub fn waiting_bytes(&self) -> usize {
+        let state = self.link.state();
+        state.waiting_bytes + state.behind_bytes
+    }
+
+    /// Bytes that wait for nothing but the disk. The others wait for more to be given.
+    pub fn ahead_bytes(&self) -> usize {
         self.link.state().waiting_bytes
     }
 
@@ -160,7 +168,7 @@ impl SnapshotFile {
         self.link.state().result.take()
     }
 
-    /// Waits until no more than `bytes` wait to be written, or something has failed.
+    /// Waits until no more than `bytes` wait for the disk, or something has failed.
     pub fn wait_below(&self, bytes: usize) {
         let state = self.link.state();
         let done = self.link.progress.wait_while(state, |state| state.waiting_bytes > bytes && state.result.is_none());
@@ -434,7 +442,7 @@ impl Recorder for Encoder {
         // The rest of the big collection comes in front of it, so it may name what has been written and nothing else.
         let written = &self.written.parcels;
         writer::put_entry_with(&mut behind.draft, entry, facts, self.dialect, &mut |it| written.known(it));
-        self.link.state().waiting_bytes += behind.draft.len() - before;
+        self.link.state().behind_bytes += behind.draft.len() - before;
         full.extend(behind.take_full());
     }
 
@@ -462,7 +470,7 @@ impl Recorder for Encoder {
             return;
         }
         let waited = full.iter().map(Draft::len).sum::<usize>() + behind.draft.len();
-        self.link.state().waiting_bytes -= waited;
+        self.link.state().behind_bytes -= waited;
         let done = std::mem::replace(&mut self.records, behind);
         self.link.send(done.draft);
         full.into_iter().for_each(|draft| self.link.send(draft));

@@ -7,7 +7,8 @@
 //! ```
 //!
 //! There is one snapshot at a time. A slice lasts a fraction of a millisecond, and while clients want something, at least as
-//! much time lies between two of them. When the disk is behind by [`AHEAD_BYTES_MAX`], the walk waits for it. What is changed
+//! much time lies between two of them. When the disk is behind by [`AHEAD_BYTES_MAX`], the walk waits for it; for what stands
+//! behind a big collection nobody waits, since only the walk brings it on. What is changed
 //! meanwhile has to be kept all the same, until that is [`HELD_FROM_BYTES`]: then changes wait as well.
 
 use super::gates::Behind;
@@ -23,7 +24,7 @@ use std::sync::Arc;
 const SLICE_US: u64 = 300;
 /// Steps of the walk, of a few keys each, before the time is checked.
 const SLICE_STEPS: usize = 16;
-/// The walk stops while so many bytes wait for the thread that writes.
+/// The walk stops while so many bytes wait for the disk.
 const AHEAD_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// Commands that change data wait from so many bytes on, until there are half as many.
 const HELD_FROM_BYTES: usize = 64 * 1024 * 1024;
@@ -322,7 +323,7 @@ impl Server {
         let commands = self.stats.counters.total_commands_processed;
         // While clients want something, half of the time is theirs.
         let resting = commands != running.commands && began.wrapping_sub(running.slice_ended) < running.slice_took;
-        if running.all_given || waiting_bytes > AHEAD_BYTES_MAX || resting {
+        if running.all_given || running.file.ahead_bytes() > AHEAD_BYTES_MAX || resting {
             return SnapshotStep::More;
         }
         let limit = self.stats.ticks_of_us(SLICE_US);
@@ -354,8 +355,8 @@ impl Server {
     /// What a snapshot has the loop do where nothing else happens.
     pub(super) fn snapshot_wants(&self) -> SnapshotWants {
         let Some(running) = &self.snapshots.running else { return SnapshotWants::Nothing };
-        let behind = running.file.waiting_bytes() > AHEAD_BYTES_MAX;
-        if running.all_given || behind || self.config.rdb_key_save_delay > 0 {
+        let waits = running.file.ahead_bytes() > AHEAD_BYTES_MAX;
+        if running.all_given || waits || self.config.rdb_key_save_delay > 0 {
             SnapshotWants::ALook
         } else {
             SnapshotWants::ASlice
