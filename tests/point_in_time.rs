@@ -32,6 +32,8 @@ const VALUE_BYTES: usize = 15_000;
 /// A collection that many slices give, and keys that are as much as may wait for the disk, and half as much again.
 const MEMBERS_OF_LONG: usize = 300_000;
 const KEYS_BEHIND: usize = 800;
+/// Big sets, so many that one slice does not give half of them.
+const SETS: usize = 300;
 
 struct World {
     host: InProcess,
@@ -397,6 +399,35 @@ fn a_big_collection_goes_on_however_much_waits_behind_it() {
         turns += 1;
         assert!(turns < TURNS_MAX, "the snapshot does not end");
     }
+    drop(world);
+    assert_eq!(digest(folder.path()), before);
+}
+
+#[test]
+fn what_has_left_the_keyspace_is_counted_until_it_is_given() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let allowed = Arc::new(AtomicUsize::new(0));
+    let disk = SlowDisk { disk: RealDisk, allowed: Arc::clone(&allowed) };
+    let mut world = World::on_disk(folder.path(), &[], Arc::new(disk));
+    for from in (0..BIG).step_by(50) {
+        world.send(&some_of_big("set", from, &mut Rng(0)));
+    }
+    let names: Vec<String> = (0..SETS).map(|n| format!("set:{n}")).collect();
+    for name in &names {
+        world.call(&["COPY", "set", name]);
+    }
+    let before = world.call(&["DEBUG", "DIGEST"]);
+    let bytes: usize = world.call(&["MEMORY", "USAGE", "set"])[1..].trim().parse().expect("a number");
+    let mut both = Vec::new();
+    append_command(&mut both, &["BGSAVE"]);
+    let words: Vec<&str> = ["UNLINK"].into_iter().chain(names.iter().map(String::as_str)).collect();
+    append_command(&mut both, &words);
+    assert!(world.send(&both).ends_with(&format!(":{SETS}\r\n")));
+    assert!(world.info("current_cow_size") > SETS / 2 * bytes, "{} of {bytes} each", world.info("current_cow_size"));
+    allowed.store(usize::MAX, Ordering::SeqCst);
+    while world.is_saving() {}
+    assert_eq!(world.info("current_cow_size"), 0);
+    assert!(world.info("rdb_last_cow_size") > SETS / 2 * bytes);
     drop(world);
     assert_eq!(digest(folder.path()), before);
 }

@@ -20,6 +20,7 @@
 
 use super::db::Meta;
 use super::{AccessClock, AccessPolicy, Big, Database, EntryRef, Env, Garbage, Key, Measure, Sizes, Store};
+use hashbrown::HashMap;
 use std::collections::VecDeque;
 use std::fmt::Debug;
 use weir_structs::frozen::{FrozenHead, FrozenPart, Kept};
@@ -122,11 +123,14 @@ pub(super) struct Capture {
     recorder: Box<dyn Recorder>,
     /// Databases that were flushed before the walk was through with them.
     flushed: Vec<(KeyWalk, Keyspace)>,
-    /// Frozen collections in the order in which they are given. The first one may have been begun.
+    /// Frozen collections in the order in which they are given, which is that of their tickets. The first one may have been
+    /// begun.
     frozen: VecDeque<Frozen>,
     is_begun: bool,
-    /// Frozen collections that are in no keyspace any more.
-    orphans: Vec<(u64, Big)>,
+    /// Frozen collections that are in no keyspace any more, by ticket: there may be as many as keys.
+    orphans: HashMap<u64, Orphan>,
+    /// Bytes of all of them.
+    orphan_bytes: usize,
     /// Whether the memory of collections is counted by size.
     measures_memory: bool,
     /// The last ticket, or id of a walk.
@@ -218,9 +222,18 @@ impl Capture {
         self.freeze(&mut place, clock, big);
     }
 
-    /// Gives a part of the first frozen collection.
-    fn give_part(&mut self, databases: &mut [Database]) -> SnapshotStep {
+    /// Takes an orphan out.
+    fn take_orphan(&mut self, ticket: u64) -> Option<Big> {
+        let Orphan { big, bytes } = self.orphans.remove(&ticket)?;
+        self.orphan_bytes -= bytes;
+        Some(big)
+    }
+
+    /// Gives a part of the first frozen collection. If it was the last one of an orphan, nobody needs that any more: it goes to
+    /// `given`.
+    fn give_part(&mut self, databases: &mut [Database], given: &mut Option<Big>) -> SnapshotStep {
         let Some(frozen) = self.frozen.front() else { return SnapshotStep::Done };
+        let ticket = frozen.ticket;
         let Some(mut big) = find(&mut self.flushed, &mut self.orphans, databases, self.measures_memory, frozen) else {
             return SnapshotStep::Lost;
         };
@@ -235,16 +248,26 @@ impl Capture {
             self.recorder.end_big();
             self.is_begun = false;
             self.frozen.pop_front();
+            *given = self.take_orphan(ticket);
         }
         SnapshotStep::More
     }
 
     /// A frozen collection has come to another place.
     fn moved(&mut self, ticket: u64, walk: u64, key: Key<'_>) {
-        if let Some(frozen) = self.frozen.iter_mut().find(|frozen| frozen.ticket == ticket) {
+        let at = self.frozen.binary_search_by_key(&ticket, |frozen| frozen.ticket);
+        if let Some(frozen) = at.ok().and_then(|at| self.frozen.get_mut(at)) {
             (frozen.walk, frozen.name, frozen.position) = (walk, key.name.into(), key.position);
         }
     }
+}
+
+/// A frozen collection that has left the keyspace.
+#[derive(Debug)]
+struct Orphan {
+    big: Big,
+    /// What it took when it did.
+    bytes: usize,
 }
 
 /// A frozen collection, wherever it is.
@@ -295,13 +318,13 @@ fn measured<'e, T>(
 
 fn find<'f>(
     flushed: &'f mut [(KeyWalk, Keyspace)],
-    orphans: &'f mut [(u64, Big)],
+    orphans: &'f mut HashMap<u64, Orphan>,
     databases: &'f mut [Database],
     measures_memory: bool,
     frozen: &Frozen,
 ) -> Option<Found<'f>> {
-    if let Some((_, big)) = orphans.iter_mut().find(|(ticket, _)| *ticket == frozen.ticket) {
-        return Some(Found::Orphan(big));
+    if let Some(orphan) = orphans.get_mut(&frozen.ticket) {
+        return Some(Found::Orphan(&mut orphan.big));
     }
     let in_databases = databases
         .iter_mut()
@@ -370,7 +393,8 @@ impl Store {
             flushed: Vec::new(),
             frozen: VecDeque::new(),
             is_begun: false,
-            orphans: Vec::new(),
+            orphans: HashMap::new(),
+            orphan_bytes: 0,
             measures_memory: self.env.measures_memory,
             last_number: self.databases.len() as u64,
             keys: 0,
@@ -392,16 +416,18 @@ impl Store {
         let Some(capture) = &self.env.capture else { return 0 };
         let walks = self.databases.iter().filter_map(|database| database.meta.walk.as_ref());
         let flushed = capture.flushed.iter().map(|(walk, keys)| walk.passed.memory_bytes() + keys.live_bytes());
-        let orphans = capture.orphans.iter().map(|(_, big)| big.memory_bytes());
-        walks.map(|walk| walk.passed.memory_bytes()).chain(flushed).chain(orphans).sum()
+        walks.map(|walk| walk.passed.memory_bytes()).chain(flushed).sum::<usize>() + capture.orphan_bytes
     }
 
     /// Goes a small step on.
     pub fn snapshot_step(&mut self) -> SnapshotStep {
         let Env { capture: Some(capture), access, .. } = &mut self.env else { return SnapshotStep::Done };
         if !capture.frozen.is_empty() {
-            let step = capture.give_part(&mut self.databases);
-            self.drop_orphans();
+            let mut given = None;
+            let step = capture.give_part(&mut self.databases, &mut given);
+            if let Some(big) = given {
+                self.env.discard(Garbage::Big(big), 0);
+            }
             return step;
         }
         if let Some((mut walk, mut keys)) = capture.flushed.pop() {
@@ -425,14 +451,6 @@ impl Store {
         SnapshotStep::Done
     }
 
-    /// Discards orphans that have been given.
-    fn drop_orphans(&mut self) {
-        let Some(capture) = &mut self.env.capture else { return };
-        let Some(at) = capture.orphans.iter().position(|(_, big)| big.frozen_ticket().is_none()) else { return };
-        let (_, big) = capture.orphans.swap_remove(at);
-        self.env.discard(Garbage::Big(big), 0);
-    }
-
     /// Ends the snapshot, whether all was given or not, and hands the recorder back.
     pub fn end_snapshot(&mut self) -> Option<Box<dyn Recorder>> {
         let mut capture = *self.env.capture.take()?;
@@ -454,7 +472,7 @@ impl Store {
         for (_, keys) in flushed {
             self.env.discard(Garbage::Keyspace(Box::new(keys)), 0);
         }
-        for (_, big) in orphans {
+        for Orphan { big, .. } in orphans.into_values() {
             self.env.discard(Garbage::Big(big), 0);
         }
         Some(recorder)
@@ -483,7 +501,9 @@ impl Env {
     pub(super) fn keep_frozen(&mut self, big: Big) -> Option<Big> {
         let Some(capture) = &mut self.capture else { return Some(big) };
         let Some(ticket) = big.frozen_ticket() else { return Some(big) };
-        capture.orphans.push((ticket, big));
+        let bytes = big.memory_bytes();
+        capture.orphan_bytes += bytes;
+        capture.orphans.insert(ticket, Orphan { big, bytes });
         None
     }
 }
