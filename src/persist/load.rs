@@ -52,8 +52,6 @@ pub struct Loaded {
     pub empty: u64,
     /// Bytes of the file.
     pub bytes: u64,
-    /// Sources of libraries of functions, in order.
-    pub functions: Vec<Vec<u8>>,
     /// Further commands, as multibulk.
     pub commands: Vec<u8>,
     /// Modules had data in it, which were passed over.
@@ -173,8 +171,9 @@ impl Weighs for Message {
     fn bytes(&self) -> usize {
         match self {
             Message::Rows(batch) => batch.bytes.len() + batch.rows.len() * size_of::<Row>() + batch.big_bytes,
-            Message::Function(code) | Message::Commands(code) => code.len(),
-            _ => 0,
+            Message::Function(bytes) | Message::Commands(bytes) | Message::Empty(bytes) => bytes.len(),
+            Message::Aux(AuxField { name, value }) => name.len() + value.len(),
+            Message::ModuleAux | Message::Room(..) | Message::End(_) => 0,
         }
     }
 }
@@ -190,6 +189,7 @@ pub struct Loader {
     /// Rows of it that are done.
     done: usize,
     aux: Vec<AuxField>,
+    functions: Vec<Vec<u8>>,
     loaded: Loaded,
 }
 
@@ -230,6 +230,7 @@ impl Loader {
             databases: store.databases(),
             database: 0,
             total_bytes: facts.len(),
+            room_keys: facts.len() / BYTES_OF_KEY,
             batch: Batch::default(),
             pipe: Arc::clone(&pipe),
             read_bytes: Arc::clone(&read_bytes),
@@ -244,6 +245,7 @@ impl Loader {
             batch: Batch::default(),
             done: 0,
             aux: Vec::new(),
+            functions: Vec::new(),
             loaded: Loaded::default(),
         }))
     }
@@ -268,6 +270,11 @@ impl Loader {
         std::mem::take(&mut self.aux)
     }
 
+    /// Sources of libraries of functions that have come since the last call, in order.
+    pub fn take_functions(&mut self) -> Vec<Vec<u8>> {
+        std::mem::take(&mut self.functions)
+    }
+
     /// Puts some keys, at most `keys_max`, where they belong. Waits for them for so long at most.
     ///
     /// # Errors
@@ -284,7 +291,7 @@ impl Loader {
                 }
                 Some(Message::Room(database, room)) => store.db(database).use_room(room),
                 Some(Message::Aux(aux)) => self.aux.push(aux),
-                Some(Message::Function(code)) => self.loaded.functions.push(code),
+                Some(Message::Function(code)) => self.functions.push(code),
                 Some(Message::Commands(commands)) => self.loaded.commands = commands,
                 Some(Message::ModuleAux) => self.loaded.had_modules = true,
                 Some(Message::Empty(key)) => {
@@ -354,6 +361,8 @@ struct Reader {
     databases: usize,
     database: usize,
     total_bytes: u64,
+    /// Tables may still be made for so many keys, of all databases together: a file can say any size any number of times.
+    room_keys: u64,
     batch: Batch,
     pipe: Arc<Pipe<Message>>,
     read_bytes: Arc<AtomicU64>,
@@ -390,10 +399,12 @@ impl Reader {
             }
             Record::Size { keys, .. } => {
                 let left = self.total_bytes.saturating_sub(self.snapshot.offset());
-                let keys = usize::try_from(keys.min(left / BYTES_OF_KEY)).unwrap_or(usize::MAX);
+                let believed = keys.min(left / BYTES_OF_KEY).min(self.room_keys);
+                let keys = usize::try_from(believed).unwrap_or(usize::MAX);
                 if keys < ROOM_FROM_KEYS {
                     return Ok(Ok(false));
                 }
+                self.room_keys -= believed;
                 Message::Room(self.database, Room::for_keys(self.hasher.clone(), keys))
             }
             Record::Aux { name, value } if name == COMMANDS_AUX.as_bytes() => Message::Commands(value),

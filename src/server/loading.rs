@@ -278,15 +278,20 @@ impl SnapshotLoad {
         }
     }
 
-    /// All of it has been read.
-    fn end(&mut self, server: &mut Server) -> Result<(), String> {
-        let Loaded { keys, expired, bytes, empty, functions, commands, had_modules } = self.loader.take_loaded();
-        self.bytes = bytes;
-        for code in functions {
+    /// Takes over libraries of functions.
+    fn take_libraries(&mut self, server: &mut Server) -> Result<(), String> {
+        for code in self.loader.take_functions() {
             server.load_library(&code, self.how.replace).map_err(|error| {
                 format!("a library of functions in the snapshot is refused: {}", String::from_utf8_lossy(error.text()))
             })?;
         }
+        Ok(())
+    }
+
+    /// All of it has been read.
+    fn end(&mut self, server: &mut Server) -> Result<(), String> {
+        let Loaded { keys, expired, bytes, empty, commands, had_modules } = self.loader.take_loaded();
+        self.bytes = bytes;
         server.repeat_commands(&commands)?;
         server.layers_loaded(self.how.keep_expired);
         if had_modules {
@@ -306,6 +311,7 @@ impl Load for SnapshotLoad {
             let patience = slice.rest(server).unwrap_or(PATIENCE);
             let stepped = self.loader.step(&mut server.store, keys_max, patience);
             self.tell(server.store.now_ms());
+            self.take_libraries(server)?;
             match stepped {
                 Ok(Step::Keys(keys)) => {
                     if keys > 0 {

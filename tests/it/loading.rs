@@ -4,6 +4,8 @@ use crate::weir::{Start, Weir, eventually};
 use std::fs;
 
 const KEYS: usize = 3_000;
+/// If each claim were believed, this file would take half an hour.
+const CLAIMS_BYTES: usize = 16 << 20;
 
 /// A folder with a snapshot of many keys.
 fn snapshot() -> tempfile::TempDir {
@@ -99,6 +101,32 @@ fn collections_without_elements_are_passed_over_and_told() {
     weir.wire().is("GET full", "$1 v");
     let log = weir.log();
     assert!(log.contains("skipping empty key: empty") && log.contains("empty keys skipped: 1"), "{log}");
+}
+
+#[test]
+fn a_file_that_claims_sizes_again_and_again_is_read_all_the_same() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut file = b"REDIS0011\xfe\x00".to_vec();
+    while file.len() < CLAIMS_BYTES {
+        // Four thousand million keys, and none of them with a deadline.
+        file.extend_from_slice(b"\xfb\x80\xff\xff\xff\xff\x00");
+    }
+    file.extend_from_slice(b"\x00\x04full\x01v\xff\0\0\0\0\0\0\0\0");
+    fs::write(folder.path().join("dump.rdb"), file).expect("a file");
+    let weir = Start::new().folder(folder).start();
+    weir.wire().is("GET full", "$1 v");
+    assert!(weir.rss_peak_bytes() < 1 << 28, "{} bytes", weir.rss_peak_bytes());
+}
+
+#[test]
+fn a_library_of_functions_is_looked_at_when_it_comes() {
+    // What is behind it is not needed to know that it is wrong, nor is it kept until then.
+    let file = b"REDIS0011\xf5\x04none\xf5\x04none\xfe";
+    let folder = tempfile::tempdir().expect("a folder");
+    fs::write(folder.path().join("dump.rdb"), file).expect("a file");
+    let (status, log) = Start::new().options(["--dir", &folder.path().display().to_string()]).fail();
+    assert_eq!(status.code(), Some(1), "{log}");
+    assert!(log.contains("a library of functions in the snapshot is refused"), "{log}");
 }
 
 #[test]
