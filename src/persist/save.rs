@@ -8,10 +8,9 @@ use super::aof::base::{CommandEncoder, TakeDrafts};
 use crate::disk::{DataFile, Disk, folder_of, replace_file};
 use crate::store::{Access, KeyHead, Recorder, Store};
 use crate::threads;
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use weir_rdb::KeyFacts;
@@ -206,7 +205,9 @@ impl Drop for SnapshotFile {
 impl Link {
     /// What the thread does.
     fn save(&self, disk: &dyn Disk, path: &Path, how: WriteHow) {
-        let result = replace_file(disk, path, &temporary_beside(path), |file| self.write(file, how));
+        let number = Number::take();
+        let result = replace_file(disk, path, &temporary_beside(path, &number), |file| self.write(file, how));
+        drop(number);
         let mut state = self.state();
         state.drafts.clear();
         state.result = Some(result);
@@ -485,15 +486,62 @@ impl Recorder for Encoder {
     }
 }
 
+/// What tells the files apart that are written at the same time: that of a snapshot, and those of some that were given up and
+/// are not gone yet. The least one that is free, so that a process with the id of one that was killed, as there always is in a
+/// container, writes to the name of what that has left behind and not beside it.
+struct Number(u64);
+
+static NUMBERS: Mutex<BTreeSet<u64>> = Mutex::new(BTreeSet::new());
+
+impl Number {
+    fn taken() -> MutexGuard<'static, BTreeSet<u64>> {
+        NUMBERS.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn take() -> Number {
+        let mut taken = Number::taken();
+        let number = least_free(&taken);
+        taken.insert(number);
+        Number(number)
+    }
+}
+
+fn least_free(taken: &BTreeSet<u64>) -> u64 {
+    let gap = taken.iter().zip(0..).find(|(number, at)| **number != *at);
+    gap.map_or(taken.len() as u64, |(_, at)| at)
+}
+
+impl Drop for Number {
+    fn drop(&mut self) {
+        Number::taken().remove(&self.0);
+    }
+}
+
 /// A name beside `path` that nobody else uses: neither another process nor the thread of a snapshot that was given up. Of one
 /// that is temporary itself, it says whose it is.
-fn temporary_beside(path: &Path) -> PathBuf {
-    static NUMBER: AtomicU64 = AtomicU64::new(0);
-    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+fn temporary_beside(path: &Path, Number(number): &Number) -> PathBuf {
     if let Some(name) = path.file_name().filter(|name| name.as_encoded_bytes().starts_with(b"temp-")) {
         let mut name = name.to_owned();
         name.push(format!(".{number}.part"));
         return path.with_file_name(name);
     }
     folder_of(path).join(format!("temp-{}-{number}.rdb", std::process::id()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_of_the_same_time_have_names_of_their_own_and_later_ones_those_of_before() {
+        for (taken, free) in [(&[][..], 0), (&[0], 1), (&[0, 1, 2], 3), (&[1, 2], 0), (&[0, 2, 3], 1)] {
+            assert_eq!(least_free(&taken.iter().copied().collect()), free, "{taken:?}");
+        }
+        let (first, second) = (Number::take(), Number::take());
+        assert_ne!(first.0, second.0);
+        drop((first, second));
+        let name = |path: &str| temporary_beside(Path::new(path), &Number(7));
+        assert_eq!(name("folder/dump.rdb"), PathBuf::from(format!("folder/temp-{}-7.rdb", std::process::id())));
+        assert_eq!(name("folder/temp-base.aof"), Path::new("folder/temp-base.aof.7.part"));
+    }
 }
