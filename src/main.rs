@@ -210,6 +210,7 @@ fn start(mut config: Config, loaded: &Loaded) -> Result<ExitCode, String> {
     server.load_users()?;
     let source = SignalSource {
         fd: std::os::fd::AsRawFd::as_raw_fd(&signals),
+        abandoned: Box::new(signals.when_abandoned()),
         take: Box::new(move || signals.take().map(|signal| signal.name())),
     };
     let mut event_loop = EventLoop::new(server, Some(source)).map_err(|e| format!("Failed listening: {e}"))?;

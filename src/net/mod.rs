@@ -94,6 +94,8 @@ pub struct EventLoop {
     /// Which listener is asked first for connections; moves on, so that none starves another.
     first_listener: usize,
     signals: Option<SignalSource>,
+    /// A signal has asked for the end.
+    signalled: bool,
     /// Connections that may have something to read.
     ready: VecDeque<Named>,
     /// Connections whose commands can go on.
@@ -134,6 +136,8 @@ pub struct SignalSource {
     pub fd: RawFd,
     /// What has arrived since the last call: the name of a signal that asks for the end.
     pub take: Box<dyn FnMut() -> Option<&'static str>>,
+    /// Is told when the process does not end after all.
+    pub abandoned: Box<dyn Fn()>,
 }
 
 impl EventLoop {
@@ -149,6 +153,7 @@ impl EventLoop {
             handshakes: Handshakes::default(),
             first_listener: 0,
             signals,
+            signalled: false,
             ready: VecDeque::new(),
             resumable: VecDeque::new(),
             writable: VecDeque::new(),
@@ -267,6 +272,10 @@ impl EventLoop {
         self.accept();
         self.check_limits();
         self.server.end_turn();
+        if self.signalled && !self.server.is_ending() {
+            self.signalled = false;
+            self.signals.iter().for_each(|source| (source.abandoned)());
+        }
         self.server.evict_clients();
         self.do_orders();
     }
@@ -290,6 +299,7 @@ impl EventLoop {
             } else if token == SIGNAL_TOKEN {
                 if let Some(name) = self.signals.as_mut().and_then(|s| (s.take)()) {
                     self.server.signalled(name);
+                    self.signalled = true;
                 }
             } else if token.0 >= LISTENER_TOKENS {
                 if let Some(listener) = self.listeners.get_mut(token.0 - LISTENER_TOKENS) {

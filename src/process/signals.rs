@@ -85,15 +85,11 @@ impl Signals {
         }
     }
 
-    /// The stop did not come about (`SHUTDOWN ABORT`, or data could not be saved): the next SIGINT asks again instead
-    /// of ending the process.
-    pub fn stop_abandoned(&self) {
-        self.stopping.store(false, Ordering::Relaxed);
-    }
-
-    /// A stop began without a signal (the SHUTDOWN command): a SIGINT from now on ends the process.
-    pub fn stop_begun(&self) {
-        self.stopping.store(true, Ordering::Relaxed);
+    /// To be called when the stop did not come about (`SHUTDOWN ABORT`, or data could not be saved): the next SIGINT asks again
+    /// instead of ending the process.
+    pub fn when_abandoned(&self) -> impl Fn() + use<> {
+        let stopping = Arc::clone(&self.stopping);
+        move || stopping.store(false, Ordering::Relaxed)
     }
 }
 
@@ -130,7 +126,7 @@ mod tests {
             assert_eq!(signals.take(), Some(expected));
             assert!(!readable(&signals));
             assert_eq!(signals.take(), None);
-            signals.stop_abandoned();
+            signals.when_abandoned()();
         }
         println!("all but the last");
         low_level::raise(SIGTERM).unwrap();

@@ -85,6 +85,7 @@ impl Server {
             self.outbox.order(Order::Resume);
         }
         self.go_on_with_script();
+        self.end_if_signalled();
         // Nothing changes data in the middle of a script.
         let suspended = self.scripts.is_suspended();
         self.waiters_time_out();

@@ -171,6 +171,8 @@ pub struct Server {
     pub cron_paused: bool,
     /// Set when the server is to end: the event loop ends after this turn.
     pub shutdown: Option<ShutdownRequest>,
+    /// The signal that has asked for the end, while a script holds that up.
+    signal_waits: Option<&'static str>,
     /// Name of this history of changes, 40 hexadecimal digits: new at every start, and by DEBUG CHANGE-REPL-ID.
     pub replication_id: String,
     /// Sockets that are listened on, as INFO shows them; told by the network.
@@ -242,6 +244,7 @@ impl Server {
             active_expire: true,
             cron_paused: false,
             shutdown: None,
+            signal_waits: None,
             replication_id: String::new(),
             listeners: Vec::new(),
             tls: None,
@@ -369,6 +372,27 @@ impl Server {
 
     /// A signal asks for the end. It does not come if the data should have been saved and could not be.
     pub fn signalled(&mut self, name: &'static str) {
+        tracing::warn!("Received {name} scheduling shutdown...");
+        self.signal_waits = Some(name);
+        self.end_if_signalled();
+    }
+
+    /// Does what a signal has asked for, but not in the middle of a script: what that has done so far is not to be saved without
+    /// the rest.
+    fn end_if_signalled(&mut self) {
+        if !self.scripts.is_suspended()
+            && let Some(name) = self.signal_waits.take()
+        {
+            self.end_by_signal(name);
+        }
+    }
+
+    /// Calls off what a signal has asked for and a script holds up. Whether there was anything.
+    fn abort_end(&mut self) -> bool {
+        self.signal_waits.take().is_some()
+    }
+
+    fn end_by_signal(&mut self, name: &'static str) {
         let flags = if name == "SIGINT" { self.config.shutdown_on_sigint } else { self.config.shutdown_on_sigterm };
         if self.is_loading() {
             // There is nothing yet that could be saved.
@@ -384,6 +408,11 @@ impl Server {
             return;
         }
         self.shutdown = Some(ShutdownRequest { by: name, failed: false });
+    }
+
+    /// Whether the end is near: it has been decided on, or comes when a script is over.
+    pub fn is_ending(&self) -> bool {
+        self.shutdown.is_some() || self.signal_waits.is_some()
     }
 
     /// The limit on output that waits for a client. Who is in MONITOR without a limit for normal clients is held to the

@@ -1,6 +1,6 @@
 //! Scripts that mean harm, or take long: they are refused, ended or bounded, and the server serves others.
 
-use crate::weir::{Weir, eventually};
+use crate::weir::{Start, Weir, eventually};
 use crate::wire::{Wire, request};
 
 /// A server that calls a script slow after a short while.
@@ -79,6 +79,35 @@ fn a_script_that_has_written_cannot_be_killed_but_the_server_ended() {
     assert!(other.run("SHUTDOWN").starts_with("-BUSY"));
     other.begin("SHUTDOWN NOSAVE");
     assert!(weir.wait().success());
+}
+
+#[test]
+fn a_signal_waits_for_the_end_of_a_script_and_can_be_called_off() {
+    let mut weir = Start::new().options(["--busy-reply-threshold", "50", "--enable-debug-command", "yes"]).start();
+    let_scripts_list_clients(&weir);
+    let mut caller = weir.wire();
+    caller.is("MULTI", "+OK");
+    caller.run("SET first 1");
+    caller.call(&["EVAL", &format!("redis.call('set', 'half', 1) {UNTIL_TOLD} redis.call('set', 'whole', 1)"), "0"]);
+    caller.run("SET last 1");
+    caller.begin("EXEC");
+    let mut other = weir.wire();
+    eventually("others are told", || other.run("PING").starts_with("-BUSY"));
+    other.is("SHUTDOWN ABORT", "-ERR No shutdown in progress.");
+    weir.signal("INT");
+    weir.wait_for_log("Received SIGINT scheduling shutdown...");
+    other.is("SHUTDOWN ABORT", "+OK");
+    other.is("SHUTDOWN ABORT", "-ERR No shutdown in progress.");
+    // Since it was called off, this is no second one.
+    weir.signal("INT");
+    eventually("it was heard", || weir.log().matches("Received SIGINT scheduling shutdown...").count() == 2);
+    assert!(other.run("PING").starts_with("-BUSY"));
+    assert!(!weir.dir().join("dump.rdb").exists(), "half of it is saved");
+    tell(&mut other);
+    assert_eq!(caller.reply(), "*3 +OK $-1 +OK");
+    assert!(weir.wait().success());
+    let weir = Start::new().folder(weir.take_folder()).start();
+    weir.wire().is("EXISTS first half whole last", ":4");
 }
 
 #[test]

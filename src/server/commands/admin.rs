@@ -152,8 +152,12 @@ fn shutdown_command(cx: &mut ServerCx<'_>) -> Result<(), Error> {
         return Err(Error::SYNTAX);
     }
     if aborts {
-        // The server waits for nothing on its way down, so there is never anything to call off.
-        return Err(Error::fixed("ERR No shutdown in progress."));
+        // On its way down the server waits for nothing but the end of a script.
+        if !cx.server.abort_end() {
+            return Err(Error::fixed("ERR No shutdown in progress."));
+        }
+        cx.reply.ok();
+        return Ok(());
     }
     if let Some(busy) = cx.server.busy_script()
         && !words.contains(ShutdownWords::NOSAVE)
