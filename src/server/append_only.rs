@@ -896,7 +896,8 @@ impl Server {
         let state = std::mem::replace(&mut self.append_only.state, State::Off);
         let begun = self.begin_snapshot(Purpose::AofBase(path));
         begun.map_err(|_| "the append-only file cannot be written: see above".to_owned())?;
-        self.finish_snapshot();
+        // Without the base there is an error below.
+        let _ = self.finish_snapshot();
         self.look_elsewhere(true);
         self.append_only.state = state;
         self.append_only.last_took_s = None;

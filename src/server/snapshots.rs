@@ -49,9 +49,9 @@ pub(super) enum Purpose {
 pub(super) struct Snapshots {
     /// When the last one was written, or the server was started: Unix time in seconds.
     pub(super) last_save_s: i64,
-    /// Whether the last one that was begun was written as well.
+    /// Whether the last one that was begun in slices was written as well, or one was written all at once since.
     pub(super) last_ok: bool,
-    /// How many have been written.
+    /// How often one was asked for, by a command or by save points.
     pub(super) saves: u64,
     /// How long the last one in slices took, in seconds.
     pub(super) last_took_s: Option<i64>,
@@ -71,6 +71,9 @@ pub(super) struct Snapshots {
 #[derive(Debug)]
 struct Running {
     purpose: Purpose,
+    /// Everybody waits for it, so who wants it hears how it ends.
+    at_once: bool,
+    path: PathBuf,
     file: SnapshotFile,
     began: u64,
     began_ms: i64,
@@ -156,10 +159,36 @@ impl Server {
     /// Writes a snapshot before it returns. O(all data). One that is being written in slices for something else is finished
     /// first.
     pub(super) fn save_snapshot(&mut self) -> Result<(), Failed> {
-        self.finish_snapshot();
+        // Who wanted that one is told elsewhere.
+        let _ = self.finish_snapshot();
         self.begin_snapshot(Purpose::Rdb)?;
-        self.finish_snapshot();
-        if self.snapshots.last_ok { Ok(()) } else { Err(Failed) }
+        if let Some(running) = &mut self.snapshots.running {
+            running.at_once = true;
+        }
+        self.finish_snapshot()
+    }
+
+    /// Begins a snapshot for the snapshot file that is written in slices.
+    ///
+    /// # Errors
+    /// Those of [`Server::begin_snapshot`].
+    pub(super) fn begin_save(&mut self) -> Result<(), Failed> {
+        self.snapshots.saves += 1;
+        match self.begin_snapshot(Purpose::Rdb) {
+            Ok(()) => {
+                tracing::info!("Background saving started");
+                Ok(())
+            }
+            Err(failed) => {
+                self.snapshots.last_ok = false;
+                Err(failed)
+            }
+        }
+    }
+
+    /// Whether a snapshot is being written, or files are made for one.
+    pub(super) fn is_writing_snapshot(&self) -> bool {
+        self.snapshots.running.is_some() || self.is_rewriting()
     }
 
     /// Begins a snapshot of what there is now.
@@ -197,12 +226,13 @@ impl Server {
         self.snapshots.tried_s = now_us / 1_000_000;
         let file = file.map_err(|error| {
             tracing::error!("no snapshot can be written: {error}");
-            self.snapshots.last_ok &= purpose != Purpose::Rdb;
             Failed
         })?;
         let now = self.stats.now();
         self.snapshots.running = Some(Running {
             purpose,
+            at_once: false,
+            path,
             file,
             began: now,
             began_ms: now_us / 1000,
@@ -236,7 +266,10 @@ impl Server {
 
     /// The file of the snapshot that is being written, which gets nothing more.
     fn take_running(&mut self) -> Option<SnapshotFile> {
-        let Running { file, .. } = self.snapshots.running.take()?;
+        let Running { purpose, file, began_ms, .. } = self.snapshots.running.take()?;
+        if purpose == Purpose::Rdb {
+            self.snapshots.last_took_s = Some((self.facts.wall_clock_us)() / 1_000_000 - began_ms / 1000);
+        }
         drop(self.store.end_snapshot());
         self.settle_garbage();
         self.set_behind(Behind::SNAPSHOT, false);
@@ -244,8 +277,8 @@ impl Server {
     }
 
     /// Writes the rest of the snapshot that is being written, if there is one, and waits for it.
-    pub(super) fn finish_snapshot(&mut self) {
-        let Some(running) = self.snapshots.running.take() else { return };
+    pub(super) fn finish_snapshot(&mut self) -> Result<(), Failed> {
+        let Some(running) = self.snapshots.running.take() else { return Ok(()) };
         let step = loop {
             match self.snapshot_step(running.lost) {
                 SnapshotStep::More => running.file.wait_below(AHEAD_BYTES_MAX),
@@ -253,7 +286,7 @@ impl Server {
             }
         };
         let recorder = self.store.end_snapshot();
-        let Running { purpose, file, began, began_ms, dirty, peak_bytes, .. } = running;
+        let (ended, file) = running.ended();
         let result = if step == SnapshotStep::Done {
             recorder.into_iter().for_each(Recorder::end);
             file.wait()
@@ -261,7 +294,9 @@ impl Server {
             Err(lost())
         };
         self.settle_garbage();
-        self.snapshot_ended(&purpose, result, Ended { began, began_ms, dirty, peak_bytes });
+        let written = result.is_ok();
+        self.snapshot_ended(ended, result);
+        if written { Ok(()) } else { Err(Failed) }
     }
 
     /// The turn's share of a snapshot.
@@ -283,8 +318,8 @@ impl Server {
             None => self.snapshots.running = Some(running),
             Some(result) => {
                 drop(self.store.end_snapshot());
-                let Running { purpose, began, began_ms, dirty, peak_bytes, .. } = running;
-                self.snapshot_ended(&purpose, result, Ended { began, began_ms, dirty, peak_bytes });
+                let (ended, _) = running.ended();
+                self.snapshot_ended(ended, result);
             }
         }
     }
@@ -364,36 +399,34 @@ impl Server {
     }
 
     /// A snapshot is on disk, or could not be written.
-    fn snapshot_ended(&mut self, purpose: &Purpose, result: io::Result<u64>, ended: Ended) {
+    fn snapshot_ended(&mut self, ended: Ended, result: io::Result<u64>) {
         self.set_behind(Behind::SNAPSHOT, false);
         let now_s = (self.facts.wall_clock_us)() / 1_000_000;
         let ms = self.stats.ticks.elapsed_ns(ended.began, self.stats.now()) / 1_000_000;
         let snapshots = &mut self.snapshots;
-        if let Purpose::AofBase(path) = purpose {
-            self.base_written(path, result);
+        if ended.purpose != Purpose::Rdb {
+            self.base_written(&ended.path, result);
             return;
         }
-        snapshots.last_peak_bytes = ended.peak_bytes;
-        snapshots.last_took_s = Some(now_s - ended.began_ms / 1000);
-        snapshots.last_ok = result.is_ok();
+        if !ended.at_once {
+            snapshots.last_peak_bytes = ended.peak_bytes;
+            snapshots.last_took_s = Some(now_s - ended.began_ms / 1000);
+            snapshots.last_ok = result.is_ok();
+        }
         match result {
             Ok(bytes) => {
+                snapshots.last_ok = true;
                 snapshots.last_save_s = now_s;
-                snapshots.saves += 1;
                 self.dirty = self.dirty.saturating_sub(ended.dirty);
                 tracing::info!("DB saved on disk: {bytes} bytes in {ms} ms");
             }
-            Err(error) => {
-                let path = self.config.path_in_dir(&self.config.dbfilename);
-                tracing::error!("could not save the data to {}: {error}", path.display());
-            }
+            Err(error) => tracing::error!("could not save the data to {}: {error}", ended.path.display()),
         }
     }
 
     /// Begins a snapshot if a save point is reached, or one was scheduled.
     pub(super) fn save_if_due(&mut self) {
-        let is_busy = self.snapshots.running.is_some() || self.is_rewriting();
-        if is_busy || self.is_loading() || self.scripts.is_suspended() {
+        if self.is_writing_snapshot() || self.is_loading() || self.scripts.is_suspended() {
             return;
         }
         let now_s = self.store.now_ms() / 1000;
@@ -407,9 +440,8 @@ impl Server {
         } else if !self.snapshots.is_scheduled {
             return;
         }
-        self.snapshots.is_scheduled = false;
-        if self.begin_snapshot(Purpose::Rdb).is_ok() {
-            tracing::info!("Background saving started");
+        if self.begin_save().is_ok() {
+            self.snapshots.is_scheduled = false;
         }
     }
 
@@ -441,8 +473,19 @@ fn lost() -> io::Error {
     io::Error::other("a part of the data could not be read while it was written: see the log")
 }
 
+impl Running {
+    /// What remains of it when it has ended, and its file.
+    fn ended(self) -> (Ended, SnapshotFile) {
+        let Running { purpose, at_once, path, file, began, began_ms, dirty, peak_bytes, .. } = self;
+        (Ended { purpose, at_once, path, began, began_ms, dirty, peak_bytes }, file)
+    }
+}
+
 /// What remains of a snapshot when it has ended.
 struct Ended {
+    purpose: Purpose,
+    at_once: bool,
+    path: PathBuf,
     began: u64,
     began_ms: i64,
     dirty: u64,

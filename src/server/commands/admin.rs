@@ -183,6 +183,7 @@ fn save_command(cx: &mut ServerCx<'_>) -> Result<(), Error> {
     if cx.server.snapshots.purpose() == Some(&Purpose::Rdb) {
         return Err(Error::SAVE_IN_PROGRESS);
     }
+    cx.server.snapshots.saves += 1;
     cx.server.save_snapshot().map_err(|_| Error::NOT_SAVED)?;
     cx.reply.ok();
     Ok(())
@@ -203,14 +204,11 @@ fn bgsave_command(cx: &mut ServerCx<'_>) -> Result<(), Error> {
     }
     // A transaction is one moment: what it is about to change is not to be divided.
     let in_exec = cx.client().in_transaction();
-    let running = cx.server.snapshots.purpose();
-    if running == Some(&Purpose::Rdb) {
+    if cx.server.snapshots.purpose() == Some(&Purpose::Rdb) {
         return Err(Error::SAVE_IN_PROGRESS);
     }
-    let is_free = running.is_none() && !cx.server.is_rewriting();
-    if is_free && !in_exec {
-        cx.server.begin_snapshot(Purpose::Rdb).map_err(|_| Error::NOT_SAVED)?;
-        tracing::info!("Background saving started");
+    if !cx.server.is_writing_snapshot() && !in_exec {
+        cx.server.begin_save().map_err(|_| Error::NOT_SAVED)?;
         cx.reply.simple("Background saving started");
     } else if schedule || in_exec {
         cx.server.snapshots.is_scheduled = true;
