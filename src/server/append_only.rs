@@ -676,6 +676,26 @@ impl Server {
         }
     }
 
+    /// Everything was flushed: a base that is being written is given up, since nothing of it is left, and written anew.
+    pub(super) fn begin_base_anew(&mut self) {
+        if !matches!(self.snapshots.purpose(), Some(Purpose::AofBase(_))) {
+            return;
+        }
+        tracing::info!("The rewrite of the append-only file begins anew: everything was flushed");
+        self.cancel_snapshot();
+        self.append_only.rewrite = None;
+        self.append_only.scheduled = true;
+        match self.append_only.state {
+            State::Begins => self.forget_first_increment(),
+            State::Off => {
+                if let Some(folder) = &mut self.append_only.folder {
+                    folder.unlock();
+                }
+            }
+            State::On => {}
+        }
+    }
+
     /// What was changed since the beginning of a first rewrite that has failed is in memory, and the next one begins there.
     fn forget_first_increment(&mut self) {
         if self.append_only.log.is_open() {

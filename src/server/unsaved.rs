@@ -28,6 +28,7 @@ impl Server {
     #[cold]
     pub(super) fn all_flushed(&mut self) {
         self.cancel_rdb_snapshot();
+        self.begin_base_anew();
         if !self.config.save.is_empty() {
             // The log says why it failed; what is in memory is right all the same.
             let _ = self.save_snapshot();

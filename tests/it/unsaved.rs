@@ -41,3 +41,32 @@ fn what_was_flushed_does_not_come_back() {
     let weir = Start::new().folder(weir.killed()).start();
     weir.wire().is("DBSIZE", ":0");
 }
+
+#[test]
+fn a_rewrite_that_is_under_way_when_everything_is_flushed_begins_anew() {
+    for switched_on_late in [false, true] {
+        // So slowly that it cannot be over before.
+        let slow = ["--save", "3600 1000000", "--rdb-key-save-delay", "1000000"];
+        let weir = Start::appending("always").options(slow);
+        let weir = if switched_on_late { weir.options(["--appendonly", "no"]) } else { weir }.start();
+        let mut wire = weir.wire();
+        wire.is("DEBUG POPULATE 1000", "+OK");
+        let begin = if switched_on_late { "CONFIG SET appendonly yes" } else { "BGREWRITEAOF" };
+        assert!(wire.run(begin).starts_with('+'));
+        eventually("keys are written", || weir.info("current_save_keys_total") == 1000);
+        wire.is("SET before v", "+OK");
+        wire.is("FLUSHALL", "+OK");
+        wire.is("CONFIG SET rdb-key-save-delay 0", "+OK");
+        wire.is("SET after v", "+OK");
+        eventually("it is rewritten", || {
+            weir.infos(["aof_rewrite_in_progress", "aof_rewrite_scheduled"]) == [0, 0]
+                && weir.log().contains("AOF rewrite finished")
+        });
+        assert!(weir.log().contains("everything was flushed"), "{}", weir.log());
+        wire.is("SET behind v", "+OK");
+        let weir = Start::appending("always").folder(weir.killed()).start();
+        let mut wire = weir.wire();
+        wire.is("DBSIZE", ":2");
+        wire.is("MGET after behind", "*2 $1 v $1 v");
+    }
+}
