@@ -508,8 +508,9 @@ impl Connection {
         match read {
             Ok(0) => (0, ReadEnd::Closed),
             Ok(n) => {
-                // Exactly: an argument that fills the buffer would double it.
-                into.reserve_exact(n);
+                // What is known to come is made room for, no more than there is already: an argument that comes in many pieces is
+                // not moved with each, and none doubles the buffer that it fills.
+                into.reserve_exact(n.max(self.missing.min(into.len())));
                 into.extend_from_slice(&buffer[..n]);
                 (n, if n == buffer.len() || self.hung_up { ReadEnd::More } else { ReadEnd::Drained })
             }

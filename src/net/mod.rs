@@ -407,7 +407,10 @@ impl EventLoop {
         if !connection.uncut {
             let wanted = if connection.missing > READ_BYTES { READ_BYTES_BIG } else { READ_BYTES };
             let (count, end) = connection.read(&mut self.read_buffer[..wanted], batch.read_buffer());
-            connection.readable = end == ReadEnd::More;
+            // Room that was made in its socket lets more of a big argument come in at once: that is read before others, who have
+            // sent theirs behind it, have their turns.
+            let more_comes = wanted == READ_BYTES_BIG && count > 0 && end == ReadEnd::Drained;
+            connection.readable = end == ReadEnd::More || more_comes;
             connection.ended = end == ReadEnd::Closed;
             if count > 0 {
                 self.server.stats.counters.total_net_input_bytes += count as u64;
